@@ -1,0 +1,3 @@
+module github.com/onnxpack/onnxpack
+
+go 1.26

@@ -1,0 +1,81 @@
+package op
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// Eval is one call while it is computed. Inputs are read only; results are
+// allocated through New and handed over with SetOut.
+type Eval struct {
+	Call
+	In  []tensor.Value // nil where omitted
+	Out []tensor.Value // one for each result of the node
+
+	Kernels *kernel.Table
+	Context context.Context
+
+	// Alloc returns a tensor for a result or for scratch, contents
+	// unspecified; nil means the garbage-collected heap.
+	Alloc func(tensor.DType, tensor.Shape) *tensor.Tensor
+	// Split runs f over 0..n-1 in ranges of at least grain, perhaps in
+	// parallel; nil means here and now.
+	Split func(n, grain int, f func(lo, hi int))
+	// Sub runs a subgraph of the node.
+	Sub func(g *graph.Graph, args []tensor.Value) ([]tensor.Value, error)
+	// Rand is the source of a random operator without a seed attribute.
+	Rand *rand.Rand
+}
+
+// Tensor returns input i as a dense tensor, nil if it is omitted. A value of
+// another kind is reported by the engine before Eval is called, from the
+// operator's schema.
+func (e *Eval) Tensor(i int) *tensor.Tensor {
+	if i >= len(e.In) {
+		return nil
+	}
+	t, _ := e.In[i].(*tensor.Tensor)
+	return t
+}
+
+// New returns a tensor to put a result in; its contents are unspecified.
+func (e *Eval) New(d tensor.DType, s tensor.Shape) *tensor.Tensor {
+	if e.Alloc == nil || d == tensor.String {
+		return tensor.New(d, s)
+	}
+	return e.Alloc(d, s)
+}
+
+// SetOut hands over result i; one that nobody wants is dropped.
+func (e *Eval) SetOut(i int, v tensor.Value) {
+	if i < len(e.Out) {
+		e.Out[i] = v
+	}
+}
+
+// Parallel runs f over 0..n-1 in ranges of at least grain.
+func (e *Eval) Parallel(n, grain int, f func(lo, hi int)) {
+	if e.Split == nil || n <= grain {
+		if n > 0 {
+			f(0, n)
+		}
+		return
+	}
+	e.Split(n, grain, f)
+}
+
+// Errorf returns an error about input i that states its shape and the node:
+// `node "conv_7" (Conv): input 1 float[8,3]: weight has 2 axes, want 4`. The
+// engine puts the node in front.
+func (e *Eval) Errorf(i int, format string, args ...any) error {
+	what := "omitted"
+	if t := e.Tensor(i); t != nil {
+		what = t.String()
+	}
+	return fmt.Errorf("input %d %s: %s", i, what, fmt.Sprintf(format, args...))
+}

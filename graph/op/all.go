@@ -1,0 +1,79 @@
+package op
+
+import (
+	"iter"
+	"slices"
+	"sync"
+)
+
+// families lists the operators of every family.
+var families = [][]*Def{
+	mathDefs,
+	logicalDefs,
+	reductionDefs,
+	generatorDefs,
+	tensorDefs,
+	nnDefs,
+	convDefs,
+	poolDefs,
+	normDefs,
+	rnnDefs,
+	attentionDefs,
+	imageDefs,
+	quantizationDefs,
+	sequenceDefs,
+	optionalDefs,
+	textDefs,
+	controlDefs,
+	randomDefs,
+	trainingDefs,
+	mlLinearDefs,
+	mlTreesDefs,
+	mlFeaturesDefs,
+	msQuantDefs,
+	msAttentionDefs,
+	msFusedDefs,
+}
+
+// All ranges over every Def, family by family.
+func All() iter.Seq[*Def] {
+	return func(yield func(*Def) bool) {
+		for _, defs := range families {
+			for _, d := range defs {
+				if !yield(d) {
+					return
+				}
+			}
+		}
+	}
+}
+
+type opName struct{ domain, name string }
+
+// index finds the Defs of an operator, in order of their first version.
+var index = sync.OnceValue(func() map[opName][]*Def {
+	m := map[opName][]*Def{}
+	for d := range All() {
+		k := opName{d.Domain, d.Name}
+		m[k] = append(m[k], d)
+	}
+	for _, defs := range m {
+		slices.SortFunc(defs, func(a, b *Def) int { return int(a.Since - b.Since) })
+	}
+	return m
+})
+
+// Find returns what is known of an operator in the given version of its
+// domain, nil if the operator, or that version of it, is not known. The
+// domain "ai.onnx" is "".
+func Find(domain, name string, version int64) *Def {
+	if domain == "ai.onnx" {
+		domain = ""
+	}
+	for _, d := range index()[opName{domain, name}] {
+		if d.Since <= version && (d.Until == 0 || version <= d.Until) {
+			return d
+		}
+	}
+	return nil
+}

@@ -1,0 +1,4 @@
+package op
+
+// attentionDefs holds attention and positional embeddings.
+var attentionDefs = []*Def{}

@@ -1,0 +1,4 @@
+package op
+
+// controlDefs holds control flow.
+var controlDefs = []*Def{}

@@ -1,0 +1,4 @@
+package op
+
+// convDefs holds convolutions.
+var convDefs = []*Def{}

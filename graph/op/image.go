@@ -1,0 +1,4 @@
+package op
+
+// imageDefs holds image operators.
+var imageDefs = []*Def{}

@@ -1,0 +1,4 @@
+package op
+
+// mlFeaturesDefs holds feature transforms of ai.onnx.ml.
+var mlFeaturesDefs = []*Def{}

@@ -1,0 +1,4 @@
+package op
+
+// mlTreesDefs holds tree ensembles of ai.onnx.ml.
+var mlTreesDefs = []*Def{}

@@ -1,0 +1,4 @@
+package op
+
+// msAttentionDefs holds attention and its companions in com.microsoft.
+var msAttentionDefs = []*Def{}

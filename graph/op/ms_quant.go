@@ -1,0 +1,4 @@
+package op
+
+// msQuantDefs holds quantized operators of com.microsoft.
+var msQuantDefs = []*Def{}

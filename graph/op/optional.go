@@ -1,0 +1,4 @@
+package op
+
+// optionalDefs holds optionals.
+var optionalDefs = []*Def{}

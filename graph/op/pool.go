@@ -1,0 +1,4 @@
+package op
+
+// poolDefs holds pooling over windows.
+var poolDefs = []*Def{}

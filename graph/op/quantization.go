@@ -1,0 +1,4 @@
+package op
+
+// quantizationDefs holds quantization, and arithmetic on quantized values.
+var quantizationDefs = []*Def{}

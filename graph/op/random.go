@@ -1,0 +1,4 @@
+package op
+
+// randomDefs holds random operators.
+var randomDefs = []*Def{}

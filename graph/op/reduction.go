@@ -1,0 +1,4 @@
+package op
+
+// reductionDefs holds reductions over axes.
+var reductionDefs = []*Def{}

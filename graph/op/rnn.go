@@ -1,0 +1,4 @@
+package op
+
+// rnnDefs holds recurrent networks.
+var rnnDefs = []*Def{}

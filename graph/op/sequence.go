@@ -1,0 +1,4 @@
+package op
+
+// sequenceDefs holds sequences.
+var sequenceDefs = []*Def{}

@@ -1,0 +1,4 @@
+package op
+
+// textDefs holds strings.
+var textDefs = []*Def{}

@@ -1,0 +1,4 @@
+package op
+
+// trainingDefs holds operators of ai.onnx.preview.training.
+var trainingDefs = []*Def{}

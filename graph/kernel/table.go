@@ -1,8 +1,126 @@
-// Package kernel holds the inner loops of operators as a table of function
-// values, and the portable Go version of each.
-//
-// It is on floor 0: it knows slices only; no tensors, no graphs, no CPUs.
 package kernel
 
-// Table holds the kernels of one target.
-type Table struct{}
+// Table holds the kernels of one target. Unless its comment says so, a kernel
+// gives the same bits wherever its data lies and however the data is divided
+// into calls, except that reductions depend on the length of the row.
+type Table struct {
+	// Name is the target for which the table was made.
+	Name string
+
+	// GemmF32 is the float32 matrix product, used through its Block method.
+	GemmF32 GemmF32
+	// GemmU8S8 and GemmS8S8 are exact int8 products.
+	GemmU8S8, GemmS8S8 GemmI8
+	// GemmU8S8Fit is the fastest product for weights that [PairsFit] accepts,
+	// and GemmU8S8 itself where the target gains nothing from that.
+	GemmU8S8Fit GemmI8
+
+	// Gemv is dst[i] = sum over k of w[i*ldw+k] * x[k], for len(dst) rows.
+	Gemv func(dst, w, x []float32, ldw int)
+	// Axpy is dst[i] += a * x[i].
+	Axpy func(dst, x []float32, a float32)
+	// Transpose is dst[c*ldd+r] = src[r*lds+c] for rows x cols elements. dst
+	// and src are distinct.
+	Transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int)
+
+	// DepthwiseF32 and DepthwiseU8S8 convolve each channel by itself.
+	DepthwiseF32  func(*DepthwiseF32)
+	DepthwiseU8S8 func(*DepthwiseU8S8)
+	// PoolMax and PoolSum reduce the taps of a window, channel by channel.
+	PoolMax, PoolSum func(*Pool)
+
+	// Add, Sub, Mul, Div, Max and Min are dst[i] = a[i] op b[i]. Max and Min
+	// give NaN where either operand is.
+	Add, Sub, Mul, Div, Max, Min func(dst, a, b []float32)
+	// AddScalar and MulScalar are dst[i] = a[i] op c.
+	AddScalar, MulScalar func(dst, a []float32, c float32)
+
+	// Clamp is min(max(src[i], lo), hi), keeping NaN: Relu, Relu6 and Clip.
+	Clamp func(dst, src []float32, lo, hi float32)
+	// LeakyRelu is src[i], times slope where negative.
+	LeakyRelu func(dst, src []float32, slope float32)
+	// HardSigmoid is min(max(alpha*src[i]+beta, 0), 1).
+	HardSigmoid func(dst, src []float32, alpha, beta float32)
+	// HardSwish is x * min(max(x/6+1/2, 0), 1).
+	HardSwish func(dst, src []float32)
+	// Exp, Log, Tanh, Sigmoid and Erf are within 4 units in the last place of
+	// the true value, or 1e-7 of it where that is more.
+	Exp, Log, Tanh, Sigmoid, Erf func(dst, src []float32)
+	// Gelu is x/2 * (1 + erf(x/sqrt 2)); GeluTanh is its approximation
+	// x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
+	Gelu, GeluTanh func(dst, src []float32)
+	// Silu is x * sigmoid(x).
+	Silu func(dst, src []float32)
+	// Sqrt is the square root.
+	Sqrt func(dst, src []float32)
+
+	// Sum, SumSquares, RowMax and RowMin reduce a row to one value; the last
+	// two give NaN if the row has one, and -Inf or +Inf for an empty row.
+	Sum, SumSquares, RowMax, RowMin func(src []float32) float32
+	// Softmax is exp(src[i]-max) / sum of the same over the row.
+	Softmax func(dst, src []float32)
+	// LayerNorm is (x-mean)/sqrt(variance+eps) * gamma[i] + beta[i] over the
+	// row; gamma and beta may be nil.
+	LayerNorm func(dst, src, gamma, beta []float32, eps float32)
+	// RMSNorm is x/sqrt(mean of x*x + eps) * gamma[i]; gamma may be nil.
+	RMSNorm func(dst, src, gamma []float32, eps float32)
+
+	// QuantizeU8 and QuantizeS8 are round(src[i]/scale) + zero, rounding half
+	// to even, saturated to the type. NaN gives the least value of the type.
+	QuantizeU8 func(dst []uint8, src []float32, scale float32, zero uint8)
+	QuantizeS8 func(dst []int8, src []float32, scale float32, zero int8)
+	// DequantizeU8 and DequantizeS8 are float32(src[i]-zero) * scale.
+	DequantizeU8 func(dst []float32, src []uint8, scale float32, zero uint8)
+	DequantizeS8 func(dst []float32, src []int8, scale float32, zero int8)
+
+	// F16ToF32, F32ToF16, BF16ToF32 and F32ToBF16 convert half floats, given
+	// as bits, rounding half to even.
+	F16ToF32  func(dst []float32, src []uint16)
+	F32ToF16  func(dst []uint16, src []float32)
+	BF16ToF32 func(dst []float32, src []uint16)
+	F32ToBF16 func(dst []uint16, src []float32)
+}
+
+// Generic returns the portable table.
+func Generic() *Table {
+	const mr, nr = 4, 8
+	return &Table{
+		Name: "generic",
+		GemmF32: GemmF32{
+			Name: "gemm_f32_4x8_go", MR: mr, NR: nr,
+			Tile: func(t *TileF32) { gemmF32Tile(t, nr) },
+		},
+		GemmU8S8:    portableI8("gemm_u8s8_4x8_go", Quad, false, false),
+		GemmS8S8:    portableI8("gemm_s8s8_4x8_go", Quad, true, false),
+		GemmU8S8Fit: portableI8("gemm_u8s8_4x8_go", Quad, false, false),
+
+		Gemv: gemv, Axpy: axpy, Transpose: transpose,
+		DepthwiseF32: depthwiseF32, DepthwiseU8S8: depthwiseU8S8,
+		PoolMax: poolMax, PoolSum: poolSum,
+
+		Add: add, Sub: sub, Mul: mul, Div: div, Max: maxOf, Min: minOf,
+		AddScalar: addScalar, MulScalar: mulScalar,
+
+		Clamp: clampAll, LeakyRelu: leakyRelu, HardSigmoid: hardSigmoid, HardSwish: hardSwish,
+		Exp: mapping(exp), Log: mapping(log), Tanh: mapping(tanh), Sigmoid: mapping(sigmoid), Erf: mapping(erf),
+		Gelu: mapping(gelu), GeluTanh: mapping(geluTanh), Silu: mapping(silu), Sqrt: mapping(sqrt),
+
+		Sum: sum, SumSquares: sumSquares, RowMax: rowMax, RowMin: rowMin,
+		Softmax: softmax, LayerNorm: layerNorm, RMSNorm: rmsNorm,
+
+		QuantizeU8: quantizeU8, QuantizeS8: quantizeS8,
+		DequantizeU8: dequantizeU8, DequantizeS8: dequantizeS8,
+		F16ToF32: f16ToF32, F32ToF16: f32ToF16, BF16ToF32: bf16ToF32, F32ToBF16: f32ToBF16,
+	}
+}
+
+// Saturating returns the portable table with the uint8 by int8 products of a
+// CPU that adds pairs of them with saturation (AVX2 without VNNI), so that
+// what such a CPU computes can be seen on any other.
+func Saturating() *Table {
+	t := Generic()
+	t.Name = "generic-saturating"
+	t.GemmU8S8 = portableI8("gemm_u8s8_4x8_saturating_go", Quad, false, true)
+	t.GemmU8S8Fit = t.GemmU8S8
+	return t
+}

@@ -1,0 +1,258 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+)
+
+// GemmF32 is one tile kernel of C = A*B in float32 and the layout of B that it
+// reads. MR and NR are the rows and columns of C held in registers.
+//
+// B is packed in panels of NR columns: panel p holds the columns
+// [p*NR, p*NR+NR) as [depth][NR], zeros beyond column N.
+type GemmF32 struct {
+	Name   string
+	MR, NR int
+	Tile   func(*TileF32)
+}
+
+// TileF32 is the argument of one call of a tile kernel: M <= MR rows of C times
+// N columns, which may span many panels.
+//
+//	v = sum over t, k of A[ARow[i]+Taps[t]+k] * B[panel(j)][t*K+k][j%NR]
+//	v = v + C[CRow[i]+j]   if Accumulate
+//	v = v + Bias[j]        if Bias != nil
+//	v = v + Res[RRow[i]+j] if Res != nil
+//	C[CRow[i]+j] = min(max(v, Lo), Hi)
+//
+// Products are added in the order of t and k, with one rounding each where the
+// target has a fused multiply-add. A NaN stays a NaN through the clamp.
+type TileF32 struct {
+	A, B, C          []float32
+	Bias, Res        []float32
+	Taps             []int32
+	ARow, CRow, RRow [MaxRows]int
+	M, N, K          int
+	// PanelStride is the distance between panels of B in elements.
+	PanelStride int
+	Lo, Hi      float32
+	Accumulate  bool
+}
+
+// ProductF32 is a whole product C = clamp(A*B + Bias + Res, Lo, Hi), to be
+// computed in blocks by [GemmF32.Block]. The zero values of Bias and Res mean
+// that there is none. The zero value of the pair Lo, Hi means no clamp.
+type ProductF32 struct {
+	Geometry
+	A []float32
+	// B is packed by [Table.PackF32] with Depth() rows and N columns.
+	B []float32
+	C []float32
+	// Bias holds N values, one per column.
+	Bias []float32
+	// Res is added to C element by element; it is addressed by LDR or RRows
+	// as C is by LDC and CRows.
+	Res    []float32
+	LDR    int
+	RRows  []int32
+	Lo, Hi float32
+}
+
+// Blocking of a product. A block of B of kc*nc elements stays in the L2 cache
+// while the rows of A pass over it; the product of all three bounds one kernel
+// call to some tens of microseconds, so that the garbage collector can stop a
+// worker between calls.
+const (
+	kcF32        = 512
+	ncF32        = 256
+	blockElemF32 = kcF32 * ncF32
+)
+
+// PackedLen is the length of a packed B of k rows and n columns.
+func (g GemmF32) PackedLen(k, n int) int { return roundUp(n, g.NR) * k }
+
+// Check reports the first slice of p that is too short for its sizes. Block
+// does not check again.
+func (g GemmF32) Check(p *ProductF32) error {
+	if err := p.check(len(p.A), len(p.C)); err != nil {
+		return err
+	}
+	if want := g.PackedLen(p.Depth(), p.N); len(p.B) < want {
+		return fmt.Errorf("product has a packed B of %d elements, want %d", len(p.B), want)
+	}
+	if p.Bias != nil && len(p.Bias) < p.N {
+		return fmt.Errorf("product has %d biases, want %d", len(p.Bias), p.N)
+	}
+	if p.Res == nil {
+		return nil
+	}
+	res := Geometry{M: p.M, N: p.N, CRows: p.RRows, LDC: p.LDR}
+	if err := res.check(0, len(p.Res)); err != nil {
+		return fmt.Errorf("residual: %w", err)
+	}
+	return nil
+}
+
+// Block computes the given rows and columns of p; cols.Lo must be a multiple
+// of NR. The results do not depend on how a product is divided into blocks.
+// tile is scratch that the caller keeps, one per thread.
+func (g GemmF32) Block(tile *TileF32, p *ProductF32, rows, cols Range) {
+	depth := p.Depth()
+	tile.PanelStride = depth * g.NR
+	perCall := max(g.NR, blockElemF32/max(1, min(depth, kcF32))/g.NR*g.NR)
+	for j := cols.Lo; j < cols.Hi; j += perCall {
+		tile.N = min(perCall, cols.Hi-j)
+		tile.C = p.C[j:]
+		g.columns(tile, p, rows, j)
+	}
+}
+
+// columns computes the columns [j, j+tile.N) of the given rows, one block of
+// the depth after the other.
+func (g GemmF32) columns(tile *TileF32, p *ProductF32, rows Range, j int) {
+	taps := p.taps()
+	panel := p.B[j*p.Depth():]
+	if p.K > kcF32 {
+		for t := range taps {
+			for k := 0; k < p.K; k += kcF32 {
+				tile.K = min(kcF32, p.K-k)
+				tile.Taps = taps[t : t+1]
+				tile.A = p.A[k:]
+				tile.B = panel[(t*p.K+k)*g.NR:]
+				first := t == 0 && k == 0
+				last := t == len(taps)-1 && k+tile.K == p.K
+				g.rows(tile, p, rows, j, first, last)
+			}
+		}
+		return
+	}
+	tile.K, tile.A = p.K, p.A
+	group := max(1, kcF32/max(1, p.K))
+	if p.K == 0 || len(taps) == 0 {
+		tile.Taps, tile.B = nil, panel
+		g.rows(tile, p, rows, j, true, true)
+		return
+	}
+	for t := 0; t < len(taps); t += group {
+		end := min(t+group, len(taps))
+		tile.Taps = taps[t:end]
+		tile.B = panel[t*p.K*g.NR:]
+		g.rows(tile, p, rows, j, t == 0, end == len(taps))
+	}
+}
+
+// rows runs the tile kernel down the given rows. Only the last block of the
+// depth has an epilogue; all but the first add to what is in C.
+func (g GemmF32) rows(tile *TileF32, p *ProductF32, rows Range, j int, first, last bool) {
+	tile.Accumulate = !first
+	tile.Bias, tile.Res = nil, nil
+	tile.Lo, tile.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
+	if last {
+		if p.Bias != nil {
+			tile.Bias = p.Bias[j:]
+		}
+		if p.Res != nil {
+			tile.Res = p.Res[j:]
+		}
+		if p.Lo != 0 || p.Hi != 0 {
+			tile.Lo, tile.Hi = p.Lo, p.Hi
+		}
+	}
+	step := rows.tileRows(g.MR)
+	for i := rows.Lo; i < rows.Hi; i += step {
+		tile.M = min(step, rows.Hi-i)
+		for r := range tile.M {
+			tile.ARow[r] = p.arow(i + r)
+			tile.CRow[r] = p.crow(i + r)
+			if tile.Res != nil {
+				tile.RRow[r] = p.rrow(i + r)
+			}
+		}
+		g.Tile(tile)
+	}
+}
+
+func (p *ProductF32) rrow(i int) int {
+	if p.RRows != nil {
+		return int(p.RRows[i])
+	}
+	return i * p.LDR
+}
+
+// PackF32 packs B of k rows and n columns for t.GemmF32 into dst, which holds
+// t.GemmF32.PackedLen(k, n) elements. b is row-major with rows ldb apart; with
+// trans it holds the transpose, n rows of k.
+func (t *Table) PackF32(dst, b []float32, k, n, ldb int, trans bool) {
+	nr := t.GemmF32.NR
+	for j := 0; j < n; j += nr {
+		panel := dst[j*k : (j+nr)*k]
+		width := min(nr, n-j)
+		if trans {
+			packPanelTrans(t, panel, b[j*ldb:], k, width, ldb)
+		} else if k > 0 {
+			packPanel(panel, b[j:], nr, k, width, ldb)
+		}
+	}
+}
+
+func packPanel(panel, b []float32, nr, k, width, ldb int) {
+	for r := range k {
+		row := panel[r*nr : (r+1)*nr]
+		copy(row, b[r*ldb:r*ldb+width])
+		clear(row[width:])
+	}
+}
+
+func packPanelTrans(t *Table, panel, b []float32, k, width, ldb int) {
+	nr := t.GemmF32.NR
+	if width < nr {
+		clear(panel)
+	}
+	t.Transpose(panel, nr, b, ldb, width, k)
+}
+
+// gemmF32Tile is the portable tile kernel, the oracle of all others.
+func gemmF32Tile(t *TileF32, nr int) {
+	for i := range t.M {
+		for j := range t.N {
+			panel := t.B[j/nr*t.PanelStride+j%nr:]
+			v := float32(0)
+			for tap, offset := range t.Taps {
+				row := t.A[t.ARow[i]+int(offset):]
+				for k := range t.K {
+					v = fma32(row[k], panel[(tap*t.K+k)*nr], v)
+				}
+			}
+			finishF32(t, i, j, v)
+		}
+	}
+}
+
+func finishF32(t *TileF32, i, j int, v float32) {
+	at := t.CRow[i] + j
+	if t.Accumulate {
+		v += t.C[at]
+	}
+	if t.Bias != nil {
+		v += t.Bias[j]
+	}
+	if t.Res != nil {
+		v += t.Res[t.RRow[i]+j]
+	}
+	t.C[at] = clamp(v, t.Lo, t.Hi)
+}
+
+// fma32 is a*b + c. The product of two float32 is exact in float64, so only
+// the sum is rounded, twice.
+func fma32(a, b, c float32) float32 { return float32(float64(a)*float64(b) + float64(c)) }
+
+// clamp limits v to [lo, hi] and keeps NaN.
+func clamp(v, lo, hi float32) float32 {
+	if v < lo {
+		v = lo
+	}
+	if v > hi {
+		v = hi
+	}
+	return v
+}

@@ -1,0 +1,338 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+)
+
+// LayoutI8 is how a kernel wants the int8 weights of one panel of NR columns.
+// Whatever the layout, a panel begins with NR int32, the sums of its columns,
+// and each tap is padded with zero weights to a whole number of groups.
+type LayoutI8 uint8
+
+const (
+	// Quad is [k/4][NR][4] int8, for dot products of four bytes.
+	Quad LayoutI8 = iota
+	// Pair16 is [k/4][2][NR][2] int16, for dot products of two int16: the
+	// first half of a group holds k+0 and k+2, the second k+1 and k+3, which
+	// are what masking and shifting leave of four bytes of A.
+	Pair16
+	// Oct is [k/8][NR][8] int8, for products of 2x8 by 8x2 matrices.
+	Oct
+)
+
+// group is the number of consecutive k that a layout keeps together.
+func (l LayoutI8) group() int {
+	if l == Oct {
+		return 8
+	}
+	return 4
+}
+
+// width is the bytes taken by one weight.
+func (l LayoutI8) width() int {
+	if l == Pair16 {
+		return 2
+	}
+	return 1
+}
+
+// GemmI8 is one tile kernel of C = A*B over bytes with int32 sums. B is int8.
+// A is uint8, or int8 where Signed is set. The sums are exact (they wrap at
+// 32 bits) unless Saturates is set.
+type GemmI8 struct {
+	Name   string
+	MR, NR int
+	Layout LayoutI8
+	Signed bool
+	// Saturates says that pairs of products are added in int16 with
+	// saturation, as vpmaddubsw does. Such a kernel is exact only for weights
+	// that [PairsFit] accepts.
+	Saturates bool
+	Tile      func(*TileI8)
+}
+
+// OutI8 is the epilogue of an int8 product.
+type OutI8 uint8
+
+const (
+	// OutS32 stores the int32 sums plus Bias.
+	OutS32 OutI8 = iota
+	// OutF32 stores clamp(float32(sum+Bias)*Scale + Add, Lo, Hi).
+	OutF32
+	// OutQ8 stores the low byte of round(clamp(float32(sum+Bias)*Scale, Lo,
+	// Hi)) + Zero, rounding half to even: a requantization to uint8 or int8
+	// as ONNX Runtime computes it. Lo and Hi are the least and greatest
+	// quantized value minus Zero, or tighter where an activation is fused.
+	OutQ8
+)
+
+// TileI8 is the argument of one call of an int8 tile kernel: M <= MR rows of C
+// times N columns, which may span many panels. The sum for row i and column j
+// runs over A[ARow[i]+Taps[t]+k]; where it goes depends on Out, and only the C
+// of that kind is used.
+type TileI8 struct {
+	A          []uint8
+	B          []int8
+	C8         []uint8
+	C32        []int32
+	CF         []float32
+	Bias       []int32
+	Scale      []float32
+	Add        []float32
+	Taps       []int32
+	ARow, CRow [MaxRows]int
+	M, N, K    int
+	// PanelStride is the distance between panels of B in bytes.
+	PanelStride int
+	Lo, Hi      float32
+	Zero        int32
+	Out         OutI8
+}
+
+// ProductI8 is a whole int8 product. Bias (N int32) and Add (N float32) may be
+// nil; Scale (N float32) is needed unless Out is OutS32. Zero points of A are
+// folded into Bias by the caller: bias[j] - zeroA * sum over k of b[k,j].
+type ProductI8 struct {
+	Geometry
+	// A holds uint8, or the bits of int8 for a signed kernel.
+	A []uint8
+	// B is packed by [GemmI8.Pack].
+	B []int8
+	// One of C8, C32 and CF is the destination, as Out says.
+	C8     []uint8
+	C32    []int32
+	CF     []float32
+	Bias   []int32
+	Scale  []float32
+	Add    []float32
+	Lo, Hi float32
+	Zero   int32
+	Out    OutI8
+}
+
+// blockBytesI8 bounds the bytes of B that one kernel call reads, which keeps
+// them in the L2 cache and the call short.
+const blockBytesI8 = 256 << 10
+
+func (g GemmI8) panelLen(taps, k int) int {
+	return g.NR * (4 + taps*roundUp(k, g.Layout.group())*g.Layout.width())
+}
+
+// PackedLen is the length in bytes of a packed B of taps*k rows and n columns.
+func (g GemmI8) PackedLen(taps, k, n int) int {
+	return ceilDiv(n, g.NR) * g.panelLen(taps, k)
+}
+
+// Pack packs B of taps*k rows and n columns into dst, which holds
+// PackedLen(taps, k, n) bytes. b is row-major with rows ldb apart; with trans
+// it holds the transpose, n rows of taps*k.
+func (g GemmI8) Pack(dst, b []int8, taps, k, n, ldb int, trans bool) {
+	rowStep, colStep := ldb, 1
+	if trans {
+		rowStep, colStep = 1, ldb
+	}
+	size := g.panelLen(taps, k)
+	for j := 0; j < n; j += g.NR {
+		panel := dst[j/g.NR*size:][:size]
+		clear(panel)
+		for c := range min(g.NR, n-j) {
+			g.packColumn(panel, c, taps, k, func(r int) int8 { return b[r*rowStep+(j+c)*colStep] })
+		}
+	}
+}
+
+func (g GemmI8) packColumn(panel []int8, c, taps, k int, at func(r int) int8) {
+	body := panel[4*g.NR:]
+	padded := roundUp(k, g.Layout.group())
+	sum := int32(0)
+	for t := range taps {
+		for r := range k {
+			w := at(t*k + r)
+			sum += int32(w)
+			g.put(body, t*padded+r, c, w)
+		}
+	}
+	sums(panel, g.NR)[c] = sum
+}
+
+// put stores the weight of row r and column c of a panel.
+func (g GemmI8) put(body []int8, r, c int, w int8) {
+	switch g.Layout {
+	case Pair16:
+		at := 4*(((r/4*2+r%2)*g.NR)+c) + r%4/2*2
+		body[at], body[at+1] = w, w>>7
+	default:
+		group := g.Layout.group()
+		body[(r/group*g.NR+c)*group+r%group] = w
+	}
+}
+
+// weight is the inverse of put.
+func (g GemmI8) weight(body []int8, r, c int) int8 {
+	if g.Layout == Pair16 {
+		return body[4*(((r/4*2+r%2)*g.NR)+c)+r%4/2*2]
+	}
+	group := g.Layout.group()
+	return body[(r/group*g.NR+c)*group+r%group]
+}
+
+// sums views the header of a panel.
+func sums(panel []int8, nr int) []int32 {
+	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(panel))), nr)
+}
+
+// Bytes views int8 values as the bytes that the kernels take.
+func Bytes(s []int8) []uint8 {
+	return unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(s))), len(s))
+}
+
+// PairsFit reports whether no two neighbouring products of a uint8 up to amax
+// with the weights b of taps*k rows and n columns can leave the range of int16,
+// so that a saturating kernel computes them exactly. Neighbours are the rows
+// (0,1), (2,3) ... of each tap. The layout of b is that of [GemmI8.Pack].
+func PairsFit(b []int8, taps, k, n, ldb int, trans bool, amax uint8) bool {
+	rowStep, colStep := ldb, 1
+	if trans {
+		rowStep, colStep = 1, ldb
+	}
+	for t := range taps {
+		for r := 0; r+1 < k; r += 2 {
+			row := (t*k + r) * rowStep
+			for j := range n {
+				w0, w1 := int(b[row+j*colStep]), int(b[row+rowStep+j*colStep])
+				lo, hi := min(w0, 0)+min(w1, 0), max(w0, 0)+max(w1, 0)
+				if lo*int(amax) < math.MinInt16 || hi*int(amax) > math.MaxInt16 {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// Check reports the first slice of p that is too short for its sizes. Block
+// does not check again.
+func (g GemmI8) Check(p *ProductI8) error {
+	lenC := len(p.C32)
+	switch p.Out {
+	case OutF32:
+		lenC = len(p.CF)
+	case OutQ8:
+		lenC = len(p.C8)
+	}
+	if err := p.check(len(p.A), lenC); err != nil {
+		return err
+	}
+	if want := g.PackedLen(len(p.taps()), p.K, p.N); len(p.B) < want {
+		return fmt.Errorf("product has a packed B of %d bytes, want %d", len(p.B), want)
+	}
+	if p.Bias != nil && len(p.Bias) < p.N {
+		return fmt.Errorf("product has %d biases, want %d", len(p.Bias), p.N)
+	}
+	if p.Out != OutS32 && len(p.Scale) < p.N {
+		return fmt.Errorf("product has %d scales, want %d", len(p.Scale), p.N)
+	}
+	if p.Add != nil && len(p.Add) < p.N {
+		return fmt.Errorf("product has %d addends, want %d", len(p.Add), p.N)
+	}
+	return nil
+}
+
+// Block computes the given rows and columns of p; cols.Lo must be a multiple
+// of NR. tile is scratch that the caller keeps, one per thread.
+func (g GemmI8) Block(tile *TileI8, p *ProductI8, rows, cols Range) {
+	tile.PanelStride = g.panelLen(len(p.taps()), p.K)
+	tile.A, tile.Taps, tile.K = p.A, p.taps(), p.K
+	tile.Lo, tile.Hi, tile.Zero, tile.Out = p.Lo, p.Hi, p.Zero, p.Out
+	perCall := max(1, blockBytesI8/tile.PanelStride) * g.NR
+	for j := cols.Lo; j < cols.Hi; j += perCall {
+		tile.N = min(perCall, cols.Hi-j)
+		tile.B = p.B[j/g.NR*tile.PanelStride:]
+		tile.C8, tile.C32, tile.CF = tail(p.C8, j), tail(p.C32, j), tail(p.CF, j)
+		tile.Bias, tile.Scale, tile.Add = tail(p.Bias, j), tail(p.Scale, j), tail(p.Add, j)
+		g.rows(tile, p, rows)
+	}
+}
+
+func (g GemmI8) rows(tile *TileI8, p *ProductI8, rows Range) {
+	step := rows.tileRows(g.MR)
+	for i := rows.Lo; i < rows.Hi; i += step {
+		tile.M = min(step, rows.Hi-i)
+		for r := range tile.M {
+			tile.ARow[r] = p.arow(i + r)
+			tile.CRow[r] = p.crow(i + r)
+		}
+		g.Tile(tile)
+	}
+}
+
+// tail is s[from:], or nil where s is.
+func tail[T any](s []T, from int) []T {
+	if s == nil {
+		return nil
+	}
+	return s[from:]
+}
+
+// portableI8 is the portable tile kernel, the oracle of all others.
+func portableI8(name string, layout LayoutI8, signed, saturates bool) GemmI8 {
+	g := GemmI8{Name: name, MR: 4, NR: 8, Layout: layout, Signed: signed, Saturates: saturates}
+	g.Tile = func(t *TileI8) {
+		for i := range t.M {
+			for j := range t.N {
+				finishI8(t, i, j, g.sum(t, i, j))
+			}
+		}
+	}
+	return g
+}
+
+func (g GemmI8) sum(t *TileI8, i, j int) int32 {
+	body := t.B[j/g.NR*t.PanelStride+4*g.NR:]
+	padded := roundUp(t.K, g.Layout.group())
+	acc := int32(0)
+	for tap, offset := range t.Taps {
+		row := t.A[t.ARow[i]+int(offset):]
+		for k := 0; k < t.K; k += 2 {
+			pair := g.product(row, body, k, tap*padded, j%g.NR)
+			if k+1 < t.K {
+				pair += g.product(row, body, k+1, tap*padded, j%g.NR)
+			}
+			if g.Saturates {
+				pair = min(max(pair, math.MinInt16), math.MaxInt16)
+			}
+			acc += pair
+		}
+	}
+	return acc
+}
+
+func (g GemmI8) product(row []uint8, body []int8, k, base, col int) int32 {
+	a := int32(row[k])
+	if g.Signed {
+		a = int32(int8(row[k]))
+	}
+	return a * int32(g.weight(body, base+k, col))
+}
+
+func finishI8(t *TileI8, i, j int, acc int32) {
+	at := t.CRow[i] + j
+	if t.Bias != nil {
+		acc += t.Bias[j]
+	}
+	if t.Out == OutS32 {
+		t.C32[at] = acc
+		return
+	}
+	v := float32(acc) * t.Scale[j]
+	if t.Out == OutQ8 {
+		t.C8[at] = uint8(int32(math.RoundToEven(float64(clamp(v, t.Lo, t.Hi)))) + t.Zero)
+		return
+	}
+	if t.Add != nil {
+		v += t.Add[j]
+	}
+	t.CF[at] = clamp(v, t.Lo, t.Hi)
+}

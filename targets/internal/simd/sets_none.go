@@ -1,0 +1,6 @@
+//go:build purego || !amd64
+
+package simd
+
+// Sets is empty: the portable kernels do all the work.
+func Sets() []Set { return nil }

@@ -1,0 +1,40 @@
+package engine
+
+import (
+	"runtime"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/targets"
+)
+
+// Options says how a model is compiled. The zero value is a good default.
+type Options struct {
+	// Target is the CPU to compile for; the zero value means the host.
+	Target targets.Target
+
+	// Threads is how many threads one run may use, the caller's included; 0
+	// means as many as Go runs at once. Results do not depend on it.
+	Threads int
+
+	// Seed starts the random operators that have no seed of their own. The
+	// n-th run of two sessions with equal seeds draws the same numbers.
+	Seed uint64
+
+	// Outputs names values of the main graph that Run returns besides the
+	// model's outputs.
+	Outputs []string
+
+	// Observe, if set, is called after every node of every run, subgraphs
+	// included, with the node of the compiled model (or of a function's body)
+	// and its results, nil where omitted. Nodes are neither folded nor fused
+	// then. Concurrent runs call it concurrently.
+	Observe func(n *graph.Node, outs []tensor.Value)
+}
+
+func (o *Options) threads() int {
+	if o.Threads > 0 {
+		return o.Threads
+	}
+	return runtime.GOMAXPROCS(0)
+}

@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// run is the state of one run of a session.
+type run struct {
+	session *Session
+	ctx     context.Context
+	pcg     *rand.PCG
+	rand    *rand.Rand
+	team    team
+	frames  map[*program][]*frame // free ones, by program
+}
+
+// frame holds the values of one execution of a program.
+type frame struct {
+	run   *run
+	prog  *program
+	vals  []tensor.Value
+	evals []op.Eval
+}
+
+// frame returns a frame of p with the constants in place.
+func (r *run) frame(p *program) *frame {
+	free := r.frames[p]
+	if n := len(free); n > 0 {
+		f := free[n-1]
+		r.frames[p] = free[:n-1]
+		copy(f.vals, p.initial)
+		return f
+	}
+	f := &frame{run: r, prog: p, vals: append([]tensor.Value(nil), p.initial...)}
+	f.evals = make([]op.Eval, len(p.steps))
+	for i := range p.steps {
+		f.evals[i] = f.eval(&p.steps[i])
+	}
+	return f
+}
+
+// done gives a frame back.
+func (r *run) done(f *frame) {
+	clear(f.vals)
+	for i := range f.evals {
+		clear(f.evals[i].In)
+		clear(f.evals[i].Out)
+	}
+	r.frames[f.prog] = append(r.frames[f.prog], f)
+}
+
+func (f *frame) eval(st *step) op.Eval {
+	e := op.Eval{
+		Call:    op.Call{Node: st.node, Version: st.info.version},
+		In:      make([]tensor.Value, len(st.in)),
+		Out:     make([]tensor.Value, len(st.out)),
+		Kernels: f.run.session.kernels,
+		Rand:    f.run.rand,
+		Split:   f.run.team.split,
+	}
+	if len(st.subs) > 0 {
+		e.Sub = func(g *graph.Graph, args []tensor.Value) ([]tensor.Value, error) {
+			return f.sub(st, g, args)
+		}
+	}
+	return e
+}
+
+// exec runs the steps of f's program in order.
+func (r *run) exec(f *frame) error {
+	for i := range f.prog.steps {
+		if err := r.ctx.Err(); err != nil {
+			return fmt.Errorf("the run was stopped before %v: %w", f.prog.steps[i].node, err)
+		}
+		if err := r.step(f, &f.prog.steps[i], &f.evals[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) step(f *frame, st *step, e *op.Eval) error {
+	for i, s := range st.in {
+		e.In[i] = nil
+		if s >= 0 {
+			e.In[i] = f.vals[s]
+		}
+	}
+	clear(e.Out)
+	e.Context = r.ctx
+	if err := call(st, e); err != nil {
+		return f.explain(st, err)
+	}
+	for i, s := range st.out {
+		if s < 0 {
+			continue
+		}
+		if e.Out[i] == nil {
+			return f.explain(st, fmt.Errorf("result %d %q was not computed", i, f.prog.names[s]))
+		}
+		f.vals[s] = e.Out[i]
+	}
+	if observe := r.session.opts.Observe; observe != nil {
+		observe(st.info.origin, e.Out)
+	}
+	for _, s := range st.drop {
+		f.vals[s] = nil
+	}
+	return nil
+}
+
+// call evaluates one step and turns a panic of the operator into an error.
+func call(st *step, e *op.Eval) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the operator panicked: %v", p)
+		}
+	}()
+	return st.info.def.Eval(e)
+}
+
+// sub runs a subgraph of a step with the given arguments.
+func (f *frame) sub(st *step, g *graph.Graph, args []tensor.Value) ([]tensor.Value, error) {
+	var p *program
+	for _, sub := range st.subs {
+		if sub.graph == g {
+			p = sub
+		}
+	}
+	switch {
+	case p == nil:
+		return nil, fmt.Errorf("graph %q is not a subgraph of the node", g.Name)
+	case len(args) != len(p.inputs):
+		return nil, fmt.Errorf("graph %q is given %d inputs, want %d", g.Name, len(args), len(p.inputs))
+	}
+	inner := f.run.frame(p)
+	defer f.run.done(inner)
+	for _, c := range p.captures {
+		inner.vals[c.inner] = f.vals[c.outer]
+	}
+	for i, s := range p.inputs {
+		inner.vals[s] = args[i]
+	}
+	if err := f.run.exec(inner); err != nil {
+		return nil, err
+	}
+	outs := make([]tensor.Value, len(p.outputs))
+	for i, s := range p.outputs {
+		outs[i] = inner.vals[s]
+	}
+	return outs, nil
+}
+
+// explain puts the node before an error, and its operands behind.
+func (f *frame) explain(st *step, err error) error {
+	var ins []string
+	for _, s := range st.in {
+		if s >= 0 {
+			ins = append(ins, f.prog.names[s]+" "+describe(f.vals[s]))
+		}
+	}
+	return fmt.Errorf("%v: %w (inputs: %s)", st.node, err, strings.Join(ins, ", "))
+}

@@ -1,0 +1,201 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/targets"
+)
+
+// Session is a compiled model. It may run many times, and concurrently;
+// concurrent runs share the worker threads, so that only one of them is
+// parallel inside at any moment.
+type Session struct {
+	opts    Options
+	kernels *kernel.Table
+	src     *source
+	main    *program
+	inputs  []input
+	outputs []output
+	runs    atomic.Uint64
+
+	mu   sync.Mutex
+	idle []*run
+}
+
+// input is a graph input with its slot.
+type input struct {
+	port
+	slot int
+	def  bool // has a default
+}
+
+// output is a value that a run returns, with its slot.
+type output struct {
+	port
+	slot int
+}
+
+// Compile prepares m to run on the CPU that o.Target describes. The model is
+// not changed, and must not be while the session is in use; weights are
+// shared with it. The error wraps [targets.ErrForeign] if this CPU cannot run
+// the target's code. An operator without an evaluation is reported with its
+// domain and version.
+func Compile(ctx context.Context, m *graph.Model, o Options) (*Session, error) {
+	kernels, err := o.kernels()
+	if err != nil {
+		return nil, err
+	}
+	src, err := copyModel(m)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{opts: o, kernels: kernels, src: src}
+	ports, err := s.ports()
+	if err != nil {
+		return nil, err
+	}
+	low := &lowering{src: src, fixed: map[*graph.Value]tensor.Value{}, keep: map[*graph.Value]bool{}}
+	for _, p := range ports {
+		low.keep[p.value] = true
+	}
+	if o.Observe == nil {
+		if err := s.fold(ctx, low); err != nil {
+			return nil, err
+		}
+	}
+	b, err := low.lower(src.graph, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.main = b.p
+	for _, v := range src.graph.Inputs() {
+		s.inputs = append(s.inputs, input{port{v.Name(), v}, b.slot(v), v.Init != nil})
+	}
+	for _, p := range ports {
+		s.outputs = append(s.outputs, output{p, b.slot(p.value)})
+	}
+	return s, nil
+}
+
+func (o *Options) kernels() (*kernel.Table, error) {
+	t := o.Target
+	if t.Name == "" {
+		t = targets.Host()
+	}
+	return t.Kernels()
+}
+
+// ports returns the values that a run gives back, the model's outputs first.
+func (s *Session) ports() ([]port, error) {
+	ports := slices.Clone(s.src.outputs)
+	for _, name := range s.opts.Outputs {
+		v := s.src.values[name]
+		if v == nil {
+			return nil, fmt.Errorf("output %q: the main graph has no such value", name)
+		}
+		if !slices.ContainsFunc(ports, func(p port) bool { return p.name == name }) {
+			ports = append(ports, port{name, v})
+		}
+	}
+	return ports, nil
+}
+
+// Run computes the outputs for the given feeds, by name. Inputs with a
+// default may be left out. Results may share memory with feeds and weights:
+// neither they nor the feeds are to be written to while the other is in use.
+// Errors name the node, the operator and the operands' shapes.
+func (s *Session) Run(ctx context.Context, feeds map[string]tensor.Value) (map[string]tensor.Value, error) {
+	r := s.acquire(ctx)
+	defer s.release(r)
+	r.team.enter(s.opts.threads())
+	defer r.team.leave()
+	f := r.frame(s.main)
+	defer r.done(f)
+	if err := s.feed(f, feeds); err != nil {
+		return nil, err
+	}
+	if err := r.exec(f); err != nil {
+		return nil, err
+	}
+	return s.results(f)
+}
+
+func (s *Session) feed(f *frame, feeds map[string]tensor.Value) error {
+	given := 0
+	for _, in := range s.inputs {
+		v, ok := feeds[in.name]
+		if !ok {
+			if !in.def {
+				return fmt.Errorf("input %q: no value is given, want %v", in.name, in.value.Type)
+			}
+			continue
+		}
+		given++
+		if err := fits(v, in.value.Type); err != nil {
+			return fmt.Errorf("input %q: %w", in.name, err)
+		}
+		f.vals[in.slot] = v
+	}
+	if given < len(feeds) {
+		return s.strangers(feeds)
+	}
+	return nil
+}
+
+func (s *Session) strangers(feeds map[string]tensor.Value) error {
+	var names []string
+	for _, in := range s.inputs {
+		names = append(names, in.name)
+	}
+	for name := range feeds {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("feed %q: the model has no such input, only %q", name, names)
+		}
+	}
+	return nil
+}
+
+func (s *Session) results(f *frame) (map[string]tensor.Value, error) {
+	out := make(map[string]tensor.Value, len(s.outputs))
+	for _, o := range s.outputs {
+		v := f.vals[o.slot]
+		if v == nil {
+			return nil, fmt.Errorf("output %q was not computed", o.name)
+		}
+		out[o.name] = v
+	}
+	return out, nil
+}
+
+// acquire returns the state of a new run, reusing that of a finished one.
+func (s *Session) acquire(ctx context.Context) *run {
+	s.mu.Lock()
+	var r *run
+	if n := len(s.idle); n > 0 {
+		r, s.idle = s.idle[n-1], s.idle[:n-1]
+	}
+	s.mu.Unlock()
+	if r == nil {
+		r = &run{session: s, frames: map[*program][]*frame{}}
+		r.pcg = rand.NewPCG(0, 0)
+		r.rand = rand.New(r.pcg)
+	}
+	r.ctx = ctx
+	r.pcg.Seed(s.opts.Seed, s.runs.Add(1)-1)
+	return r
+}
+
+func (s *Session) release(r *run) {
+	r.ctx = nil
+	s.mu.Lock()
+	s.idle = append(s.idle, r)
+	s.mu.Unlock()
+}

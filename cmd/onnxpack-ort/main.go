@@ -1,0 +1,113 @@
+// Onnxpack-ort runs models with ONNX Runtime on behalf of onnxpack, which
+// starts it and talks to it over standard input and output (package wire). It
+// loads the shared library named by its only argument, without cgo.
+//
+// It is a program of its own so that onnxpack stays one static file, survives
+// a crash in the library, and can tell how much memory ONNX Runtime takes.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/onnxpack/onnxpack/targets/ort/wire"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: onnxpack-ort LIBRARY (started by onnxpack)")
+		os.Exit(2)
+	}
+	if err := serve(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "onnxpack-ort:", err)
+		os.Exit(1)
+	}
+}
+
+func serve(library string) error {
+	rt, err := open(library)
+	if err != nil {
+		return err
+	}
+	s := &server{rt: rt, sessions: map[int]*session{}}
+	conn := wire.NewConn(os.Stdin, os.Stdout)
+	for {
+		var req wire.Request
+		if err := conn.Receive(&req); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		resp, err := s.answer(&req)
+		if err != nil {
+			resp = &wire.Response{Err: err.Error()}
+		}
+		resp.Version, resp.Peak = rt.version, peakResident()
+		if err := conn.Send(resp); err != nil {
+			return err
+		}
+	}
+}
+
+// server holds the open sessions.
+type server struct {
+	rt       *runtime
+	sessions map[int]*session
+	next     int
+}
+
+func (s *server) answer(req *wire.Request) (*wire.Response, error) {
+	switch {
+	case req.Load != nil:
+		return s.load(req.Load)
+	case req.Run != nil:
+		return s.run(req.Run)
+	case req.Close != nil:
+		if se := s.sessions[req.Close.Session]; se != nil {
+			se.close()
+			delete(s.sessions, req.Close.Session)
+		}
+		return &wire.Response{}, nil
+	}
+	return nil, errors.New("an empty request")
+}
+
+func (s *server) load(l *wire.Load) (*wire.Response, error) {
+	se, err := s.rt.load(l)
+	if err != nil {
+		return nil, err
+	}
+	s.next++
+	s.sessions[s.next] = se
+	return &wire.Response{Session: s.next, Inputs: se.inputs, Outputs: se.outputs}, nil
+}
+
+func (s *server) run(r *wire.Run) (*wire.Response, error) {
+	se := s.sessions[r.Session]
+	if se == nil {
+		return nil, fmt.Errorf("no session %d", r.Session)
+	}
+	call, err := se.prepare(r)
+	if err != nil {
+		return nil, err
+	}
+	defer call.close()
+	if r.Rounds == 0 {
+		values, err := call.values()
+		return &wire.Response{Values: values}, err
+	}
+	resp := &wire.Response{}
+	for range r.Rounds {
+		start := time.Now()
+		if err := call.run(); err != nil {
+			return nil, err
+		}
+		resp.Nanos = append(resp.Nanos, time.Since(start).Nanoseconds())
+		call.release()
+	}
+	return resp, nil
+}

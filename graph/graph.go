@@ -29,6 +29,7 @@ type Graph struct {
 	outputs     []*Value
 	inits       []*Value
 	values      map[string]*Value
+	holders     map[*Node]bool // the nodes that have subgraphs
 	fresh       map[string]int // last number that Fresh gave for a base
 }
 
@@ -188,18 +189,23 @@ func (g *Graph) Fresh(base string) string {
 		base = "v"
 	}
 	name := base
-	for r.defines(name) {
+	for g.taken(name) {
 		r.fresh[base]++
 		name = base + "_" + strconv.Itoa(r.fresh[base])
 	}
 	return name
 }
 
+// taken reports whether a value of g called name would hide another, or be
+// hidden by one.
+func (g *Graph) taken(name string) bool { return g.Lookup(name) != nil || g.defines(name) }
+
+// defines reports whether g or a graph inside it defines the name.
 func (g *Graph) defines(name string) bool {
 	if g.values[name] != nil {
 		return true
 	}
-	for n := g.first; n != nil; n = n.next {
+	for n := range g.holders {
 		for _, a := range n.attrs {
 			for _, s := range a.Graphs {
 				if s.defines(name) {
@@ -211,9 +217,10 @@ func (g *Graph) defines(name string) bool {
 	return false
 }
 
-// adopt gives v a name if it has none, and enters it in g.
+// adopt gives v a name if it has none or one that is taken, and enters it in
+// g.
 func (g *Graph) adopt(v *Value) {
-	if v.name == "" || g.values[v.name] != nil {
+	if v.name == "" || g.taken(v.name) {
 		base := v.name
 		if base == "" && v.producer != nil {
 			base = v.producer.Op
@@ -271,19 +278,19 @@ func (g *Graph) AddInput(name string, t *Type) *Value {
 // AddOutput makes v, a value of g or of a graph around it, an output.
 func (g *Graph) AddOutput(v *Value) {
 	g.outputs = append(g.outputs, v)
-	v.output++
+	v.givers = append(v.givers, g)
 }
 
 // SetOutput makes v output i in place of what was.
 func (g *Graph) SetOutput(i int, v *Value) {
-	g.outputs[i].output--
+	g.outputs[i].dropGiver(g)
 	g.outputs[i] = v
-	v.output++
+	v.givers = append(v.givers, g)
 }
 
 // DropOutput removes output i from the list.
 func (g *Graph) DropOutput(i int) {
-	g.outputs[i].output--
+	g.outputs[i].dropGiver(g)
 	g.outputs = slices.Delete(g.outputs, i, i+1)
 }
 
@@ -381,6 +388,21 @@ func (g *Graph) link(n, prev, next *Node) {
 		g.last = n
 	}
 	g.numNodes++
+	g.noteHolder(n)
+}
+
+// noteHolder keeps the set of nodes with subgraphs true for n, a node of g.
+func (g *Graph) noteHolder(n *Node) {
+	for _, a := range n.attrs {
+		if len(a.Graphs) > 0 {
+			if g.holders == nil {
+				g.holders = map[*Node]bool{}
+			}
+			g.holders[n] = true
+			return
+		}
+	}
+	delete(g.holders, n)
 }
 
 func (g *Graph) unlink(n *Node) {
@@ -396,6 +418,7 @@ func (g *Graph) unlink(n *Node) {
 	}
 	n.graph = nil
 	g.numNodes--
+	delete(g.holders, n)
 }
 
 // MoveBefore moves n, a node of g, to stand before the node at.
@@ -426,10 +449,17 @@ func (g *Graph) Remove(n *Node) {
 	g.unlink(n)
 }
 
-// release drops the uses that g's nodes and outputs have of values outside g.
+// release drops the uses that g's nodes and outputs have of values outside g,
+// whatever the order of the nodes, and leaves g empty.
 func (g *Graph) release() {
-	for i := len(g.outputs) - 1; i >= 0; i-- {
-		g.DropOutput(i)
+	for len(g.outputs) > 0 {
+		g.DropOutput(len(g.outputs) - 1)
+	}
+	for n := g.first; n != nil; n = n.next {
+		n.TrimIn(0)
+		for _, s := range n.Subgraphs() {
+			s.release()
+		}
 	}
 	for n := range g.Backward() {
 		g.Remove(n)
@@ -439,36 +469,47 @@ func (g *Graph) release() {
 // ReplaceUses makes every reader of old, in g and in the graphs inside it,
 // read v instead. Graph outputs are not changed: see [Graph.Replace].
 func (g *Graph) ReplaceUses(old, v *Value) {
-	for _, u := range old.Uses() {
-		u.Node.SetIn(u.Index, v)
+	if old == v {
+		return
 	}
+	for _, u := range old.uses {
+		u.Node.in[u.Index] = v
+		v.addUse(u)
+	}
+	old.uses = nil
 }
 
-// Replace puts v in the place of old everywhere and reports whether it could.
-// Where old is an output of its graph, the output keeps its name: v takes the
-// name over, which only the result of a node of the same graph can that is
-// not an output itself. Otherwise nothing is changed.
+// Replace puts v in the place of old everywhere, in nodes and in outputs of
+// graphs, and reports whether it could. Where old is an output of the graph
+// that defines it, that output keeps its name: v takes the name over, which
+// only the result of a node of the same graph can that is not an output
+// itself. Otherwise nothing is changed.
 func (g *Graph) Replace(old, v *Value) bool {
 	if old == v {
 		return true
 	}
-	if old.output > 0 {
-		if v.graph != old.graph || v.producer == nil || v.output > 0 || old.input {
-			return false
-		}
-		name := old.name
-		g.Rename(old, g.Fresh(name+"_old"))
-		g.Rename(v, name)
-		for i, o := range g.outputs {
-			if o == old {
-				g.SetOutput(i, v)
-			}
-		}
-		if old.Type != nil {
-			v.Type, v.Inferred = old.Type, false
-		}
-		v.Doc, v.Metadata, v.Wire, v.Unknown = old.Doc, old.Metadata, old.Wire, old.Unknown
+	if slices.Contains(old.givers, old.graph) && !old.graph.takeOver(old, v) {
+		return false
+	}
+	for _, giver := range old.Givers() {
+		giver.SetOutput(slices.Index(giver.outputs, old), v)
 	}
 	g.ReplaceUses(old, v)
+	return true
+}
+
+// takeOver gives v, a value of g, the name of old and what is stated of it,
+// if v can stand in old's place as an output of g.
+func (g *Graph) takeOver(old, v *Value) bool {
+	if v.graph != g || v.producer == nil || slices.Contains(v.givers, g) || old.input {
+		return false
+	}
+	name := old.name
+	g.Rename(old, g.Fresh(name+"_old"))
+	g.Rename(v, name)
+	if old.Type != nil {
+		v.Type, v.Inferred = old.Type, old.Inferred
+	}
+	v.Doc, v.Metadata, v.Wire, v.Unknown = old.Doc, old.Metadata, old.Wire, old.Unknown
 	return true
 }

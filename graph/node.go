@@ -21,6 +21,7 @@ type Node struct {
 	graph      *Graph
 	prev, next *Node
 	in, out    []*Value
+	useAt      []int // of each input that is given, its place in the value's uses
 	attrs      []*Attr
 }
 
@@ -82,14 +83,14 @@ func (n *Node) Outs() []*Value { return slices.Clone(n.out) }
 // nil v omits the input.
 func (n *Node) SetIn(i int, v *Value) {
 	for len(n.in) <= i {
-		n.in = append(n.in, nil)
+		n.in, n.useAt = append(n.in, nil), append(n.useAt, 0)
 	}
 	if old := n.in[i]; old != nil {
-		old.dropUse(Use{n, i})
+		old.dropUse(n.useAt[i])
 	}
 	n.in[i] = v
 	if v != nil {
-		v.uses = append(v.uses, Use{n, i})
+		v.addUse(Use{n, i})
 	}
 }
 
@@ -102,6 +103,7 @@ func (n *Node) TrimIn(i int) {
 		n.SetIn(j, nil)
 	}
 	n.in = n.in[:min(i, len(n.in))]
+	n.useAt = n.useAt[:len(n.in)]
 }
 
 // AddOut appends a result and returns it, named if a graph holds n.
@@ -146,23 +148,59 @@ func (n *Node) Attr(name string) *Attr {
 }
 
 // SetAttr sets an attribute, in place of one of the same name. The subgraphs
-// that it holds become the node's.
+// that it holds become the node's; those of the attribute replaced that are
+// not among them are emptied.
 func (n *Node) SetAttr(a *Attr) {
-	for _, g := range a.Graphs {
-		g.owner = n
-	}
 	for i, b := range n.attrs {
 		if b.Name == a.Name {
 			n.attrs[i] = a
+			n.own(a)
+			n.disown(b)
 			return
 		}
 	}
-	n.attrs = append(n.attrs, a)
+	n.appendAttr(a)
 }
 
-// DropAttr removes the attribute with the given name, if there is one.
+// appendAttr adds an attribute whose name is known to be free.
+func (n *Node) appendAttr(a *Attr) {
+	n.attrs = append(n.attrs, a)
+	n.own(a)
+}
+
+func (n *Node) own(a *Attr) {
+	for _, g := range a.Graphs {
+		g.owner = n
+	}
+	if n.graph != nil {
+		n.graph.noteHolder(n)
+	}
+}
+
+// disown empties the graphs of an attribute that n no longer has, except
+// those that are held by another or again.
+func (n *Node) disown(a *Attr) {
+	held := n.Subgraphs()
+	for _, g := range a.Graphs {
+		if g.owner == n && !slices.Contains(held, g) {
+			g.release()
+			g.owner = nil
+		}
+	}
+	if n.graph != nil {
+		n.graph.noteHolder(n)
+	}
+}
+
+// DropAttr removes the attribute with the given name, if there is one, and
+// empties its subgraphs; one that was given to another node stays as it is.
 func (n *Node) DropAttr(name string) {
-	n.attrs = slices.DeleteFunc(n.attrs, func(a *Attr) bool { return a.Name == name })
+	a := n.Attr(name)
+	if a == nil {
+		return
+	}
+	n.attrs = slices.DeleteFunc(n.attrs, func(b *Attr) bool { return b == a })
+	n.disown(a)
 }
 
 // Int returns an integer attribute, or def if it is absent or of another kind.
@@ -227,10 +265,6 @@ func (n *Node) Opset() int64 { return n.graph.Opset(n.Domain) }
 // String names the node for messages: `node "conv_7" (Conv)`. A node without
 // a name is called by its first result.
 func (n *Node) String() string {
-	op := n.Op
-	if n.Domain != "" {
-		op = n.Domain + "::" + n.Op
-	}
 	name := n.Name
 	if name == "" {
 		for _, v := range n.out {
@@ -240,5 +274,13 @@ func (n *Node) String() string {
 			}
 		}
 	}
-	return fmt.Sprintf("node %q (%s)", name, op)
+	return fmt.Sprintf("node %q (%s)", name, n.opName())
+}
+
+// opName returns the operator as "Op" or "domain::Op".
+func (n *Node) opName() string {
+	if n.Domain == "" {
+		return n.Op
+	}
+	return n.Domain + "::" + n.Op
 }

@@ -29,11 +29,14 @@ type Value struct {
 	index    int
 	uses     []Use
 	input    bool
-	output   int // how many times it is an output of its graph
+	givers   []*Graph // the graphs that give it out, once for each time
 }
 
 // Name returns the value's name, unique in its graph.
 func (v *Value) Name() string { return v.name }
+
+// String names the value for messages: `value "x"`.
+func (v *Value) String() string { return fmt.Sprintf("value %q", v.name) }
 
 // Graph returns the graph that defines v.
 func (v *Value) Graph() *Graph { return v.graph }
@@ -46,7 +49,8 @@ func (v *Value) Producer() *Node { return v.producer }
 func (v *Value) Index() int { return v.index }
 
 // Uses returns a copy of the list of places that read v, in nodes of its own
-// graph and of the graphs inside it. Being a graph output is not a use.
+// graph and of the graphs inside it, in no order that means anything. Being a
+// graph output is not a use.
 func (v *Value) Uses() []Use { return slices.Clone(v.uses) }
 
 // NumUses returns the number of places that read v.
@@ -55,16 +59,24 @@ func (v *Value) NumUses() int { return len(v.uses) }
 // IsInput reports whether v is an input of its graph.
 func (v *Value) IsInput() bool { return v.input }
 
-// IsOutput reports whether v is an output of its graph.
-func (v *Value) IsOutput() bool { return v.output > 0 }
+// IsOutput reports whether v is an output of its graph, or of one inside it.
+func (v *Value) IsOutput() bool { return len(v.givers) > 0 }
 
-// Used reports whether anything reads v or its graph gives it out.
-func (v *Value) Used() bool { return len(v.uses) > 0 || v.output > 0 }
+// NumOutputs returns how many times v is an output, of its graph or of graphs
+// inside it.
+func (v *Value) NumOutputs() int { return len(v.givers) }
+
+// Givers returns the graphs of which v is an output, once for each time: its
+// own, or graphs inside it.
+func (v *Value) Givers() []*Graph { return slices.Clone(v.givers) }
+
+// Used reports whether anything reads v or a graph gives it out.
+func (v *Value) Used() bool { return len(v.uses) > 0 || len(v.givers) > 0 }
 
 // SoleUse returns the only place that reads v, if there is just one and v is
 // not a graph output.
 func (v *Value) SoleUse() (Use, bool) {
-	if len(v.uses) == 1 && v.output == 0 {
+	if len(v.uses) == 1 && len(v.givers) == 0 {
 		return v.uses[0], true
 	}
 	return Use{}, false
@@ -73,10 +85,25 @@ func (v *Value) SoleUse() (Use, bool) {
 // IsConst reports whether v is an initializer that no caller can override.
 func (v *Value) IsConst() bool { return v.Init != nil && !v.input }
 
-func (v *Value) dropUse(u Use) {
-	i := slices.Index(v.uses, u)
+func (v *Value) addUse(u Use) {
+	u.Node.useAt[u.Index] = len(v.uses)
+	v.uses = append(v.uses, u)
+}
+
+// dropUse removes the use at the given place; the last one takes it over.
+func (v *Value) dropUse(at int) {
+	last := len(v.uses) - 1
+	moved := v.uses[last]
+	v.uses[at] = moved
+	moved.Node.useAt[moved.Index] = at
+	v.uses[last] = Use{}
+	v.uses = v.uses[:last]
+}
+
+func (v *Value) dropGiver(g *Graph) {
+	i := slices.Index(v.givers, g)
 	if i < 0 {
-		panic(fmt.Sprintf("graph: value %q lost a use by %v", v.name, u.Node))
+		panic(fmt.Sprintf("graph: value %q is no output of graph %q", v.name, g.Name))
 	}
-	v.uses = slices.Delete(v.uses, i, i+1)
+	v.givers = slices.Delete(v.givers, i, i+1)
 }

@@ -5,7 +5,7 @@ import "slices"
 // Feature sets, each including the one before it.
 var (
 	sse2   []string // what every amd64 has
-	avx2   = extend(sse2, "avx2", "f16c", "fma3")
+	avx2   = extend(sse2, "avx2", "bmi2", "f16c", "fma3")
 	avx512 = extend(avx2, "avx512bw", "avx512dq", "avx512f", "avx512vl")
 	vnni   = extend(avx512, "avx512vnni")
 	amx    = extend(vnni, "amxbf16", "amxint8", "amxtile")

@@ -97,6 +97,9 @@ func (g GemmF32) Check(p *ProductF32) error {
 // of NR. The results do not depend on how a product is divided into blocks.
 // tile is scratch that the caller keeps, one per thread.
 func (g GemmF32) Block(tile *TileF32, p *ProductF32, rows, cols Range) {
+	if rows.len() <= 0 {
+		return
+	}
 	depth := p.Depth()
 	tile.PanelStride = depth * g.NR
 	perCall := max(g.NR, blockElemF32/max(1, min(depth, kcF32))/g.NR*g.NR)
@@ -215,12 +218,12 @@ func packPanelTrans(t *Table, panel, b []float32, k, width, ldb int) {
 func gemmF32Tile(t *TileF32, nr int) {
 	for i := range t.M {
 		for j := range t.N {
-			panel := t.B[j/nr*t.PanelStride+j%nr:]
+			column := j/nr*t.PanelStride + j%nr
 			v := float32(0)
 			for tap, offset := range t.Taps {
 				row := t.A[t.ARow[i]+int(offset):]
 				for k := range t.K {
-					v = fma32(row[k], panel[(tap*t.K+k)*nr], v)
+					v = fma32(row[k], t.B[column+(tap*t.K+k)*nr], v)
 				}
 			}
 			finishF32(t, i, j, v)

@@ -243,6 +243,9 @@ func (g GemmI8) Check(p *ProductI8) error {
 // Block computes the given rows and columns of p; cols.Lo must be a multiple
 // of NR. tile is scratch that the caller keeps, one per thread.
 func (g GemmI8) Block(tile *TileI8, p *ProductI8, rows, cols Range) {
+	if rows.len() <= 0 {
+		return
+	}
 	tile.PanelStride = g.panelLen(len(p.taps()), p.K)
 	tile.A, tile.Taps, tile.K = p.A, p.taps(), p.K
 	tile.Lo, tile.Hi, tile.Zero, tile.Out = p.Lo, p.Hi, p.Zero, p.Out

@@ -77,5 +77,5 @@ func (e *Eval) Errorf(i int, format string, args ...any) error {
 	if t := e.Tensor(i); t != nil {
 		what = t.String()
 	}
-	return fmt.Errorf("input %d %s: %s", i, what, fmt.Sprintf(format, args...))
+	return fmt.Errorf("input %d %s: %w", i, what, fmt.Errorf(format, args...))
 }

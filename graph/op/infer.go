@@ -87,5 +87,5 @@ func (c *Infer) Errorf(i int, format string, args ...any) error {
 	if i < len(c.In) {
 		t = c.In[i]
 	}
-	return fmt.Errorf("input %d %s: %s", i, t, fmt.Sprintf(format, args...))
+	return fmt.Errorf("input %d %s: %w", i, t, fmt.Errorf(format, args...))
 }

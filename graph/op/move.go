@@ -69,7 +69,7 @@ func spread(f func(*Eval) error) func(*Eval) error {
 		wide.In = make([]tensor.Value, len(e.In))
 		for i, v := range e.In {
 			if t, ok := v.(*tensor.Tensor); ok && t.DType() == d {
-				v = spreadTensor(t)
+				v = tensor.Of(t.Shape(), tensor.Codes(t))
 			}
 			wide.In[i] = v
 		}
@@ -79,7 +79,7 @@ func spread(f func(*Eval) error) func(*Eval) error {
 		}
 		for i, v := range wide.Out {
 			if t, ok := v.(*tensor.Tensor); ok && t.DType() == tensor.Uint8 {
-				v = packTensor(d, t)
+				v = tensor.FromCodes(d, t.Shape(), t.Bytes())
 			}
 			e.SetOut(i, v)
 		}
@@ -99,29 +99,6 @@ func narrowType(vs []tensor.Value) tensor.DType {
 		}
 	}
 	return tensor.Undefined
-}
-
-// spreadTensor returns the bit patterns of t's elements, narrower than a
-// byte, as Uint8.
-func spreadTensor(t *tensor.Tensor) *tensor.Tensor {
-	bits, src := t.DType().Bits(), t.Bytes()
-	out := make([]uint8, t.Len())
-	per, mask := 8/bits, uint8(1<<bits-1)
-	for i := range out {
-		out[i] = src[i/per] >> (i % per * bits) & mask
-	}
-	return tensor.Of(t.Shape(), out)
-}
-
-// packTensor is the inverse of spreadTensor.
-func packTensor(d tensor.DType, t *tensor.Tensor) *tensor.Tensor {
-	out := tensor.New(d, t.Shape())
-	bits, dst := d.Bits(), out.Bytes()
-	per, mask := 8/bits, uint8(1<<bits-1)
-	for i, x := range t.Bytes() {
-		dst[i/per] |= x & mask << (i % per * bits)
-	}
-	return out
 }
 
 // box is a rectangular set of elements to be copied: for every index of

@@ -1,0 +1,357 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// The general registers of a tile kernel: one address per row of A, a cursor
+// in B and an index along K, which runs from minus the length of the run to 0.
+var (
+	rowRegs = []reg.GPPhysical{
+		reg.RAX, reg.RCX, reg.RDX, reg.RSI, reg.RDI, reg.R8,
+		reg.R9, reg.R10, reg.R11, reg.R12, reg.R13, reg.R14,
+	}
+	bReg  = reg.RBX
+	index = reg.R15
+)
+
+// fields holds the offsets of the fields of a tile argument.
+type fields struct {
+	a, b, taps, tapsLen, arow, crow, m, n, k, panelStride, bias, lo, hi int
+}
+
+// gemm describes a tile kernel. A kernel walks the panels of B; for each panel
+// it sums over the taps and k in registers, then finishes the rows.
+//
+//	locals: remaining columns, cursor of the panel, column offset, tap, cursor of B
+type gemm struct {
+	*file
+	isa
+	mr     int
+	nv     int // vectors per row of a panel
+	size   int // bytes of one element of A
+	group  int // elements of A per step along K
+	header int // bytes before the first step of a panel
+	step   int // bytes of B per step
+	unroll int
+	fields fields
+
+	// start sets the accumulators; mac does one step along K, disp steps
+	// ahead; partial, if not nil, does a last step of fewer than group
+	// elements; finish is the epilogue.
+	start   func(t *tile)
+	mac     func(t *tile, ahead int)
+	partial func(t *tile, left int)
+	finish  func(t *tile)
+
+	remaining, panel, column, tap, cursor operand.Mem
+}
+
+// tile is the code for one number of rows and of vectors per row.
+type tile struct {
+	*gemm
+	label  string
+	rows   int
+	vecs   int
+	masked bool
+}
+
+func (t *tile) acc(row, v int) reg.VecPhysical { return t.vec(t.first + row*t.vecs + v) }
+
+// eachAcc calls emit for every accumulator.
+func (t *tile) eachAcc(emit func(row, v int, acc reg.VecPhysical)) {
+	for row := range t.rows {
+		for v := range t.vecs {
+			emit(row, v, t.acc(row, v))
+		}
+	}
+}
+
+// frame is larger than 128 bytes, the most that the assembler silently makes
+// NOSPLIT.
+const frame = 136
+
+func (g *gemm) emit() {
+	local := g.AllocLocal(frame)
+	slot := func(i int) operand.Mem { return local.Offset(8 * i) }
+	g.remaining, g.panel, g.column, g.tap, g.cursor = slot(0), slot(1), slot(2), slot(3), slot(4)
+
+	g.MOVQ(param(), index)
+	g.MOVQ(at(index, g.fields.n), reg.RAX)
+	g.MOVQ(reg.RAX, g.remaining)
+	g.MOVQ(at(index, g.fields.b), reg.RAX)
+	g.MOVQ(reg.RAX, g.panel)
+	g.MOVQ(imm(0), g.column)
+	g.MOVQ(at(index, g.fields.m), reg.RAX)
+	for rows := g.mr; rows > 0; rows-- {
+		g.CMPQ(reg.RAX, imm(rows))
+		g.JEQ(operand.LabelRef(fmt.Sprintf("rows%d", rows)))
+	}
+	g.JMP(operand.LabelRef("done"))
+	for rows := g.mr; rows > 0; rows-- {
+		g.panels(rows)
+	}
+	g.Label("done")
+	g.VZEROUPPER()
+	g.RET()
+}
+
+// panels emits the loop over panels for one number of rows.
+func (g *gemm) panels(rows int) {
+	full := &tile{gemm: g, label: fmt.Sprintf("rows%d", rows), rows: rows, vecs: g.nv}
+	narrow := &tile{gemm: g, label: full.label + "narrow", rows: rows, vecs: 1, masked: true}
+	g.Label(full.label)
+	g.MOVQ(g.remaining, reg.RAX)
+	g.TESTQ(reg.RAX, reg.RAX)
+	g.JLE(operand.LabelRef("done"))
+	if g.nv > 1 {
+		g.CMPQ(reg.RAX, imm(g.lanes))
+		g.JLE(operand.LabelRef(narrow.label))
+	}
+	full.body()
+	g.SUBQ(imm(g.nv*g.lanes), g.remaining)
+	g.ADDQ(imm(g.nv*g.lanes), g.column)
+	g.MOVQ(param(), reg.RAX)
+	g.MOVQ(at(reg.RAX, g.fields.panelStride), reg.RAX)
+	if g.size > 1 {
+		g.SHLQ(operand.U8(2), reg.RAX)
+	}
+	g.ADDQ(reg.RAX, g.panel)
+	g.JMP(operand.LabelRef(full.label))
+	if g.nv > 1 {
+		g.Label(narrow.label)
+		narrow.body()
+		g.JMP(operand.LabelRef("done"))
+	}
+}
+
+// body emits the work on one panel.
+func (t *tile) body() {
+	t.MOVQ(t.panel, bReg)
+	t.start(t)
+	if t.header > 0 {
+		t.ADDQ(imm(t.header), bReg)
+	}
+	t.MOVQ(bReg, t.cursor)
+	t.MOVQ(imm(0), t.tap)
+	t.Label(t.label + "tap")
+	t.addresses()
+	t.MOVQ(t.cursor, bReg)
+	t.along()
+	t.MOVQ(bReg, t.cursor)
+	t.INCQ(t.tap)
+	t.JMP(operand.LabelRef(t.label + "tap"))
+	t.Label(t.label + "finish")
+	t.epilogue()
+}
+
+// addresses sets the row registers to the end of each row's run of the current
+// tap, and index to minus the length of the run; it leaves the loop after the
+// last tap.
+func (t *tile) addresses() {
+	last := rowRegs[t.rows-1]
+	t.MOVQ(param(), last)
+	t.MOVQ(t.tap, index)
+	t.CMPQ(index, at(last, t.fields.tapsLen))
+	t.JGE(operand.LabelRef(t.label + "finish"))
+	t.MOVQ(at(last, t.fields.taps), bReg)
+	t.MOVLQSX(indexed(bReg, index, 4, 0), index)
+	t.ADDQ(at(last, t.fields.k), index)
+	if t.size == 4 {
+		t.SHLQ(operand.U8(2), index)
+	}
+	t.ADDQ(at(last, t.fields.a), index)
+	for row := range t.rows {
+		r := rowRegs[row]
+		t.MOVQ(at(last, t.fields.arow+8*row), r)
+		t.LEAQ(indexed(index, r, uint8(t.size), 0), r)
+	}
+	t.MOVQ(param(), index)
+	t.MOVQ(at(index, t.fields.k), index)
+	if t.size == 4 {
+		t.SHLQ(operand.U8(2), index)
+	}
+	t.NEGQ(index)
+}
+
+// along emits the loop along K.
+func (t *tile) along() {
+	bytes := t.group * t.size
+	single := t.label + "single"
+	t.CMPQ(index, imm(-t.unroll*bytes))
+	t.JG(operand.LabelRef(single))
+	t.loop(t.label+"many", t.unroll, bytes)
+	t.Label(single)
+	end := t.label + "end"
+	t.CMPQ(index, imm(-bytes))
+	t.JG(operand.LabelRef(end))
+	t.loop(t.label+"one", 1, bytes)
+	t.Label(end)
+	if t.partial == nil {
+		return
+	}
+	t.TESTQ(index, index)
+	over := t.label + "whole"
+	t.JEQ(operand.LabelRef(over))
+	for left := t.group - 1; left > 0; left-- {
+		next := fmt.Sprintf("%snot%d", t.label, left)
+		t.CMPQ(index, imm(-left*t.size))
+		t.JNE(operand.LabelRef(next))
+		t.partial(t, left)
+		t.ADDQ(imm(t.step), bReg)
+		t.JMP(operand.LabelRef(over))
+		t.Label(next)
+	}
+	t.Label(over)
+}
+
+func (t *tile) loop(label string, steps, bytes int) {
+	t.Label(label)
+	for ahead := range steps {
+		t.mac(t, ahead)
+	}
+	t.ADDQ(imm(steps*bytes), index)
+	t.ADDQ(imm(steps*t.step), bReg)
+	t.CMPQ(index, imm(-steps*bytes))
+	t.JLE(operand.LabelRef(label))
+}
+
+// epilogue emits finish, twice where full vectors need no mask.
+func (t *tile) epilogue() {
+	t.MOVQ(param(), index)
+	if t.lanes == 16 {
+		t.setMasks()
+		t.masked = true
+		t.finish(t)
+		return
+	}
+	if t.vecs < t.nv {
+		t.setMasks()
+		t.finish(t)
+		return
+	}
+	masked := *t
+	masked.masked, masked.label = true, t.label+"masked"
+	t.CMPQ(t.remaining, imm(t.nv*t.lanes))
+	t.JL(operand.LabelRef(masked.label))
+	t.finish(t)
+	t.JMP(operand.LabelRef(t.label + "finished"))
+	t.Label(masked.label)
+	masked.setMasks()
+	masked.finish(&masked)
+	t.Label(t.label + "finished")
+}
+
+// The masks of AVX2 occupy the registers after the temporaries.
+const (
+	temp0 = 0
+	temp1 = 1
+	mask0 = 2
+)
+
+// setMasks makes masks of the remaining columns: opmask registers K1 and K2, or
+// vectors loaded from where a table of ones meets one of zeros.
+func (t *tile) setMasks() {
+	width := t.vecs * t.lanes
+	t.MOVQ(t.remaining, reg.RAX)
+	t.MOVQ(imm(width), reg.RCX)
+	t.CMPQ(reg.RAX, reg.RCX)
+	t.CMOVQGT(reg.RCX, reg.RAX)
+	if t.lanes == 16 {
+		t.MOVQ(imm(-1), reg.RDX)
+		t.BZHIQ(reg.RAX, reg.RDX, reg.RDX)
+		t.KMOVW(reg.EDX, reg.K1)
+		if t.vecs > 1 {
+			t.SHRQ(operand.U8(16), reg.RDX)
+			t.KMOVW(reg.EDX, reg.K2)
+		}
+		return
+	}
+	t.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol("maskTable"), 0), reg.RDX)
+	t.NEGQ(reg.RAX)
+	for v := range t.vecs {
+		t.VMOVDQU(indexed(reg.RDX, reg.RAX, 4, 64+32*v), t.vec(mask0+v))
+	}
+}
+
+// maskTable is 16 words of ones followed by 16 of zeros.
+func (f *file) maskTable() {
+	f.StaticGlobal("maskTable")
+	f.DataAttributes(attr.RODATA | attr.NOPTR)
+	for i := range 16 {
+		f.AddDatum(4*i, operand.U32(0xffffffff))
+	}
+	for i := range 16 {
+		f.AddDatum(4*(i+16), operand.U32(0))
+	}
+}
+
+func (t *tile) opmask(v int) reg.OpmaskPhysical {
+	if v == 0 {
+		return reg.K1
+	}
+	return reg.K2
+}
+
+// load reads column vector v from memory, zeros where the mask is off.
+func (t *tile) load(m operand.Mem, v int, dst reg.VecPhysical) {
+	switch {
+	case t.lanes == 16:
+		t.VMOVUPS_Z(m, t.opmask(v), dst)
+	case t.masked:
+		t.VMASKMOVPS(m, t.vec(mask0+v), dst)
+	default:
+		t.VMOVUPS(m, dst)
+	}
+}
+
+// store writes column vector v to memory where the mask is on.
+func (t *tile) store(src reg.VecPhysical, m operand.Mem, v int) {
+	switch {
+	case t.lanes == 16:
+		t.VMOVUPS(src, t.opmask(v), m)
+	case t.masked:
+		t.VMASKMOVPS(src, t.vec(mask0+v), m)
+	default:
+		t.VMOVUPS(src, m)
+	}
+}
+
+// eachRow calls emit for every row with the address of its first column in a
+// matrix of float32 or int32 at base, whose row offsets are the table at rows
+// in the argument.
+func (t *tile) eachRow(base reg.GPPhysical, rows int, emit func(row int, address reg.GPPhysical)) {
+	for row := range t.rows {
+		t.MOVQ(at(index, rows+8*row), reg.RDX)
+		t.LEAQ(indexed(base, reg.RDX, 4, 0), reg.RDX)
+		emit(row, reg.RDX)
+	}
+}
+
+// column4 sets dst to the address of the current column in the slice of 4-byte
+// elements at the given field, and jumps to skip if the slice is nil.
+func (t *tile) column4(field int, dst reg.GPPhysical, skip string) {
+	t.MOVQ(at(index, field), dst)
+	if skip != "" {
+		t.TESTQ(dst, dst)
+		t.JEQ(operand.LabelRef(skip))
+	}
+	t.MOVQ(t.column, reg.RCX)
+	t.LEAQ(indexed(dst, reg.RCX, 4, 0), dst)
+}
+
+// clamp limits every accumulator to the bounds in the argument, keeping NaN:
+// VMAXPS and VMINPS return their second source if either is NaN.
+func (t *tile) clamp() {
+	lo, hi := t.vec(temp0), t.vec(temp1)
+	t.VBROADCASTSS(at(index, t.fields.lo), lo)
+	t.VBROADCASTSS(at(index, t.fields.hi), hi)
+	t.eachAcc(func(_, _ int, acc reg.VecPhysical) {
+		t.VMAXPS(acc, lo, acc)
+		t.VMINPS(acc, hi, acc)
+	})
+}

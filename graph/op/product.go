@@ -1,0 +1,150 @@
+package op
+
+import "github.com/onnxpack/onnxpack/graph/kernel"
+
+// number is a type of accumulators: real, or int32 for quantized operands.
+type number interface{ float32 | float64 | int32 }
+
+// product is C = A*B: A has M rows of K elements LDA apart, C has M rows of N
+// elements LDC apart, and B is packed into panels of width columns each.
+type product[T number] struct {
+	M, N, K int
+	A       []T
+	LDA     int
+	B       []T
+	C       []T
+	LDC     int
+	tile    kernel.TileF32
+}
+
+// panelWidth is the number of columns that stand together in a packed B.
+func panelWidth[T number](k *kernel.Table) int {
+	var x T
+	if _, ok := any(x).(float32); ok {
+		return k.GemmF32.NR
+	}
+	return 8
+}
+
+// packedLen is the length of a packed B of k rows and n columns.
+func packedLen(width, k, n int) int { return ceilDiv(n, width) * width * k }
+
+// packPanels packs B of k rows and n columns. Row r, column c is at
+// b[r*rows+c*cols].
+func packPanels[T number](dst, b []T, width, k, n, rows, cols int) {
+	for j := 0; j < n; j += width {
+		panel := dst[j*k : (j+width)*k]
+		w := min(width, n-j)
+		for r := range k {
+			row := panel[r*width : (r+1)*width]
+			from := b[r*rows+j*cols:]
+			if cols == 1 {
+				copy(row, from[:w])
+			} else {
+				for c := range w {
+					row[c] = from[c*cols]
+				}
+			}
+			clear(row[w:])
+		}
+	}
+}
+
+// compute sets rows [lo, hi) of C.
+func (p *product[T]) compute(k *kernel.Table, lo, hi int) {
+	switch q := any(p).(type) {
+	case *product[float32]:
+		g := kernel.ProductF32{
+			Geometry: kernel.Geometry{M: q.M, N: q.N, K: q.K, LDA: q.LDA, LDC: q.LDC},
+			A:        q.A, B: q.B, C: q.C,
+		}
+		k.GemmF32.Block(&q.tile, &g, kernel.Range{Lo: lo, Hi: hi}, kernel.Range{Hi: q.N})
+	default:
+		p.portable(lo, hi)
+	}
+}
+
+func (p *product[T]) portable(lo, hi int) {
+	const width = 8
+	for j := 0; j < p.N; j += width {
+		panel := p.B[j*p.K : (j+width)*p.K]
+		n := min(width, p.N-j)
+		for i := lo; i < hi; i++ {
+			acc := dotPanel(p.A[i*p.LDA:][:p.K], panel)
+			copy(p.C[i*p.LDC+j:][:n], acc[:n])
+		}
+	}
+}
+
+// dotPanel multiplies a row by a panel of eight columns.
+func dotPanel[T number](a, panel []T) (acc [8]T) {
+	for k, v := range a {
+		b := (*[8]T)(panel[k*8:])
+		acc[0] += v * b[0]
+		acc[1] += v * b[1]
+		acc[2] += v * b[2]
+		acc[3] += v * b[3]
+		acc[4] += v * b[4]
+		acc[5] += v * b[5]
+		acc[6] += v * b[6]
+		acc[7] += v * b[7]
+	}
+	return acc
+}
+
+// matrix is a view of elements as rows and columns: element r, c is at
+// Data[r*Row+c*Col].
+type matrix[T number] struct {
+	Data     []T
+	Row, Col int
+}
+
+// rowMajor is the matrix whose rows lie one after the other.
+func rowMajor[T number](data []T, cols int) matrix[T] { return matrix[T]{data, cols, 1} }
+
+// transposed swaps rows and columns.
+func (m matrix[T]) transposed() matrix[T] { return matrix[T]{m.Data, m.Col, m.Row} }
+
+// rows returns m with rows that are contiguous, copied if they were not.
+func (m matrix[T]) contiguousRows(rows, cols int) matrix[T] {
+	if m.Col == 1 || cols <= 1 {
+		return m
+	}
+	out := make([]T, rows*cols)
+	for r := range rows {
+		for c := range cols {
+			out[r*cols+c] = m.Data[r*m.Row+c*m.Col]
+		}
+	}
+	return rowMajor(out, cols)
+}
+
+// multiply computes c = a*b for a of m rows and k columns and b of k rows and
+// n columns, in the calling goroutine. The rows of c are contiguous.
+func multiply[T number](k *kernel.Table, c, a, b matrix[T], m, n, depth int) {
+	multiplyPacked(k, nil, c, a, b, m, n, depth)
+}
+
+// multiplyParallel is multiply divided among the threads of e.
+func multiplyParallel[T number](e *Eval, c, a, b matrix[T], m, n, depth int) {
+	multiplyPacked(e.kernels(), e, c, a, b, m, n, depth)
+}
+
+func multiplyPacked[T number](k *kernel.Table, e *Eval, c, a, b matrix[T], m, n, depth int) {
+	if m == 0 || n == 0 {
+		return
+	}
+	width := panelWidth[T](k)
+	packed := make([]T, packedLen(width, depth, n))
+	packPanels(packed, b.Data, width, depth, n, b.Row, b.Col)
+	a = a.contiguousRows(m, depth)
+	run := func(lo, hi int) {
+		p := product[T]{M: m, N: n, K: depth, A: a.Data, LDA: a.Row, B: packed, C: c.Data, LDC: c.Row}
+		p.compute(k, lo, hi)
+	}
+	if e == nil {
+		run(0, m)
+		return
+	}
+	e.Parallel(m, max(1, 1<<18/max(1, n*depth)), run)
+}

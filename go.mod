@@ -1,6 +1,6 @@
 module github.com/onnxpack/onnxpack
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/ebitengine/purego v0.11.3
@@ -9,4 +9,6 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require golang.org/x/sys v0.41.0
+require golang.org/x/sys v0.49.0
+
+require google.golang.org/protobuf v1.36.12

@@ -315,7 +315,7 @@ func convolveTiles[T number](e *Eval, c *convolution, x, weight, bias, y []T) {
 	blocks := ceilDiv(out, rows)
 	e.Parallel(c.Batch*c.Group*tiles*blocks, max(1, 1<<17/max(1, rows*depth*cols)), func(lo, hi int) {
 		patches := make([]T, packedLen(width, depth, cols))
-		var p product[T]
+		var p panelProduct[T]
 		packed := -1
 		for i := lo; i < hi; i++ {
 			image, block := i/blocks, i%blocks

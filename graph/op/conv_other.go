@@ -58,7 +58,7 @@ func evalDeformConv[T real](e *Eval) error {
 			}
 		})
 		first := n*d.Filters + g*out
-		multiplyParallel(e, rowMajor(y.Data[first*pixels:], pixels), rowMajor(weight[g*out*depth:], depth),
+		multiplyMatrices(e, rowMajor(y.Data[first*pixels:], pixels), rowMajor(weight[g*out*depth:], depth),
 			rowMajor(patches, pixels), out, pixels, depth)
 		for m := range out {
 			addTo(y.Data[(first+m)*pixels:][:pixels], valueOr(bias, g*out+m))

@@ -203,7 +203,7 @@ func convolveTransposed[T real](e *Eval, c *convolution, x, weight, bias, y []T)
 		w := matrix[T]{weight[g*in*out*taps:], 1, out * taps}.contiguousRows(out*taps, in)
 		e.Parallel(out, max(1, 1<<16/max(1, taps*in*pixels)), func(lo, hi int) {
 			products := make([]T, taps*pixels)
-			p := product[T]{M: taps, N: pixels, K: in, LDA: in, B: image, C: products, LDC: pixels}
+			p := panelProduct[T]{M: taps, N: pixels, K: in, LDA: in, B: image, C: products, LDC: pixels}
 			for m := lo; m < hi; m++ {
 				p.A = w.Data[m*taps*in:]
 				p.compute(k, 0, taps)

@@ -455,7 +455,7 @@ func evalLayerNorm[T real](e *Eval) error {
 			dst := y.Data[i*r.Len:][:r.Len]
 			m, v := standardize(dst, x[i*r.Len:][:r.Len], eps)
 			mean.Data[i], inv.Data[i] = T(m), T(v)
-			scaleRow(dst, rowOf(scale, i), rowOf(bias, i))
+			scaleShiftRow(dst, maybeRow(scale, i), maybeRow(bias, i))
 		}
 	})
 	if err := setReal(e, 1, mean); err != nil {
@@ -467,15 +467,15 @@ func evalLayerNorm[T real](e *Eval) error {
 	return setReal(e, 0, y)
 }
 
-func rowOf[T real](f func(int) []T, i int) []T {
+func maybeRow[T real](f func(int) []T, i int) []T {
 	if f == nil {
 		return nil
 	}
 	return f(i)
 }
 
-// scaleRow multiplies by scale and adds bias, either of which may be nil.
-func scaleRow[T real](dst, scale, bias []T) {
+// scaleShiftRow multiplies by scale and adds bias, either of which may be nil.
+func scaleShiftRow[T real](dst, scale, bias []T) {
 	for i := range dst {
 		if scale != nil {
 			dst[i] *= scale[i]
@@ -504,7 +504,7 @@ func evalRMSNorm[T real](e *Eval) error {
 		for i := lo; i < hi; i++ {
 			dst := y.Data[i*r.Len:][:r.Len]
 			rootMeanSquare(dst, x[i*r.Len:][:r.Len], eps)
-			scaleRow(dst, rowOf(scale, i), nil)
+			scaleShiftRow(dst, maybeRow(scale, i), nil)
 		}
 	})
 	return setReal(e, 0, y)

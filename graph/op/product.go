@@ -5,9 +5,9 @@ import "github.com/onnxpack/onnxpack/graph/kernel"
 // number is a type of accumulators: real, or int32 for quantized operands.
 type number interface{ float32 | float64 | int32 }
 
-// product is C = A*B: A has M rows of K elements LDA apart, C has M rows of N
+// panelProduct is C = A*B: A has M rows of K elements LDA apart, C has M rows of N
 // elements LDC apart, and B is packed into panels of width columns each.
-type product[T number] struct {
+type panelProduct[T number] struct {
 	M, N, K int
 	A       []T
 	LDA     int
@@ -51,9 +51,9 @@ func packPanels[T number](dst, b []T, width, k, n, rows, cols int) {
 }
 
 // compute sets rows [lo, hi) of C.
-func (p *product[T]) compute(k *kernel.Table, lo, hi int) {
+func (p *panelProduct[T]) compute(k *kernel.Table, lo, hi int) {
 	switch q := any(p).(type) {
-	case *product[float32]:
+	case *panelProduct[float32]:
 		g := kernel.ProductF32{
 			Geometry: kernel.Geometry{M: q.M, N: q.N, K: q.K, LDA: q.LDA, LDC: q.LDC},
 			A:        q.A, B: q.B, C: q.C,
@@ -64,7 +64,7 @@ func (p *product[T]) compute(k *kernel.Table, lo, hi int) {
 	}
 }
 
-func (p *product[T]) portable(lo, hi int) {
+func (p *panelProduct[T]) portable(lo, hi int) {
 	const width = 8
 	for j := 0; j < p.N; j += width {
 		panel := p.B[j*p.K : (j+width)*p.K]
@@ -105,7 +105,7 @@ func rowMajor[T number](data []T, cols int) matrix[T] { return matrix[T]{data, c
 // transposed swaps rows and columns.
 func (m matrix[T]) transposed() matrix[T] { return matrix[T]{m.Data, m.Col, m.Row} }
 
-// rows returns m with rows that are contiguous, copied if they were not.
+// contiguousRows returns m with rows that are contiguous, copied if they were not.
 func (m matrix[T]) contiguousRows(rows, cols int) matrix[T] {
 	if m.Col == 1 || cols <= 1 {
 		return m
@@ -119,32 +119,19 @@ func (m matrix[T]) contiguousRows(rows, cols int) matrix[T] {
 	return rowMajor(out, cols)
 }
 
-// multiply computes c = a*b for a of m rows and k columns and b of k rows and
-// n columns, in the calling goroutine. The rows of c are contiguous.
-func multiply[T number](k *kernel.Table, c, a, b matrix[T], m, n, depth int) {
-	multiplyPacked(k, nil, c, a, b, m, n, depth)
-}
-
-// multiplyParallel is multiply divided among the threads of e.
-func multiplyParallel[T number](e *Eval, c, a, b matrix[T], m, n, depth int) {
-	multiplyPacked(e.kernels(), e, c, a, b, m, n, depth)
-}
-
-func multiplyPacked[T number](k *kernel.Table, e *Eval, c, a, b matrix[T], m, n, depth int) {
+// multiplyMatrices computes c = a*b for a of m rows and depth columns and b of
+// depth rows and n columns. The rows of c are contiguous.
+func multiplyMatrices[T number](e *Eval, c, a, b matrix[T], m, n, depth int) {
 	if m == 0 || n == 0 {
 		return
 	}
+	k := e.kernels()
 	width := panelWidth[T](k)
 	packed := make([]T, packedLen(width, depth, n))
 	packPanels(packed, b.Data, width, depth, n, b.Row, b.Col)
 	a = a.contiguousRows(m, depth)
-	run := func(lo, hi int) {
-		p := product[T]{M: m, N: n, K: depth, A: a.Data, LDA: a.Row, B: packed, C: c.Data, LDC: c.Row}
+	e.Parallel(m, max(1, 1<<18/max(1, n*depth)), func(lo, hi int) {
+		p := panelProduct[T]{M: m, N: n, K: depth, A: a.Data, LDA: a.Row, B: packed, C: c.Data, LDC: c.Row}
 		p.compute(k, lo, hi)
-	}
-	if e == nil {
-		run(0, m)
-		return
-	}
-	e.Parallel(m, max(1, 1<<18/max(1, n*depth)), run)
+	})
 }

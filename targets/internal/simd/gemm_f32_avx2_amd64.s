@@ -284,7 +284,7 @@ rows6finish:
 rows6fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows6no72
+	JEQ     rows6nobias
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -302,7 +302,7 @@ rows6fresh:
 	VADDPS  Y0, Y14, Y14
 	VADDPS  Y1, Y15, Y15
 
-rows6no72:
+rows6nobias:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows6nores
@@ -452,7 +452,7 @@ rows6masked:
 rows6maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskedno72
+	JEQ        rows6maskednobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -470,7 +470,7 @@ rows6maskedfresh:
 	VADDPS     Y0, Y14, Y14
 	VADDPS     Y1, Y15, Y15
 
-rows6maskedno72:
+rows6maskednobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows6maskednores
@@ -743,7 +743,7 @@ rows6narrowfinish:
 rows6narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrowno72
+	JEQ        rows6narrownobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -754,7 +754,7 @@ rows6narrowfresh:
 	VADDPS     Y0, Y8, Y8
 	VADDPS     Y0, Y9, Y9
 
-rows6narrowno72:
+rows6narrownobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows6narrownores
@@ -1017,7 +1017,7 @@ rows5finish:
 rows5fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows5no72
+	JEQ     rows5nobias
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -1033,7 +1033,7 @@ rows5fresh:
 	VADDPS  Y0, Y12, Y12
 	VADDPS  Y1, Y13, Y13
 
-rows5no72:
+rows5nobias:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows5nores
@@ -1163,7 +1163,7 @@ rows5masked:
 rows5maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows5maskedno72
+	JEQ        rows5maskednobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -1179,7 +1179,7 @@ rows5maskedfresh:
 	VADDPS     Y0, Y12, Y12
 	VADDPS     Y1, Y13, Y13
 
-rows5maskedno72:
+rows5maskednobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows5maskednores
@@ -1421,7 +1421,7 @@ rows5narrowfinish:
 rows5narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows5narrowno72
+	JEQ        rows5narrownobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -1431,7 +1431,7 @@ rows5narrowfresh:
 	VADDPS     Y0, Y7, Y7
 	VADDPS     Y0, Y8, Y8
 
-rows5narrowno72:
+rows5narrownobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows5narrownores
@@ -1660,7 +1660,7 @@ rows4finish:
 rows4fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows4no72
+	JEQ     rows4nobias
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -1674,7 +1674,7 @@ rows4fresh:
 	VADDPS  Y0, Y10, Y10
 	VADDPS  Y1, Y11, Y11
 
-rows4no72:
+rows4nobias:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows4nores
@@ -1784,7 +1784,7 @@ rows4masked:
 rows4maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows4maskedno72
+	JEQ        rows4maskednobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -1798,7 +1798,7 @@ rows4maskedfresh:
 	VADDPS     Y0, Y10, Y10
 	VADDPS     Y1, Y11, Y11
 
-rows4maskedno72:
+rows4maskednobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows4maskednores
@@ -2009,7 +2009,7 @@ rows4narrowfinish:
 rows4narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows4narrowno72
+	JEQ        rows4narrownobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -2018,7 +2018,7 @@ rows4narrowfresh:
 	VADDPS     Y0, Y6, Y6
 	VADDPS     Y0, Y7, Y7
 
-rows4narrowno72:
+rows4narrownobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows4narrownores
@@ -2213,7 +2213,7 @@ rows3finish:
 rows3fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows3no72
+	JEQ     rows3nobias
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -2225,7 +2225,7 @@ rows3fresh:
 	VADDPS  Y0, Y8, Y8
 	VADDPS  Y1, Y9, Y9
 
-rows3no72:
+rows3nobias:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows3nores
@@ -2315,7 +2315,7 @@ rows3masked:
 rows3maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows3maskedno72
+	JEQ        rows3maskednobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -2327,7 +2327,7 @@ rows3maskedfresh:
 	VADDPS     Y0, Y8, Y8
 	VADDPS     Y1, Y9, Y9
 
-rows3maskedno72:
+rows3maskednobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows3maskednores
@@ -2507,7 +2507,7 @@ rows3narrowfinish:
 rows3narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows3narrowno72
+	JEQ        rows3narrownobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -2515,7 +2515,7 @@ rows3narrowfresh:
 	VADDPS     Y0, Y5, Y5
 	VADDPS     Y0, Y6, Y6
 
-rows3narrowno72:
+rows3narrownobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows3narrownores
@@ -2676,7 +2676,7 @@ rows2finish:
 rows2fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows2no72
+	JEQ     rows2nobias
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -2686,7 +2686,7 @@ rows2fresh:
 	VADDPS  Y0, Y6, Y6
 	VADDPS  Y1, Y7, Y7
 
-rows2no72:
+rows2nobias:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows2nores
@@ -2756,7 +2756,7 @@ rows2masked:
 rows2maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows2maskedno72
+	JEQ        rows2maskednobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -2766,7 +2766,7 @@ rows2maskedfresh:
 	VADDPS     Y0, Y6, Y6
 	VADDPS     Y1, Y7, Y7
 
-rows2maskedno72:
+rows2maskednobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows2maskednores
@@ -2915,14 +2915,14 @@ rows2narrowfinish:
 rows2narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows2narrowno72
+	JEQ        rows2narrownobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
 	VADDPS     Y0, Y4, Y4
 	VADDPS     Y0, Y5, Y5
 
-rows2narrowno72:
+rows2narrownobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows2narrownores
@@ -3049,7 +3049,7 @@ rows1finish:
 rows1fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows1no72
+	JEQ     rows1nobias
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -3057,7 +3057,7 @@ rows1fresh:
 	VADDPS  Y0, Y4, Y4
 	VADDPS  Y1, Y5, Y5
 
-rows1no72:
+rows1nobias:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows1nores
@@ -3107,7 +3107,7 @@ rows1masked:
 rows1maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows1maskedno72
+	JEQ        rows1maskednobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -3115,7 +3115,7 @@ rows1maskedfresh:
 	VADDPS     Y0, Y4, Y4
 	VADDPS     Y1, Y5, Y5
 
-rows1maskedno72:
+rows1maskednobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows1maskednores
@@ -3233,13 +3233,13 @@ rows1narrowfinish:
 rows1narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows1narrowno72
+	JEQ        rows1narrownobias
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
 	VADDPS     Y0, Y4, Y4
 
-rows1narrowno72:
+rows1narrownobias:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows1narrownores

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# judges.sh DIR: install what tests compare with. ONNX's checker, its older
+# test data and the arm64 emulator come from Debian, ONNX Runtime from npm.
+# Where a package manager is missing, what is skipped is written to
+# build/skips.txt and shown at the end; a package manager that fails is an
+# error.
+set -eu
+dir=$1
+mkdir -p "$dir"
+skips=$(dirname "$dir")/skips.txt
+: >"$skips"
+skip() { echo "skipped: $1" | tee -a "$skips"; }
+
+ort=onnxruntime-node@1.30.0
+debian="python3-onnx libonnx-testdata qemu-user-static"
+
+if command -v dpkg >/dev/null && command -v apt-get >/dev/null; then
+	missing=
+	for p in $debian; do dpkg -s "$p" >/dev/null 2>&1 || missing="$missing $p"; done
+	if [ -n "$missing" ]; then
+		sudo=
+		[ "$(id -u)" = 0 ] || sudo=sudo
+		$sudo apt-get update -qq
+		# shellcheck disable=SC2086
+		DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing
+	fi
+else
+	skip "no apt-get: ONNX's checker, its older test data and arm64 under emulation"
+fi
+
+if command -v npm >/dev/null; then
+	if [ ! -d "$dir/node_modules/onnxruntime-node/bin" ]; then
+		npm install --prefix "$dir" --ignore-scripts --no-audit --no-fund --silent $ort
+	fi
+else
+	skip "no npm: comparisons with ONNX Runtime"
+fi

@@ -1,0 +1,49 @@
+# make test    every check: build, vet, tests, judges, other platforms (CI runs this)
+# make golden  rewrite the expected results that tests compare with
+# make generate  rebuild generated files; the tree must stay clean
+# make bench   benchmarks of the codec, kernels and engine
+# make fuzz    each fuzz target for FUZZTIME
+# make cross   build for every platform
+
+FUZZTIME ?= 60s
+export GOFLAGS = -buildvcs=false
+export CGO_ENABLED = 0
+
+JUDGES := $(CURDIR)/build/judges
+export ONNXPACK_ORT ?= $(JUDGES)/node_modules/onnxruntime-node/bin/napi-v6/linux/$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)/libonnxruntime.so.1
+
+.PHONY: build test check judges cross arm64 purego fuzz-short golden generate bench bench-ort fuzz
+
+build:
+	go build -trimpath -o build/onnxpack ./cmd/onnxpack
+	go build -trimpath -o build/onnxpack-ort ./cmd/onnxpack-ort
+
+test: judges
+	$(MAKE) check cross purego arm64 fuzz-short
+	@cat build/skips.txt
+
+check: build
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go test -timeout 20m ./...
+
+judges:
+	.ci/judges.sh $(JUDGES)
+
+cross:
+	GOOS=linux GOARCH=arm64 go build ./...
+	GOOS=darwin GOARCH=arm64 go build ./...
+	GOOS=windows GOARCH=amd64 go build ./...
+	go build -tags purego ./...
+
+purego:
+	go test -tags purego ./graph/kernel/... ./targets ./targets/engine/...
+
+arm64:
+	.ci/arm64.sh
+
+fuzz-short:
+	$(MAKE) fuzz FUZZTIME=20s
+
+fuzz:
+	.ci/fuzz.sh $(FUZZTIME)

@@ -1,0 +1,136 @@
+package dataset
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// random makes samples of the model's input types: normal floats, whole
+// numbers of 0 and 1 (which are valid indices of nearly every table), bytes.
+type random struct {
+	n      int
+	seed   uint64
+	inputs []randomInput
+}
+
+type randomInput struct {
+	name  string
+	dtype tensor.DType
+	shape tensor.Shape
+}
+
+func openRandom(s *spec, inputs []*graph.Value) (source, error) {
+	n, err := strconv.Atoi(s.path)
+	if err != nil || n < 1 {
+		return nil, fmt.Errorf("%q is not a number of samples", s.path)
+	}
+	seed, err := s.integer("seed", 1)
+	if err != nil {
+		return nil, err
+	}
+	r := &random{n: n, seed: uint64(seed)}
+	sizes := map[string]int{}
+	for _, v := range inputs {
+		if v.Init != nil {
+			continue
+		}
+		if v.Type == nil || v.Type.Kind != graph.KindTensor {
+			return nil, fmt.Errorf("input %q is %v: random data is for tensors", v.Name(), v.Type)
+		}
+		in := randomInput{name: v.Name(), dtype: v.Type.Elem, shape: tensor.Shape{}}
+		for axis, d := range v.Type.Shape {
+			size, err := randomSize(s, sizes, d, axis, len(v.Type.Shape))
+			if err != nil {
+				return nil, err
+			}
+			in.shape = append(in.shape, size)
+		}
+		if err := in.shape.Check(); err != nil {
+			return nil, fmt.Errorf("input %q: %w", v.Name(), err)
+		}
+		r.inputs = append(r.inputs, in)
+	}
+	return r, nil
+}
+
+// randomSize picks the size of a dimension: its own, that of a key of the
+// same name, 1 for the first axis, a middling one for others.
+func randomSize(s *spec, sizes map[string]int, d graph.Dim, axis, rank int) (int, error) {
+	if d.IsKnown() {
+		return d.Size, nil
+	}
+	size := 16
+	switch {
+	case axis == 0:
+		size = 1
+	case rank == 4:
+		size = 64
+	}
+	if d.Sym == "" {
+		return size, nil
+	}
+	if n, ok := sizes[d.Sym]; ok {
+		return n, nil
+	}
+	size, err := s.integer(d.Sym, size)
+	if err == nil && size < 0 {
+		err = fmt.Errorf("key %q is %d, want a size", d.Sym, size)
+	}
+	sizes[d.Sym] = size
+	return size, err
+}
+
+func (r *random) len() int       { return r.n }
+func (r *random) labelled() bool { return false }
+func (r *random) Close() error   { return nil }
+
+func (r *random) at(i int) (Sample, error) {
+	s := Sample{Feeds: map[string]tensor.Value{}, Label: -1}
+	rng := rand.New(rand.NewPCG(r.seed, uint64(i)))
+	for _, in := range r.inputs {
+		t, err := randomTensor(rng, in.dtype, in.shape)
+		if err != nil {
+			return Sample{}, fmt.Errorf("input %q: %w", in.name, err)
+		}
+		s.Feeds[in.name] = t
+	}
+	return s, nil
+}
+
+func randomTensor(rng *rand.Rand, d tensor.DType, shape tensor.Shape) (*tensor.Tensor, error) {
+	n := shape.Len()
+	switch {
+	case d == tensor.String:
+		strs := make([]string, n)
+		for i := range strs {
+			strs[i] = strings.Repeat(string(rune('a'+rng.IntN(26))), 1+rng.IntN(4))
+		}
+		return tensor.OfStrings(shape, strs), nil
+	case d == tensor.Uint8:
+		xs := make([]uint8, n)
+		for i := range xs {
+			xs[i] = uint8(rng.UintN(256))
+		}
+		return tensor.Of(shape, xs), nil
+	case d == tensor.Bool:
+		xs := make([]bool, n)
+		for i := range xs {
+			xs[i] = rng.UintN(2) == 1
+		}
+		return tensor.Of(shape, xs), nil
+	}
+	xs := make([]float64, n)
+	for i := range xs {
+		if d.IsInteger() {
+			xs[i] = float64(rng.UintN(2))
+		} else {
+			xs[i] = rng.NormFloat64()
+		}
+	}
+	return convert(tensor.Of(shape, xs), d)
+}

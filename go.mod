@@ -12,3 +12,8 @@ require (
 )
 
 require google.golang.org/protobuf v1.36.12
+
+require (
+	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794 // indirect
+	golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da
+)

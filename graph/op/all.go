@@ -9,6 +9,12 @@ import (
 // families lists the operators of every family.
 var families = [][]*Def{
 	mathDefs,
+	activationDefs,
+	softmaxDefs,
+	matmulDefs,
+	scanDefs,
+	signalDefs,
+	lossDefs,
 	logicalDefs,
 	reductionDefs,
 	generatorDefs,

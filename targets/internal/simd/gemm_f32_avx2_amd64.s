@@ -284,7 +284,7 @@ rows6finish:
 rows6fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows6nobias
+	JEQ     rows6no72
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -302,7 +302,7 @@ rows6fresh:
 	VADDPS  Y0, Y14, Y14
 	VADDPS  Y1, Y15, Y15
 
-rows6nobias:
+rows6no72:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows6nores
@@ -452,7 +452,7 @@ rows6masked:
 rows6maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskednobias
+	JEQ        rows6maskedno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -470,7 +470,7 @@ rows6maskedfresh:
 	VADDPS     Y0, Y14, Y14
 	VADDPS     Y1, Y15, Y15
 
-rows6maskednobias:
+rows6maskedno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows6maskednores
@@ -743,7 +743,7 @@ rows6narrowfinish:
 rows6narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrownobias
+	JEQ        rows6narrowno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -754,7 +754,7 @@ rows6narrowfresh:
 	VADDPS     Y0, Y8, Y8
 	VADDPS     Y0, Y9, Y9
 
-rows6narrownobias:
+rows6narrowno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows6narrownores
@@ -1017,7 +1017,7 @@ rows5finish:
 rows5fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows5nobias
+	JEQ     rows5no72
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -1033,7 +1033,7 @@ rows5fresh:
 	VADDPS  Y0, Y12, Y12
 	VADDPS  Y1, Y13, Y13
 
-rows5nobias:
+rows5no72:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows5nores
@@ -1163,7 +1163,7 @@ rows5masked:
 rows5maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows5maskednobias
+	JEQ        rows5maskedno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -1179,7 +1179,7 @@ rows5maskedfresh:
 	VADDPS     Y0, Y12, Y12
 	VADDPS     Y1, Y13, Y13
 
-rows5maskednobias:
+rows5maskedno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows5maskednores
@@ -1421,7 +1421,7 @@ rows5narrowfinish:
 rows5narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows5narrownobias
+	JEQ        rows5narrowno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -1431,7 +1431,7 @@ rows5narrowfresh:
 	VADDPS     Y0, Y7, Y7
 	VADDPS     Y0, Y8, Y8
 
-rows5narrownobias:
+rows5narrowno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows5narrownores
@@ -1660,7 +1660,7 @@ rows4finish:
 rows4fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows4nobias
+	JEQ     rows4no72
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -1674,7 +1674,7 @@ rows4fresh:
 	VADDPS  Y0, Y10, Y10
 	VADDPS  Y1, Y11, Y11
 
-rows4nobias:
+rows4no72:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows4nores
@@ -1784,7 +1784,7 @@ rows4masked:
 rows4maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows4maskednobias
+	JEQ        rows4maskedno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -1798,7 +1798,7 @@ rows4maskedfresh:
 	VADDPS     Y0, Y10, Y10
 	VADDPS     Y1, Y11, Y11
 
-rows4maskednobias:
+rows4maskedno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows4maskednores
@@ -2009,7 +2009,7 @@ rows4narrowfinish:
 rows4narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows4narrownobias
+	JEQ        rows4narrowno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -2018,7 +2018,7 @@ rows4narrowfresh:
 	VADDPS     Y0, Y6, Y6
 	VADDPS     Y0, Y7, Y7
 
-rows4narrownobias:
+rows4narrowno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows4narrownores
@@ -2213,7 +2213,7 @@ rows3finish:
 rows3fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows3nobias
+	JEQ     rows3no72
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -2225,7 +2225,7 @@ rows3fresh:
 	VADDPS  Y0, Y8, Y8
 	VADDPS  Y1, Y9, Y9
 
-rows3nobias:
+rows3no72:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows3nores
@@ -2315,7 +2315,7 @@ rows3masked:
 rows3maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows3maskednobias
+	JEQ        rows3maskedno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -2327,7 +2327,7 @@ rows3maskedfresh:
 	VADDPS     Y0, Y8, Y8
 	VADDPS     Y1, Y9, Y9
 
-rows3maskednobias:
+rows3maskedno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows3maskednores
@@ -2507,7 +2507,7 @@ rows3narrowfinish:
 rows3narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows3narrownobias
+	JEQ        rows3narrowno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -2515,7 +2515,7 @@ rows3narrowfresh:
 	VADDPS     Y0, Y5, Y5
 	VADDPS     Y0, Y6, Y6
 
-rows3narrownobias:
+rows3narrowno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows3narrownores
@@ -2676,7 +2676,7 @@ rows2finish:
 rows2fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows2nobias
+	JEQ     rows2no72
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -2686,7 +2686,7 @@ rows2fresh:
 	VADDPS  Y0, Y6, Y6
 	VADDPS  Y1, Y7, Y7
 
-rows2nobias:
+rows2no72:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows2nores
@@ -2756,7 +2756,7 @@ rows2masked:
 rows2maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows2maskednobias
+	JEQ        rows2maskedno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -2766,7 +2766,7 @@ rows2maskedfresh:
 	VADDPS     Y0, Y6, Y6
 	VADDPS     Y1, Y7, Y7
 
-rows2maskednobias:
+rows2maskedno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows2maskednores
@@ -2915,14 +2915,14 @@ rows2narrowfinish:
 rows2narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows2narrownobias
+	JEQ        rows2narrowno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
 	VADDPS     Y0, Y4, Y4
 	VADDPS     Y0, Y5, Y5
 
-rows2narrownobias:
+rows2narrowno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows2narrownores
@@ -3049,7 +3049,7 @@ rows1finish:
 rows1fresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows1nobias
+	JEQ     rows1no72
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -3057,7 +3057,7 @@ rows1fresh:
 	VADDPS  Y0, Y4, Y4
 	VADDPS  Y1, Y5, Y5
 
-rows1nobias:
+rows1no72:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     rows1nores
@@ -3107,7 +3107,7 @@ rows1masked:
 rows1maskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows1maskednobias
+	JEQ        rows1maskedno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -3115,7 +3115,7 @@ rows1maskedfresh:
 	VADDPS     Y0, Y4, Y4
 	VADDPS     Y1, Y5, Y5
 
-rows1maskednobias:
+rows1maskedno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows1maskednores
@@ -3233,13 +3233,13 @@ rows1narrowfinish:
 rows1narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows1narrownobias
+	JEQ        rows1narrowno72
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
 	VADDPS     Y0, Y4, Y4
 
-rows1narrownobias:
+rows1narrowno72:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        rows1narrownores

@@ -417,7 +417,7 @@ rows12finish:
 rows12fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12nobias
+	JEQ       rows12no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -447,7 +447,7 @@ rows12fresh:
 	VADDPS    Z0, Z30, Z30
 	VADDPS    Z1, Z31, Z31
 
-rows12nobias:
+rows12no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows12nores
@@ -844,7 +844,7 @@ rows12narrowfinish:
 rows12narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12narrownobias
+	JEQ       rows12narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -861,7 +861,7 @@ rows12narrowfresh:
 	VADDPS    Z0, Z18, Z18
 	VADDPS    Z0, Z19, Z19
 
-rows12narrownobias:
+rows12narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows12narrownores
@@ -1335,7 +1335,7 @@ rows11finish:
 rows11fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows11nobias
+	JEQ       rows11no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -1363,7 +1363,7 @@ rows11fresh:
 	VADDPS    Z0, Z28, Z28
 	VADDPS    Z1, Z29, Z29
 
-rows11nobias:
+rows11no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows11nores
@@ -1734,7 +1734,7 @@ rows11narrowfinish:
 rows11narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows11narrownobias
+	JEQ       rows11narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -1750,7 +1750,7 @@ rows11narrowfresh:
 	VADDPS    Z0, Z17, Z17
 	VADDPS    Z0, Z18, Z18
 
-rows11narrownobias:
+rows11narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows11narrownores
@@ -2190,7 +2190,7 @@ rows10finish:
 rows10fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows10nobias
+	JEQ       rows10no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -2216,7 +2216,7 @@ rows10fresh:
 	VADDPS    Z0, Z26, Z26
 	VADDPS    Z1, Z27, Z27
 
-rows10nobias:
+rows10no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows10nores
@@ -2561,7 +2561,7 @@ rows10narrowfinish:
 rows10narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows10narrownobias
+	JEQ       rows10narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -2576,7 +2576,7 @@ rows10narrowfresh:
 	VADDPS    Z0, Z16, Z16
 	VADDPS    Z0, Z17, Z17
 
-rows10narrownobias:
+rows10narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows10narrownores
@@ -2982,7 +2982,7 @@ rows9finish:
 rows9fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows9nobias
+	JEQ       rows9no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -3006,7 +3006,7 @@ rows9fresh:
 	VADDPS    Z0, Z24, Z24
 	VADDPS    Z1, Z25, Z25
 
-rows9nobias:
+rows9no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows9nores
@@ -3325,7 +3325,7 @@ rows9narrowfinish:
 rows9narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows9narrownobias
+	JEQ       rows9narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -3339,7 +3339,7 @@ rows9narrowfresh:
 	VADDPS    Z0, Z15, Z15
 	VADDPS    Z0, Z16, Z16
 
-rows9narrownobias:
+rows9narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows9narrownores
@@ -3711,7 +3711,7 @@ rows8finish:
 rows8fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows8nobias
+	JEQ       rows8no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -3733,7 +3733,7 @@ rows8fresh:
 	VADDPS    Z0, Z22, Z22
 	VADDPS    Z1, Z23, Z23
 
-rows8nobias:
+rows8no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows8nores
@@ -4026,7 +4026,7 @@ rows8narrowfinish:
 rows8narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows8narrownobias
+	JEQ       rows8narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -4039,7 +4039,7 @@ rows8narrowfresh:
 	VADDPS    Z0, Z14, Z14
 	VADDPS    Z0, Z15, Z15
 
-rows8narrownobias:
+rows8narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows8narrownores
@@ -4377,7 +4377,7 @@ rows7finish:
 rows7fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows7nobias
+	JEQ       rows7no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -4397,7 +4397,7 @@ rows7fresh:
 	VADDPS    Z0, Z20, Z20
 	VADDPS    Z1, Z21, Z21
 
-rows7nobias:
+rows7no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows7nores
@@ -4664,7 +4664,7 @@ rows7narrowfinish:
 rows7narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows7narrownobias
+	JEQ       rows7narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -4676,7 +4676,7 @@ rows7narrowfresh:
 	VADDPS    Z0, Z13, Z13
 	VADDPS    Z0, Z14, Z14
 
-rows7narrownobias:
+rows7narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows7narrownores
@@ -4980,7 +4980,7 @@ rows6finish:
 rows6fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows6nobias
+	JEQ       rows6no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -4998,7 +4998,7 @@ rows6fresh:
 	VADDPS    Z0, Z18, Z18
 	VADDPS    Z1, Z19, Z19
 
-rows6nobias:
+rows6no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows6nores
@@ -5239,7 +5239,7 @@ rows6narrowfinish:
 rows6narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows6narrownobias
+	JEQ       rows6narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -5250,7 +5250,7 @@ rows6narrowfresh:
 	VADDPS    Z0, Z12, Z12
 	VADDPS    Z0, Z13, Z13
 
-rows6narrownobias:
+rows6narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows6narrownores
@@ -5520,7 +5520,7 @@ rows5finish:
 rows5fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows5nobias
+	JEQ       rows5no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -5536,7 +5536,7 @@ rows5fresh:
 	VADDPS    Z0, Z16, Z16
 	VADDPS    Z1, Z17, Z17
 
-rows5nobias:
+rows5no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows5nores
@@ -5751,7 +5751,7 @@ rows5narrowfinish:
 rows5narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows5narrownobias
+	JEQ       rows5narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -5761,7 +5761,7 @@ rows5narrowfresh:
 	VADDPS    Z0, Z11, Z11
 	VADDPS    Z0, Z12, Z12
 
-rows5narrownobias:
+rows5narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows5narrownores
@@ -5997,7 +5997,7 @@ rows4finish:
 rows4fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows4nobias
+	JEQ       rows4no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -6011,7 +6011,7 @@ rows4fresh:
 	VADDPS    Z0, Z14, Z14
 	VADDPS    Z1, Z15, Z15
 
-rows4nobias:
+rows4no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows4nores
@@ -6200,7 +6200,7 @@ rows4narrowfinish:
 rows4narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows4narrownobias
+	JEQ       rows4narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -6209,7 +6209,7 @@ rows4narrowfresh:
 	VADDPS    Z0, Z10, Z10
 	VADDPS    Z0, Z11, Z11
 
-rows4narrownobias:
+rows4narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows4narrownores
@@ -6411,7 +6411,7 @@ rows3finish:
 rows3fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows3nobias
+	JEQ       rows3no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -6423,7 +6423,7 @@ rows3fresh:
 	VADDPS    Z0, Z12, Z12
 	VADDPS    Z1, Z13, Z13
 
-rows3nobias:
+rows3no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows3nores
@@ -6586,7 +6586,7 @@ rows3narrowfinish:
 rows3narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows3narrownobias
+	JEQ       rows3narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -6594,7 +6594,7 @@ rows3narrowfresh:
 	VADDPS    Z0, Z9, Z9
 	VADDPS    Z0, Z10, Z10
 
-rows3narrownobias:
+rows3narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows3narrownores
@@ -6762,7 +6762,7 @@ rows2finish:
 rows2fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows2nobias
+	JEQ       rows2no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -6772,7 +6772,7 @@ rows2fresh:
 	VADDPS    Z0, Z10, Z10
 	VADDPS    Z1, Z11, Z11
 
-rows2nobias:
+rows2no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows2nores
@@ -6909,14 +6909,14 @@ rows2narrowfinish:
 rows2narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows2narrownobias
+	JEQ       rows2narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
 	VADDPS    Z0, Z8, Z8
 	VADDPS    Z0, Z9, Z9
 
-rows2narrownobias:
+rows2narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows2narrownores
@@ -7050,7 +7050,7 @@ rows1finish:
 rows1fresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows1nobias
+	JEQ       rows1no72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -7058,7 +7058,7 @@ rows1fresh:
 	VADDPS    Z0, Z8, Z8
 	VADDPS    Z1, Z9, Z9
 
-rows1nobias:
+rows1no72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows1nores
@@ -7169,13 +7169,13 @@ rows1narrowfinish:
 rows1narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows1narrownobias
+	JEQ       rows1narrowno72
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
 	VADDPS    Z0, Z8, Z8
 
-rows1narrownobias:
+rows1narrowno72:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       rows1narrownores

@@ -8,14 +8,48 @@ import "github.com/onnxpack/onnxpack/graph/kernel"
 func Sets() []Set {
 	return []Set{
 		{Name: "avx2", Needs: []string{"avx2", "bmi2", "f16c", "fma3"}, Overlay: overlayAVX2},
+		{Name: "avxvnni", Needs: []string{"avx2", "avxvnni"}, Overlay: overlayAVXVNNI},
 		{Name: "avx512", Needs: []string{"avx512bw", "avx512dq", "avx512f", "avx512vl"}, Overlay: overlayAVX512},
+		{Name: "vnni", Needs: []string{"avx512f", "avx512vnni"}, Overlay: overlayVNNI},
 	}
 }
 
 func overlayAVX2(t *kernel.Table) {
 	t.GemmF32 = kernel.GemmF32{Name: "gemm_f32_6x16_avx2", MR: 6, NR: 16, Tile: gemm_f32_6x16_avx2}
+	t.GemmU8S8 = gemm6x16("gemm_u8s8_6x16_avx2", kernel.Pair16, gemm_u8s8_6x16_avx2)
+	t.GemmS8S8 = gemm6x16("gemm_s8s8_6x16_avx2", kernel.Pair16, gemm_s8s8_6x16_avx2)
+	t.GemmU8S8Fit = gemm6x16("gemm_u8s8fit_6x16_avx2", kernel.Quad, gemm_u8s8fit_6x16_avx2)
+	t.GemmS8S8.Signed = true
+	t.GemmU8S8Fit.Saturates = true
+}
+
+func overlayAVXVNNI(t *kernel.Table) {
+	t.GemmU8S8 = gemm6x16("gemm_u8s8_6x16_avxvnni", kernel.Quad, gemm_u8s8_6x16_avxvnni)
+	t.GemmS8S8 = gemm6x16("gemm_s8s8_6x16_avxvnni", kernel.Quad, gemm_s8s8_6x16_avxvnni)
+	t.GemmS8S8.Signed = true
+	t.GemmU8S8Fit = t.GemmU8S8
 }
 
 func overlayAVX512(t *kernel.Table) {
 	t.GemmF32 = kernel.GemmF32{Name: "gemm_f32_12x32_avx512", MR: 12, NR: 32, Tile: gemm_f32_12x32_avx512}
+	t.GemmU8S8 = gemm12x32("gemm_u8s8_12x32_avx512", kernel.Pair16, gemm_u8s8_12x32_avx512)
+	t.GemmS8S8 = gemm12x32("gemm_s8s8_12x32_avx512", kernel.Pair16, gemm_s8s8_12x32_avx512)
+	t.GemmU8S8Fit = gemm12x32("gemm_u8s8fit_12x32_avx512", kernel.Quad, gemm_u8s8fit_12x32_avx512)
+	t.GemmS8S8.Signed = true
+	t.GemmU8S8Fit.Saturates = true
+}
+
+func overlayVNNI(t *kernel.Table) {
+	t.GemmU8S8 = gemm12x32("gemm_u8s8_12x32_vnni", kernel.Quad, gemm_u8s8_12x32_vnni)
+	t.GemmS8S8 = gemm12x32("gemm_s8s8_12x32_vnni", kernel.Quad, gemm_s8s8_12x32_vnni)
+	t.GemmS8S8.Signed = true
+	t.GemmU8S8Fit = t.GemmU8S8
+}
+
+func gemm6x16(name string, layout kernel.LayoutI8, tile func(*kernel.TileI8)) kernel.GemmI8 {
+	return kernel.GemmI8{Name: name, MR: 6, NR: 16, Layout: layout, Tile: tile}
+}
+
+func gemm12x32(name string, layout kernel.LayoutI8, tile func(*kernel.TileI8)) kernel.GemmI8 {
+	return kernel.GemmI8{Name: name, MR: 12, NR: 32, Layout: layout, Tile: tile}
 }

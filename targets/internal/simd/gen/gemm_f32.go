@@ -79,34 +79,25 @@ func macF32(t *tile, ahead int) {
 
 func finishF32(t *tile) {
 	c := reg.R8
-	t.column4(int(unsafe.Offsetof(tileF32.C)), c, "")
+	t.columnAt(int(unsafe.Offsetof(tileF32.C)), 4, c, "")
 	t.CMPB(at(index, int(unsafe.Offsetof(tileF32.Accumulate))), operand.U8(0))
 	t.JEQ(operand.LabelRef(t.label + "fresh"))
 	t.addRows(c, t.fields.crow)
 	t.Label(t.label + "fresh")
 
-	t.column4(t.fields.bias, reg.RAX, t.label+"nobias")
-	for v := range t.vecs {
-		t.load(at(reg.RAX, v*t.bytes()), v, t.vec(temp0+v))
-	}
-	t.eachAcc(func(_, v int, acc reg.VecPhysical) { t.VADDPS(t.vec(temp0+v), acc, acc) })
-	t.Label(t.label + "nobias")
+	t.addColumns(t.fields.bias, func(bias, acc reg.VecPhysical) { t.VADDPS(bias, acc, acc) })
 
-	t.column4(int(unsafe.Offsetof(tileF32.Res)), reg.RAX, t.label+"nores")
+	t.columnAt(int(unsafe.Offsetof(tileF32.Res)), 4, reg.RAX, t.label+"nores")
 	t.addRows(reg.RAX, int(unsafe.Offsetof(tileF32.RRow)))
 	t.Label(t.label + "nores")
 
 	t.clamp()
-	t.eachRow(c, t.fields.crow, func(row int, address reg.GPPhysical) {
-		for v := range t.vecs {
-			t.store(t.acc(row, v), at(address, v*t.bytes()), v)
-		}
-	})
+	t.storeRows(c)
 }
 
 // addRows adds a matrix in memory to the accumulators.
 func (t *tile) addRows(base reg.GPPhysical, rows int) {
-	t.eachRow(base, rows, func(row int, address reg.GPPhysical) {
+	t.eachRow(base, 4, rows, func(row int, address reg.GPPhysical) {
 		for v := range t.vecs {
 			t.load(at(address, v*t.bytes()), v, t.vec(temp0))
 			t.VADDPS(t.vec(temp0), t.acc(row, v), t.acc(row, v))

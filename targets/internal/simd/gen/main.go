@@ -35,6 +35,10 @@ var files = []struct {
 }{
 	{"gemm_f32_avx2_amd64.s", gemmF32AVX2},
 	{"gemm_f32_avx512_amd64.s", gemmF32AVX512},
+	{"gemm_i8_avx2_amd64.s", gemmI8AVX2},
+	{"gemm_i8_avxvnni_amd64.s", gemmI8AVXVNNI},
+	{"gemm_i8_avx512_amd64.s", gemmI8AVX512},
+	{"gemm_i8_vnni_amd64.s", gemmI8VNNI},
 }
 
 const destination = ".."
@@ -70,7 +74,6 @@ func (f *file) assemble() ([]byte, error) {
 
 // begin opens a function. goParams are the parameters of its Go declaration,
 // avoParams the same in types that avo knows; doc is the loop it replaces.
-// frame is the size of its locals in bytes.
 func (f *file) begin(name, goParams, avoParams, doc string) {
 	f.stubs = append(f.stubs, stub{name, goParams, doc})
 	f.Function(name)

@@ -26,8 +26,6 @@ type fields struct {
 
 // gemm describes a tile kernel. A kernel walks the panels of B; for each panel
 // it sums over the taps and k in registers, then finishes the rows.
-//
-//	locals: remaining columns, cursor of the panel, column offset, tap, cursor of B
 type gemm struct {
 	*file
 	isa
@@ -48,7 +46,10 @@ type gemm struct {
 	partial func(t *tile, left int)
 	finish  func(t *tile)
 
+	// Locals: the columns left, the address of the panel, the number of the
+	// panel's first column, the number of the tap, the cursor in B.
 	remaining, panel, column, tap, cursor operand.Mem
+	stores                                int // labels of partial stores so far
 }
 
 // tile is the code for one number of rows and of vectors per row.
@@ -322,26 +323,47 @@ func (t *tile) store(src reg.VecPhysical, m operand.Mem, v int) {
 }
 
 // eachRow calls emit for every row with the address of its first column in a
-// matrix of float32 or int32 at base, whose row offsets are the table at rows
-// in the argument.
-func (t *tile) eachRow(base reg.GPPhysical, rows int, emit func(row int, address reg.GPPhysical)) {
+// matrix at base of elements of the given size, whose row offsets are the table
+// at rows in the argument.
+func (t *tile) eachRow(base reg.GPPhysical, size uint8, rows int, emit func(row int, address reg.GPPhysical)) {
 	for row := range t.rows {
 		t.MOVQ(at(index, rows+8*row), reg.RDX)
-		t.LEAQ(indexed(base, reg.RDX, 4, 0), reg.RDX)
+		t.LEAQ(indexed(base, reg.RDX, size, 0), reg.RDX)
 		emit(row, reg.RDX)
 	}
 }
 
-// column4 sets dst to the address of the current column in the slice of 4-byte
-// elements at the given field, and jumps to skip if the slice is nil.
-func (t *tile) column4(field int, dst reg.GPPhysical, skip string) {
+// columnAt sets dst to the address of the current column in the slice at the
+// given field, and jumps to skip, if not empty, where the slice is nil.
+func (t *tile) columnAt(field int, size uint8, dst reg.GPPhysical, skip string) {
 	t.MOVQ(at(index, field), dst)
 	if skip != "" {
 		t.TESTQ(dst, dst)
 		t.JEQ(operand.LabelRef(skip))
 	}
 	t.MOVQ(t.column, reg.RCX)
-	t.LEAQ(indexed(dst, reg.RCX, 4, 0), dst)
+	t.LEAQ(indexed(dst, reg.RCX, size, 0), dst)
+}
+
+// addColumns adds a row of biases, one per column, to every accumulator, as
+// add does for one vector of them.
+func (t *tile) addColumns(field int, add func(bias, acc reg.VecPhysical)) {
+	over := fmt.Sprintf("%sno%d", t.label, field)
+	t.columnAt(field, 4, reg.RAX, over)
+	for v := range t.vecs {
+		t.load(at(reg.RAX, v*t.bytes()), v, t.vec(temp0+v))
+	}
+	t.eachAcc(func(_, v int, acc reg.VecPhysical) { add(t.vec(temp0+v), acc) })
+	t.Label(over)
+}
+
+// storeRows writes the accumulators to a matrix of 4-byte elements.
+func (t *tile) storeRows(base reg.GPPhysical) {
+	t.eachRow(base, 4, t.fields.crow, func(row int, address reg.GPPhysical) {
+		for v := range t.vecs {
+			t.store(t.acc(row, v), at(address, v*t.bytes()), v)
+		}
+	})
 }
 
 // clamp limits every accumulator to the bounds in the argument, keeping NaN:

@@ -206,21 +206,27 @@ func setInit(g *graph.Graph, l *graph.Literal) error {
 	return nil
 }
 
-// describe enters the outputs of g and what value_info says of its values.
+// describe enters the outputs of g, and what value_info and outputs say of
+// values that g makes.
 func (d *decoder) describe(g *graph.Graph, p *graphFields) {
 	for i := range p.infos {
-		info := &p.infos[i]
-		if v := g.Value(info.name); v != nil && v.Wire == nil {
-			info.describe(v)
-		}
+		p.infos[i].describeMade(g, g.Value(p.infos[i].name))
 	}
 	for i := range p.outputs {
-		info := &p.outputs[i]
-		v := d.resolve(g, info.name)
-		if v.Graph() == g && !v.IsInput() && !v.IsOutput() && info.wire != nil {
-			info.describe(v)
+		v := d.resolve(g, p.outputs[i].name)
+		if p.outputs[i].wire != nil { // a function gives only names
+			p.outputs[i].describeMade(g, v)
 		}
 		g.AddOutput(v)
+	}
+}
+
+// describeMade is describe for a value that a node of g or an initializer
+// makes; others are described elsewhere or not at all.
+func (i *valueInfo) describeMade(g *graph.Graph, v *graph.Value) {
+	inFunction := g.Function() != nil
+	if v != nil && v.Graph() == g && (v.Producer() != nil || v.IsConst() || inFunction && v.IsInput()) {
+		i.describe(v)
 	}
 }
 

@@ -64,6 +64,7 @@ func (f *folder) file(e *graph.External) (*mapping, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.location = e.Location
 	f.files[e.Location] = m
 	return m, nil
 }

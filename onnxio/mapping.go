@@ -1,8 +1,10 @@
 package onnxio
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -16,6 +18,9 @@ type mapping struct {
 	file   *os.File // nil if the contents are a copy
 	data   []byte
 	folder *folder // of a model's file: where its external data lies
+
+	location string // of external data: its place in the folder
+	seek     sync.Mutex
 }
 
 func (m *mapping) base() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(m.data))) }
@@ -59,6 +64,15 @@ func mapOpened(f *os.File) (*mapping, error) {
 }
 
 func compareBase(m *mapping, addr uintptr) int { return cmp.Compare(m.base(), addr) }
+
+// reader reads n bytes from off on, without making them resident where that
+// can be.
+func (m *mapping) reader(off, n int64) io.Reader {
+	if m.file == nil {
+		return bytes.NewReader(m.data[off : off+n])
+	}
+	return io.NewSectionReader(m.file, off, n)
+}
 
 // close forgets the mapping and frees what it holds.
 func (m *mapping) close() error {

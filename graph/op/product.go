@@ -135,3 +135,9 @@ func multiplyMatrices[T number](e *Eval, c, a, b matrix[T], m, n, depth int) {
 		p.compute(k, lo, hi)
 	})
 }
+
+// multiplyHere is multiplyMatrices in the calling goroutine.
+func multiplyHere[T number](e *Eval, c, a, b matrix[T], m, n, depth int) {
+	alone := Eval{Kernels: e.Kernels}
+	multiplyMatrices(&alone, c, a, b, m, n, depth)
+}

@@ -153,11 +153,11 @@ func (w *window) dims(in graph.Dims) (graph.Dims, error) {
 			}
 			out[i] = graph.Known(one.Out[0])
 		case w.same():
-			out[i] = divDim(addDim(d, w.Stride[i]-1), w.Stride[i])
+			out[i] = d.CeilDiv(graph.Known(w.Stride[i]))
 		case w.ceil && w.Stride[i] > 1:
 			out[i] = graph.Unknown()
 		default:
-			out[i] = addDim(divDim(addDim(d, -n), w.Stride[i]), 1)
+			out[i] = divDim(d.Minus(graph.Number(n)), w.Stride[i]).Plus(graph.Known(1))
 		}
 	}
 	return out, nil

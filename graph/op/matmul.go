@@ -47,7 +47,7 @@ type product[T any] struct {
 }
 
 // multiply computes p with the kernels for T.
-func multiply[T float32 | float64 | int64 | uint64](e *Eval, p *product[T]) {
+func multiply[T float32 | float64 | int32 | int64 | uint64](e *Eval, p *product[T]) {
 	if q, ok := any(p).(*product[float32]); ok {
 		multiplyF32(e, q)
 		return
@@ -63,7 +63,7 @@ func multiply[T float32 | float64 | int64 | uint64](e *Eval, p *product[T]) {
 }
 
 // rowOf computes one row of a product.
-func rowOf[T float32 | float64 | int64 | uint64](c, a, b []T, n int, trans bool) {
+func rowOf[T float32 | float64 | int32 | int64 | uint64](c, a, b []T, n int, trans bool) {
 	clear(c)
 	k := len(a)
 	if trans {
@@ -226,7 +226,7 @@ func matMul(e *Eval, a, b *tensor.Tensor) (*tensor.Tensor, error) {
 	return y, nil
 }
 
-func stackedProduct[T float32 | float64 | int64 | uint64](e *Eval, s matShape, y, a, b *tensor.Tensor) {
+func stackedProduct[T float32 | float64 | int32 | int64 | uint64](e *Eval, s matShape, y, a, b *tensor.Tensor) {
 	ra, rb := len(s.a), len(s.b)
 	p := &product[T]{
 		a: tensor.Data[T](a), b: tensor.Data[T](b), c: tensor.Data[T](y),

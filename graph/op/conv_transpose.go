@@ -123,7 +123,7 @@ func transposedDims(c *Infer, out, in graph.Dims, kernel []int) error {
 			out[i] = graph.Known(w.In[i])
 		} else {
 			stride := w.Stride[i]
-			out[i] = mulDim(d, stride).Plus(graph.Number(w.In[i]-stride*image[i]))
+			out[i] = mulDim(d, stride).Plus(graph.Number(w.In[i] - stride*image[i]))
 		}
 	}
 	return nil

@@ -137,10 +137,4 @@ func geluTanh(x float64) float64 {
 	return x / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
 }
 
-// silu is x*sigmoid(x); the product of -Inf and 0 is taken as 0.
-func silu(x float64) float64 {
-	if math.IsInf(x, -1) {
-		return 0
-	}
-	return x * sigmoid(x)
-}
+func silu(x float64) float64 { return x * sigmoid(x) }

@@ -15,6 +15,7 @@ func Sets() []Set {
 }
 
 func overlayAVX2(t *kernel.Table) {
+	vectorsAVX2(t)
 	t.GemmF32 = kernel.GemmF32{Name: "gemm_f32_6x16_avx2", MR: 6, NR: 16, Tile: gemm_f32_6x16_avx2}
 	t.GemmU8S8 = gemm6x16("gemm_u8s8_6x16_avx2", kernel.Pair16, gemm_u8s8_6x16_avx2)
 	t.GemmS8S8 = gemm6x16("gemm_s8s8_6x16_avx2", kernel.Pair16, gemm_s8s8_6x16_avx2)
@@ -31,6 +32,7 @@ func overlayAVXVNNI(t *kernel.Table) {
 }
 
 func overlayAVX512(t *kernel.Table) {
+	vectorsAVX512(t)
 	t.GemmF32 = kernel.GemmF32{Name: "gemm_f32_12x32_avx512", MR: 12, NR: 32, Tile: gemm_f32_12x32_avx512}
 	t.GemmU8S8 = gemm12x32("gemm_u8s8_12x32_avx512", kernel.Pair16, gemm_u8s8_12x32_avx512)
 	t.GemmS8S8 = gemm12x32("gemm_s8s8_12x32_avx512", kernel.Pair16, gemm_s8s8_12x32_avx512)

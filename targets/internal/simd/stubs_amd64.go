@@ -77,3 +77,313 @@ func gemm_u8s8_12x32_vnni(t *kernel.TileI8)
 //
 //go:noescape
 func gemm_s8s8_12x32_vnni(t *kernel.TileI8)
+
+// add_f32_avx2 is dst[i] = a[i] + b[i].
+//
+//go:noescape
+func add_f32_avx2(dst, a, b []float32)
+
+// sub_f32_avx2 is dst[i] = a[i] - b[i].
+//
+//go:noescape
+func sub_f32_avx2(dst, a, b []float32)
+
+// mul_f32_avx2 is dst[i] = a[i] * b[i].
+//
+//go:noescape
+func mul_f32_avx2(dst, a, b []float32)
+
+// div_f32_avx2 is dst[i] = a[i] / b[i].
+//
+//go:noescape
+func div_f32_avx2(dst, a, b []float32)
+
+// max_f32_avx2 is dst[i] = max(a[i], b[i]).
+//
+//go:noescape
+func max_f32_avx2(dst, a, b []float32)
+
+// min_f32_avx2 is dst[i] = min(a[i], b[i]).
+//
+//go:noescape
+func min_f32_avx2(dst, a, b []float32)
+
+// exp_f32_avx2 is dst[i] = e^src[i].
+//
+//go:noescape
+func exp_f32_avx2(dst, src []float32)
+
+// log_f32_avx2 is dst[i] = ln src[i].
+//
+//go:noescape
+func log_f32_avx2(dst, src []float32)
+
+// tanh_f32_avx2 is dst[i] = tanh(src[i]).
+//
+//go:noescape
+func tanh_f32_avx2(dst, src []float32)
+
+// sigmoid_f32_avx2 is dst[i] = 1/(1+e^-src[i]).
+//
+//go:noescape
+func sigmoid_f32_avx2(dst, src []float32)
+
+// erf_f32_avx2 is dst[i] = erf(src[i]).
+//
+//go:noescape
+func erf_f32_avx2(dst, src []float32)
+
+// gelu_f32_avx2 is dst[i] = src[i]/2 * (1+erf(src[i]/sqrt 2)).
+//
+//go:noescape
+func gelu_f32_avx2(dst, src []float32)
+
+// gelutanh_f32_avx2 is dst[i] = x/2 * (1+tanh(sqrt(2/pi) * (x+0.044715x^3))) for x = src[i].
+//
+//go:noescape
+func gelutanh_f32_avx2(dst, src []float32)
+
+// silu_f32_avx2 is dst[i] = src[i] / (1+e^-src[i]).
+//
+//go:noescape
+func silu_f32_avx2(dst, src []float32)
+
+// hardswish_f32_avx2 is dst[i] = src[i] * clamp(src[i]/6+1/2, 0, 1).
+//
+//go:noescape
+func hardswish_f32_avx2(dst, src []float32)
+
+// sqrt_f32_avx2 is dst[i] = sqrt(src[i]).
+//
+//go:noescape
+func sqrt_f32_avx2(dst, src []float32)
+
+// clamp_f32_avx2 is dst[i] = min(max(src[i], lo), hi), keeping NaN.
+//
+//go:noescape
+func clamp_f32_avx2(dst, src []float32, lo, hi float32)
+
+// leakyrelu_f32_avx2 is dst[i] = src[i], times slope where negative.
+//
+//go:noescape
+func leakyrelu_f32_avx2(dst, src []float32, slope float32)
+
+// hardsigmoid_f32_avx2 is dst[i] = clamp(alpha*src[i]+beta, 0, 1).
+//
+//go:noescape
+func hardsigmoid_f32_avx2(dst, src []float32, alpha, beta float32)
+
+// addscalar_f32_avx2 is dst[i] = src[i] + c.
+//
+//go:noescape
+func addscalar_f32_avx2(dst, src []float32, c float32)
+
+// mulscalar_f32_avx2 is dst[i] = src[i] * c.
+//
+//go:noescape
+func mulscalar_f32_avx2(dst, src []float32, c float32)
+
+// normalize_f32_avx2 is dst[i] = (src[i]-mean) * inv.
+//
+//go:noescape
+func normalize_f32_avx2(dst, src []float32, mean, inv float32)
+
+// axpy_f32_avx2 is dst[i] += a * x[i].
+//
+//go:noescape
+func axpy_f32_avx2(dst, x []float32, a float32)
+
+// normalizescaled_f32_avx2 is dst[i] = (src[i]-mean) * inv * gamma[i].
+//
+//go:noescape
+func normalizescaled_f32_avx2(dst, src, gamma []float32, mean, inv float32)
+
+// normalizeaffine_f32_avx2 is dst[i] = (src[i]-mean) * inv * gamma[i] + beta[i].
+//
+//go:noescape
+func normalizeaffine_f32_avx2(dst, src, gamma, beta []float32, mean, inv float32)
+
+// add_f32_avx512 is dst[i] = a[i] + b[i].
+//
+//go:noescape
+func add_f32_avx512(dst, a, b []float32)
+
+// sub_f32_avx512 is dst[i] = a[i] - b[i].
+//
+//go:noescape
+func sub_f32_avx512(dst, a, b []float32)
+
+// mul_f32_avx512 is dst[i] = a[i] * b[i].
+//
+//go:noescape
+func mul_f32_avx512(dst, a, b []float32)
+
+// div_f32_avx512 is dst[i] = a[i] / b[i].
+//
+//go:noescape
+func div_f32_avx512(dst, a, b []float32)
+
+// max_f32_avx512 is dst[i] = max(a[i], b[i]).
+//
+//go:noescape
+func max_f32_avx512(dst, a, b []float32)
+
+// min_f32_avx512 is dst[i] = min(a[i], b[i]).
+//
+//go:noescape
+func min_f32_avx512(dst, a, b []float32)
+
+// exp_f32_avx512 is dst[i] = e^src[i].
+//
+//go:noescape
+func exp_f32_avx512(dst, src []float32)
+
+// log_f32_avx512 is dst[i] = ln src[i].
+//
+//go:noescape
+func log_f32_avx512(dst, src []float32)
+
+// tanh_f32_avx512 is dst[i] = tanh(src[i]).
+//
+//go:noescape
+func tanh_f32_avx512(dst, src []float32)
+
+// sigmoid_f32_avx512 is dst[i] = 1/(1+e^-src[i]).
+//
+//go:noescape
+func sigmoid_f32_avx512(dst, src []float32)
+
+// erf_f32_avx512 is dst[i] = erf(src[i]).
+//
+//go:noescape
+func erf_f32_avx512(dst, src []float32)
+
+// gelu_f32_avx512 is dst[i] = src[i]/2 * (1+erf(src[i]/sqrt 2)).
+//
+//go:noescape
+func gelu_f32_avx512(dst, src []float32)
+
+// gelutanh_f32_avx512 is dst[i] = x/2 * (1+tanh(sqrt(2/pi) * (x+0.044715x^3))) for x = src[i].
+//
+//go:noescape
+func gelutanh_f32_avx512(dst, src []float32)
+
+// silu_f32_avx512 is dst[i] = src[i] / (1+e^-src[i]).
+//
+//go:noescape
+func silu_f32_avx512(dst, src []float32)
+
+// hardswish_f32_avx512 is dst[i] = src[i] * clamp(src[i]/6+1/2, 0, 1).
+//
+//go:noescape
+func hardswish_f32_avx512(dst, src []float32)
+
+// sqrt_f32_avx512 is dst[i] = sqrt(src[i]).
+//
+//go:noescape
+func sqrt_f32_avx512(dst, src []float32)
+
+// clamp_f32_avx512 is dst[i] = min(max(src[i], lo), hi), keeping NaN.
+//
+//go:noescape
+func clamp_f32_avx512(dst, src []float32, lo, hi float32)
+
+// leakyrelu_f32_avx512 is dst[i] = src[i], times slope where negative.
+//
+//go:noescape
+func leakyrelu_f32_avx512(dst, src []float32, slope float32)
+
+// hardsigmoid_f32_avx512 is dst[i] = clamp(alpha*src[i]+beta, 0, 1).
+//
+//go:noescape
+func hardsigmoid_f32_avx512(dst, src []float32, alpha, beta float32)
+
+// addscalar_f32_avx512 is dst[i] = src[i] + c.
+//
+//go:noescape
+func addscalar_f32_avx512(dst, src []float32, c float32)
+
+// mulscalar_f32_avx512 is dst[i] = src[i] * c.
+//
+//go:noescape
+func mulscalar_f32_avx512(dst, src []float32, c float32)
+
+// normalize_f32_avx512 is dst[i] = (src[i]-mean) * inv.
+//
+//go:noescape
+func normalize_f32_avx512(dst, src []float32, mean, inv float32)
+
+// axpy_f32_avx512 is dst[i] += a * x[i].
+//
+//go:noescape
+func axpy_f32_avx512(dst, x []float32, a float32)
+
+// normalizescaled_f32_avx512 is dst[i] = (src[i]-mean) * inv * gamma[i].
+//
+//go:noescape
+func normalizescaled_f32_avx512(dst, src, gamma []float32, mean, inv float32)
+
+// normalizeaffine_f32_avx512 is dst[i] = (src[i]-mean) * inv * gamma[i] + beta[i].
+//
+//go:noescape
+func normalizeaffine_f32_avx512(dst, src, gamma, beta []float32, mean, inv float32)
+
+// sum_f32_avx2 is the sum of src.
+//
+//go:noescape
+func sum_f32_avx2(src []float32) (r float32)
+
+// sumsquares_f32_avx2 is the sum of (src[i]-mean)^2.
+//
+//go:noescape
+func sumsquares_f32_avx2(src []float32, mean float32) (r float32)
+
+// rowmax_f32_avx2 is the maximum of src, NaN if it has one.
+//
+//go:noescape
+func rowmax_f32_avx2(src []float32) (r float32)
+
+// rowmin_f32_avx2 is the minimum of src, NaN if it has one.
+//
+//go:noescape
+func rowmin_f32_avx2(src []float32) (r float32)
+
+// softmaxexp_f32_avx2 is dst[i] = e^(src[i]-max), and returns their sum.
+//
+//go:noescape
+func softmaxexp_f32_avx2(dst, src []float32, max float32) (r float32)
+
+// sum_f32_avx512 is the sum of src.
+//
+//go:noescape
+func sum_f32_avx512(src []float32) (r float32)
+
+// sumsquares_f32_avx512 is the sum of (src[i]-mean)^2.
+//
+//go:noescape
+func sumsquares_f32_avx512(src []float32, mean float32) (r float32)
+
+// rowmax_f32_avx512 is the maximum of src, NaN if it has one.
+//
+//go:noescape
+func rowmax_f32_avx512(src []float32) (r float32)
+
+// rowmin_f32_avx512 is the minimum of src, NaN if it has one.
+//
+//go:noescape
+func rowmin_f32_avx512(src []float32) (r float32)
+
+// softmaxexp_f32_avx512 is dst[i] = e^(src[i]-max), and returns their sum.
+//
+//go:noescape
+func softmaxexp_f32_avx512(dst, src []float32, max float32) (r float32)
+
+// gemv_f32_avx2 is dst[i] = sum over k of w[i*ldw+k] * x[k].
+//
+//go:noescape
+func gemv_f32_avx2(dst, w, x []float32, ldw int)
+
+// gemv_f32_avx512 is dst[i] = sum over k of w[i*ldw+k] * x[k].
+//
+//go:noescape
+func gemv_f32_avx512(dst, w, x []float32, ldw int)

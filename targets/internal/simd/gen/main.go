@@ -39,6 +39,12 @@ var files = []struct {
 	{"gemm_i8_avxvnni_amd64.s", gemmI8AVXVNNI},
 	{"gemm_i8_avx512_amd64.s", gemmI8AVX512},
 	{"gemm_i8_vnni_amd64.s", gemmI8VNNI},
+	{"elementwise_avx2_amd64.s", elementwise(avx2)},
+	{"elementwise_avx512_amd64.s", elementwise(avx512)},
+	{"reduce_avx2_amd64.s", reductions(avx2)},
+	{"reduce_avx512_amd64.s", reductions(avx512)},
+	{"gemv_avx2_amd64.s", gemv(avx2)},
+	{"gemv_avx512_amd64.s", gemv(avx512)},
 }
 
 const destination = ".."

@@ -1,0 +1,142 @@
+package simd
+
+import "math"
+
+// The assembly kernels run to their end without a point where the garbage
+// collector could stop them, so long rows are divided into runs of about ten
+// microseconds. Taking slices of equal length here is also what keeps the
+// assembly within its operands.
+const run = 1 << 14
+
+func unary(f func(dst, src []float32)) func(dst, src []float32) {
+	return func(dst, src []float32) {
+		src = src[:len(dst)]
+		for ; len(dst) > run; dst, src = dst[run:], src[run:] {
+			f(dst[:run], src)
+		}
+		f(dst, src)
+	}
+}
+
+func unary1(f func(dst, src []float32, p float32)) func(dst, src []float32, p float32) {
+	return func(dst, src []float32, p float32) {
+		src = src[:len(dst)]
+		for ; len(dst) > run; dst, src = dst[run:], src[run:] {
+			f(dst[:run], src, p)
+		}
+		f(dst, src, p)
+	}
+}
+
+func unary2(f func(dst, src []float32, p, q float32)) func(dst, src []float32, p, q float32) {
+	return func(dst, src []float32, p, q float32) {
+		src = src[:len(dst)]
+		for ; len(dst) > run; dst, src = dst[run:], src[run:] {
+			f(dst[:run], src, p, q)
+		}
+		f(dst, src, p, q)
+	}
+}
+
+func binary(f func(dst, a, b []float32)) func(dst, a, b []float32) {
+	return func(dst, a, b []float32) {
+		a, b = a[:len(dst)], b[:len(dst)]
+		for ; len(dst) > run; dst, a, b = dst[run:], a[run:], b[run:] {
+			f(dst[:run], a, b)
+		}
+		f(dst, a, b)
+	}
+}
+
+// fold reduces each run and joins the results.
+func fold(f func(src []float32) float32, join func(a, b float32) float32) func(src []float32) float32 {
+	return func(src []float32) float32 {
+		if len(src) <= run {
+			return f(src)
+		}
+		r := f(src[:run])
+		for src = src[run:]; len(src) > run; src = src[run:] {
+			r = join(r, f(src[:run]))
+		}
+		return join(r, f(src))
+	}
+}
+
+func plus(a, b float32) float32    { return a + b }
+func greater(a, b float32) float32 { return max(a, b) }
+func lesser(a, b float32) float32  { return min(a, b) }
+
+// rows are the parts of which the kernels over whole rows are made.
+type rows struct {
+	sum             func(src []float32) float32
+	max             func(src []float32) float32
+	squares         func(src []float32, mean float32) float32
+	softmaxExp      func(dst, src []float32, max float32) float32
+	scale           func(dst, src []float32, c float32)
+	normalize       func(dst, src []float32, mean, inv float32)
+	normalizeScaled func(dst, src, gamma []float32, mean, inv float32)
+	normalizeAffine func(dst, src, gamma, beta []float32, mean, inv float32)
+}
+
+func (r rows) sumSquares(src []float32, mean float32) float32 {
+	return fold(func(s []float32) float32 { return r.squares(s, mean) }, plus)(src)
+}
+
+func (r rows) softmax(dst, src []float32) {
+	src = src[:len(dst)]
+	greatest, total := r.max(src), float32(0)
+	for i := 0; i < len(dst); i += run {
+		end := min(i+run, len(dst))
+		total += r.softmaxExp(dst[i:end], src[i:end], greatest)
+	}
+	r.scale(dst, dst, 1/total)
+}
+
+func (r rows) layerNorm(dst, src, gamma, beta []float32, eps float32) {
+	src = src[:len(dst)]
+	n := float32(len(dst))
+	mean := r.sum(src) / n
+	r.finish(dst, src, gamma, beta, mean, inverse(r.sumSquares(src, mean)/n+eps))
+}
+
+func (r rows) rmsNorm(dst, src, gamma []float32, eps float32) {
+	src = src[:len(dst)]
+	r.finish(dst, src, gamma, nil, 0, inverse(r.sumSquares(src, 0)/float32(len(dst))+eps))
+}
+
+func inverse(variance float32) float32 { return float32(1 / math.Sqrt(float64(variance))) }
+
+func (r rows) finish(dst, src, gamma, beta []float32, mean, inv float32) {
+	for i := 0; i < len(dst); i += run {
+		end := min(i+run, len(dst))
+		d, s := dst[i:end], src[i:end]
+		switch {
+		case gamma == nil:
+			r.normalize(d, s, mean, inv)
+		case beta == nil:
+			r.normalizeScaled(d, s, gamma[i:end], mean, inv)
+		default:
+			r.normalizeAffine(d, s, gamma[i:end], beta[i:end], mean, inv)
+		}
+		if gamma == nil && beta != nil {
+			for j, b := range beta[i:end] {
+				d[j] += b
+			}
+		}
+	}
+}
+
+// gemv divides the rows of a matrix into calls of bounded work.
+func gemv(f func(dst, w, x []float32, ldw int)) func(dst, w, x []float32, ldw int) {
+	return func(dst, w, x []float32, ldw int) {
+		if len(dst) == 0 {
+			return
+		}
+		_ = w[:(len(dst)-1)*ldw+len(x)]
+		height := max(4, 16*run/max(1, len(x))&^3)
+		for ; len(dst) > height; dst, w = dst[height:], w[height*ldw:] {
+			f(dst[:height], w, x, ldw)
+		}
+		f(dst, w, x, ldw)
+	}
+}

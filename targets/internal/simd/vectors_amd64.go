@@ -1,0 +1,79 @@
+//go:build !purego
+
+package simd
+
+import "github.com/onnxpack/onnxpack/graph/kernel"
+
+// vectorsAVX2 replaces the kernels over plain rows of float32.
+func vectorsAVX2(t *kernel.Table) {
+	t.Add = binary(add_f32_avx2)
+	t.Sub = binary(sub_f32_avx2)
+	t.Mul = binary(mul_f32_avx2)
+	t.Div = binary(div_f32_avx2)
+	t.Max = binary(max_f32_avx2)
+	t.Min = binary(min_f32_avx2)
+	t.Exp = unary(exp_f32_avx2)
+	t.Log = unary(log_f32_avx2)
+	t.Tanh = unary(tanh_f32_avx2)
+	t.Sigmoid = unary(sigmoid_f32_avx2)
+	t.Erf = unary(erf_f32_avx2)
+	t.Gelu = unary(gelu_f32_avx2)
+	t.GeluTanh = unary(gelutanh_f32_avx2)
+	t.Silu = unary(silu_f32_avx2)
+	t.HardSwish = unary(hardswish_f32_avx2)
+	t.Sqrt = unary(sqrt_f32_avx2)
+	t.AddScalar = unary1(addscalar_f32_avx2)
+	t.MulScalar = unary1(mulscalar_f32_avx2)
+	t.LeakyRelu = unary1(leakyrelu_f32_avx2)
+	t.Axpy = unary1(axpy_f32_avx2)
+	t.Clamp = unary2(clamp_f32_avx2)
+	t.HardSigmoid = unary2(hardsigmoid_f32_avx2)
+	t.Gemv = gemv(gemv_f32_avx2)
+	t.Sum = fold(sum_f32_avx2, plus)
+	t.RowMax = fold(rowmax_f32_avx2, greater)
+	t.RowMin = fold(rowmin_f32_avx2, lesser)
+	r := rows{
+		sum: t.Sum, max: t.RowMax, squares: sumsquares_f32_avx2, softmaxExp: softmaxexp_f32_avx2,
+		scale: t.MulScalar, normalize: normalize_f32_avx2,
+		normalizeScaled: normalizescaled_f32_avx2, normalizeAffine: normalizeaffine_f32_avx2,
+	}
+	t.SumSquares = func(src []float32) float32 { return r.sumSquares(src, 0) }
+	t.Softmax, t.LayerNorm, t.RMSNorm = r.softmax, r.layerNorm, r.rmsNorm
+}
+
+// vectorsAVX512 replaces the kernels over plain rows of float32.
+func vectorsAVX512(t *kernel.Table) {
+	t.Add = binary(add_f32_avx512)
+	t.Sub = binary(sub_f32_avx512)
+	t.Mul = binary(mul_f32_avx512)
+	t.Div = binary(div_f32_avx512)
+	t.Max = binary(max_f32_avx512)
+	t.Min = binary(min_f32_avx512)
+	t.Exp = unary(exp_f32_avx512)
+	t.Log = unary(log_f32_avx512)
+	t.Tanh = unary(tanh_f32_avx512)
+	t.Sigmoid = unary(sigmoid_f32_avx512)
+	t.Erf = unary(erf_f32_avx512)
+	t.Gelu = unary(gelu_f32_avx512)
+	t.GeluTanh = unary(gelutanh_f32_avx512)
+	t.Silu = unary(silu_f32_avx512)
+	t.HardSwish = unary(hardswish_f32_avx512)
+	t.Sqrt = unary(sqrt_f32_avx512)
+	t.AddScalar = unary1(addscalar_f32_avx512)
+	t.MulScalar = unary1(mulscalar_f32_avx512)
+	t.LeakyRelu = unary1(leakyrelu_f32_avx512)
+	t.Axpy = unary1(axpy_f32_avx512)
+	t.Clamp = unary2(clamp_f32_avx512)
+	t.HardSigmoid = unary2(hardsigmoid_f32_avx512)
+	t.Gemv = gemv(gemv_f32_avx512)
+	t.Sum = fold(sum_f32_avx512, plus)
+	t.RowMax = fold(rowmax_f32_avx512, greater)
+	t.RowMin = fold(rowmin_f32_avx512, lesser)
+	r := rows{
+		sum: t.Sum, max: t.RowMax, squares: sumsquares_f32_avx512, softmaxExp: softmaxexp_f32_avx512,
+		scale: t.MulScalar, normalize: normalize_f32_avx512,
+		normalizeScaled: normalizescaled_f32_avx512, normalizeAffine: normalizeaffine_f32_avx512,
+	}
+	t.SumSquares = func(src []float32) float32 { return r.sumSquares(src, 0) }
+	t.Softmax, t.LayerNorm, t.RMSNorm = r.softmax, r.layerNorm, r.rmsNorm
+}

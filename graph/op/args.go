@@ -3,7 +3,6 @@ package op
 import (
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -158,16 +157,11 @@ func indices(t *tensor.Tensor, n int) ([]int, error) {
 	return list, nil
 }
 
-// dimsOfInts returns integers as dimensions; a negative one is a constant
-// expression, since Known holds sizes only.
+// dimsOfInts returns integers as dimensions.
 func dimsOfInts(list []int64) graph.Dims {
 	d := make(graph.Dims, len(list))
 	for i, n := range list {
-		if n < 0 {
-			d[i] = graph.Symbol(strconv.FormatInt(n, 10))
-		} else {
-			d[i] = graph.Known(int(n))
-		}
+		d[i] = graph.Number(int(n))
 	}
 	return d
 }

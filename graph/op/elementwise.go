@@ -266,7 +266,7 @@ func broadcastDim(a, b graph.Dim) (graph.Dim, bool) {
 	a.Denotation, b.Denotation = "", ""
 	one := graph.Known(1)
 	switch {
-	case a == one || a == b:
+	case a == one || a.Same(b):
 		return b, true
 	case b == one:
 		return a, true

@@ -61,7 +61,7 @@ func (l *lanes) contiguous() bool { return l.offsets == nil && (l.step == 1 || l
 
 // base returns the offset of the first element of lane i.
 func (l *lanes) base(i int) int {
-	if l.bases != nil {
+	if l.bases != nil && l.size > 0 {
 		return l.bases[i]
 	}
 	return i * l.size

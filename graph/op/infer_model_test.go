@@ -1,0 +1,59 @@
+package op
+
+import (
+	"testing"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+func modelOf(g *graph.Graph) *graph.Model {
+	m := &graph.Model{IRVersion: 9, Opsets: []graph.Opset{{Domain: "", Version: 17}}, Graph: g}
+	g.Attach(m)
+	return m
+}
+
+// A reshape by a computed shape keeps what is known: batch symbol and sizes.
+func TestInferModelContents(t *testing.T) {
+	g := graph.New("g")
+	x := g.AddInput("x", graph.TensorOf(tensor.Float32, graph.Dims{graph.Symbol("N"), graph.Known(6), graph.Known(4)}))
+	b := graph.NewBuilder(g, nil)
+	zero := b.Const("zero", tensor.Vector[int64](0))
+	tail := b.Const("tail", tensor.Vector[int64](-1))
+	n := b.OpAttrs("Gather", nil, b.Op("Shape", x), zero)
+	y := b.Op("Reshape", x, b.OpAttrs("Concat", []*graph.Attr{graph.IntAttr("axis", 0)}, n, tail))
+	z := b.Op("Add", b.Op("Exp", y), b.Const("c", tensor.Vector[float32](1)))
+	g.AddOutput(z)
+	r := InferModel(modelOf(g), InferOptions{})
+	if len(r.Gaps) > 0 {
+		t.Errorf("%v: %v", r.Gaps[0].Node, r.Gaps[0].Err)
+	}
+	if got := z.Type.String(); got != "float[N,24]" {
+		t.Errorf("result is %s, want float[N,24]", got)
+	}
+	if !z.Inferred {
+		t.Error("the result's type counts as declared")
+	}
+	if got := r.Contents(n).String(); got != "[N]" {
+		t.Errorf("contents of the gathered dimension: %s, want [N]", got)
+	}
+}
+
+// An operator that nobody knows ends knowledge at its node only.
+func TestInferModelGap(t *testing.T) {
+	g := graph.New("g")
+	x := g.AddInput("x", graph.TensorOf(tensor.Float32, graph.Dims{graph.Known(2)}))
+	n := g.Append(graph.NewNode("custom", "Thing", []*graph.Value{x}, 1))
+	b := graph.NewBuilder(g, nil)
+	y := b.Op("Relu", n.Out(0))
+	z := b.Op("Neg", x)
+	g.AddOutput(y)
+	g.AddOutput(z)
+	r := InferModel(modelOf(g), InferOptions{})
+	if len(r.Gaps) != 1 || r.Gaps[0].Node != n {
+		t.Errorf("gaps are %v, want one at %v", r.Gaps, n)
+	}
+	if got := z.Type.String(); got != "float[2]" {
+		t.Errorf("the other branch is %s, want float[2]", got)
+	}
+}

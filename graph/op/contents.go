@@ -9,7 +9,7 @@ const maxContents = 1024
 
 // dimOps are the operators whose results on lists of dimensions are known.
 var dimOps = map[string]func(a, b graph.Dim) graph.Dim{
-	"Add": dimSum, "Sub": dimDiff, "Mul": dimProduct, "Div": dimQuotient,
+	"Add": graph.Dim.Plus, "Sub": graph.Dim.Minus, "Mul": graph.Dim.Times, "Div": dimQuotient,
 }
 
 // inferContents carries what is known of the contents of both operands
@@ -29,4 +29,15 @@ func inferContents(c *Infer) {
 		out[i] = f(a[i*len(a)/n], b[i*len(b)/n])
 	}
 	c.SetDims(0, out)
+}
+
+// dimQuotient is division that truncates numbers toward zero, and rounds
+// expressions down, which stand for sizes.
+func dimQuotient(a, b graph.Dim) graph.Dim {
+	x, okX := a.Number()
+	y, okY := b.Number()
+	if okX && okY && y != 0 {
+		return graph.Number(x / y)
+	}
+	return a.FloorDiv(b)
 }

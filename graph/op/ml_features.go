@@ -55,7 +55,7 @@ func inferArrayFeatures(c *Infer) error {
 	if len(in) == 0 || at == nil {
 		return nil
 	}
-	count := dimsProduct(at)
+	count := at.Len()
 	if len(in) == 1 {
 		c.SetOut(0, c.Elem(0), graph.Dims{graph.Known(1), count})
 		return nil
@@ -504,4 +504,3 @@ func inferZipMap(c *Infer) error {
 	c.SetType(0, graph.SequenceOf(&graph.Type{Kind: graph.KindMap, Elem: labels.dtype(), Item: value}))
 	return nil
 }
-

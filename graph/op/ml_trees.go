@@ -386,4 +386,3 @@ func (c *Infer) classifierTypes(l classLabels) {
 	c.SetOut(0, l.dtype(), graph.Dims{c.batch()})
 	c.SetOut(1, tensor.Float32, graph.Dims{c.batch(), graph.Known(max(l.len(), 1))})
 }
-

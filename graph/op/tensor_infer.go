@@ -121,13 +121,16 @@ func reshapeDims(in, target graph.Dims, allowZero bool) (graph.Dims, error) {
 	return out, nil
 }
 
-func isMinusOne(d graph.Dim) bool { return d.Sym == "-1" }
+func isMinusOne(d graph.Dim) bool {
+	n, ok := d.Number()
+	return ok && n == -1
+}
 
 // constDims returns list as integers if all of it is known.
 func constDims(list graph.Dims) ([]int, bool) {
 	out := make([]int, len(list))
 	for i, d := range list {
-		n, ok := constDim(d)
+		n, ok := d.Number()
 		if !ok {
 			return nil, false
 		}
@@ -145,18 +148,10 @@ func dimsQuotient(a, b graph.Dims) graph.Dim {
 		if i := slices.Index(a, d); i >= 0 && !d.IsUnknown() {
 			a = slices.Delete(a, i, i+1)
 		} else {
-			den = dimProduct(den, d)
+			den = den.Times(d)
 		}
 	}
-	return dimQuotient(dimsProduct(a), den)
-}
-
-func dimsProduct(d graph.Dims) graph.Dim {
-	p := graph.Known(1)
-	for _, x := range d {
-		p = dimProduct(p, x)
-	}
-	return p
+	return a.Len().FloorDiv(den)
 }
 
 func inferSqueeze(c *Infer) error {
@@ -249,7 +244,7 @@ func inferFlatten(c *Infer) error {
 	if err != nil {
 		return c.Errorf(0, "%w", err)
 	}
-	c.SetOut(0, c.Elem(0), graph.Dims{dimsProduct(in[:axis]), dimsProduct(in[axis:])})
+	c.SetOut(0, c.Elem(0), graph.Dims{in[:axis].Len(), in[axis:].Len()})
 	return nil
 }
 
@@ -268,7 +263,7 @@ func inferShape(c *Infer) error {
 func inferSize(c *Infer) error {
 	c.SetOut(0, tensor.Int64, graph.Dims{})
 	if in := c.Shape(0); in != nil {
-		c.SetDims(0, graph.Dims{dimsProduct(in)})
+		c.SetDims(0, graph.Dims{in.Len()})
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (c *Infer) concatDims(axis, rank int) (graph.Dims, error) {
 		}
 		for a, d := range s {
 			if a == axis {
-				out[a] = dimSum(out[a], d)
+				out[a] = out[a].Plus(d)
 				continue
 			}
 			m, ok := sameDim(out[a], d)
@@ -190,7 +190,7 @@ func (c *Infer) splitSizes(n graph.Dim) (graph.Dims, error) {
 		if parts == 1 {
 			return graph.Dims{n}, nil
 		}
-		return slices.Repeat(graph.Dims{dimQuotient(n, graph.Known(parts))}, parts), nil
+		return slices.Repeat(graph.Dims{n.FloorDiv(graph.Known(parts))}, parts), nil
 	}
 	sizes, err := equalParts(&c.Call, n.Size)
 	if err == nil {
@@ -266,8 +266,8 @@ func (c *Infer) sliceBounds(rank int) (b inferBounds, known bool, err error) {
 // sliceDim returns the length of a slice of an axis of length n, as far as
 // the bounds tell.
 func sliceDim(n, start, end graph.Dim, step int) (graph.Dim, error) {
-	lo, okLo := constDim(start)
-	hi, okHi := constDim(end)
+	lo, okLo := start.Number()
+	hi, okHi := end.Number()
 	switch {
 	case step == 0:
 		return graph.Unknown(), nil
@@ -278,7 +278,7 @@ func sliceDim(n, start, end graph.Dim, step int) (graph.Dim, error) {
 		return sliceSymbolic(n, lo, hi), nil
 	case step == 1 && okLo && lo >= 0 && !end.IsUnknown():
 		// An end that is computed is taken to lie within the axis.
-		return dimDiff(end, graph.Known(lo)), nil
+		return end.Minus(graph.Known(lo)), nil
 	}
 	return graph.Unknown(), nil
 }
@@ -288,11 +288,11 @@ func sliceSymbolic(n graph.Dim, lo, hi int) graph.Dim {
 	const far = 1<<31 - 1 // what exporters write for "to the end"
 	switch {
 	case lo >= 0 && hi >= far:
-		return dimDiff(n, graph.Known(lo))
+		return n.Minus(graph.Known(lo))
 	case lo < 0 && hi >= far: // the last -lo, if there are as many
 		return graph.Unknown()
 	case lo >= 0 && hi < 0:
-		return dimDiff(n, graph.Known(lo-hi))
+		return n.Minus(graph.Known(lo-hi))
 	}
 	return graph.Unknown()
 }
@@ -303,8 +303,8 @@ func (c *Infer) sliceContents(b inferBounds) {
 	if list == nil || len(c.Shape(0)) != 1 || len(b.axes) != 1 {
 		return
 	}
-	lo, okLo := constDim(b.starts[0])
-	hi, okHi := constDim(b.ends[0])
+	lo, okLo := b.starts[0].Number()
+	hi, okHi := b.ends[0].Number()
 	if !okLo || !okHi {
 		return
 	}
@@ -370,7 +370,7 @@ func inferTile(c *Infer) error {
 	}
 	out := make(graph.Dims, len(in))
 	for i, d := range in {
-		out[i] = dimProduct(d, reps[i])
+		out[i] = d.Times(reps[i])
 	}
 	c.SetOut(0, c.Elem(0), out)
 	c.repeatContents(out)
@@ -405,7 +405,7 @@ func inferPad(c *Infer) error {
 	}
 	out := slices.Clone(in)
 	for i, a := range ax {
-		out[a] = dimSum(out[a], dimSum(pads[i], pads[len(ax)+i]))
+		out[a] = out[a].Plus(pads[i]).Plus(pads[len(ax)+i])
 	}
 	c.SetOut(0, c.Elem(0), out)
 	return nil
@@ -449,7 +449,7 @@ func inferBlocks(grow bool) func(*Infer) error {
 			return c.Errorf(0, "want 4 axes and a blocksize above 0")
 		}
 		side, area := graph.Known(b), graph.Known(b*b)
-		more, less := dimProduct, dimQuotient
+		more, less := graph.Dim.Times, graph.Dim.FloorDiv
 		if grow {
 			more, less = less, more
 		}

@@ -292,7 +292,7 @@ func sliceSymbolic(n graph.Dim, lo, hi int) graph.Dim {
 	case lo < 0 && hi >= far: // the last -lo, if there are as many
 		return graph.Unknown()
 	case lo >= 0 && hi < 0:
-		return n.Minus(graph.Known(lo-hi))
+		return n.Minus(graph.Known(lo - hi))
 	}
 	return graph.Unknown()
 }

@@ -59,6 +59,7 @@ var relu = unary{
 // softplus is log(1+e^x), written so that e^x does not overflow.
 func softplus(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
 
+func logistic(x float64) float64  { return 1 / (1 + math.Exp(-x)) }
 func softsign(x float64) float64  { return x / (1 + math.Abs(x)) }
 func mish(x float64) float64      { return x * math.Tanh(softplus(x)) }
 func hardSwish(x float64) float64 { return x * min(max(x/6+0.5, 0), 1) }

@@ -105,24 +105,24 @@ func statElem(c *Infer, out int) tensor.DType {
 	return c.Elem(0)
 }
 
-// image is a tensor [Batch, Channels, Pixels].
-type image struct{ Batch, Channels, Pixels int }
+// planes is a tensor [Batch, Channels, Pixels].
+type planes struct{ Batch, Channels, Pixels int }
 
 // newImage sees input 0 as an image; one with a single axis is a batch of
 // pixels of one channel.
-func newImage(e *Eval) (image, error) {
+func newImage(e *Eval) (planes, error) {
 	s := e.Tensor(0).Shape()
 	switch len(s) {
 	case 0:
-		return image{}, e.Errorf(0, "want a batch axis")
+		return planes{}, e.Errorf(0, "want a batch axis")
 	case 1:
-		return image{s[0], 1, 1}, nil
+		return planes{s[0], 1, 1}, nil
 	}
-	return image{s[0], s[1], volume(s[2:])}, nil
+	return planes{s[0], s[1], volume(s[2:])}, nil
 }
 
 // each runs f for every channel of every image, in parallel.
-func (m image) each(e *Eval, f func(channel, from, to int)) {
+func (m planes) each(e *Eval, f func(channel, from, to int)) {
 	e.Parallel(m.Batch*m.Channels, max(1, 1<<14/max(1, m.Pixels)), func(lo, hi int) {
 		for u := lo; u < hi; u++ {
 			f(u%m.Channels, u*m.Pixels, (u+1)*m.Pixels)
@@ -131,7 +131,7 @@ func (m image) each(e *Eval, f func(channel, from, to int)) {
 }
 
 // perChannel checks that inputs [first, last] have an element per channel.
-func (m image) perChannel(e *Eval, first, last int) error {
+func (m planes) perChannel(e *Eval, first, last int) error {
 	for i := first; i <= last; i++ {
 		if t := e.Tensor(i); t == nil || t.Len() != m.Channels {
 			return e.Errorf(i, "want an element for each of %d channels", m.Channels)
@@ -187,7 +187,7 @@ func batchNormTrains(c *Call) bool {
 
 // batchNormElementwise is the form spatial=0 of old versions: each element of
 // an image has its own statistics.
-func batchNormElementwise[T real](e *Eval, m image) error {
+func batchNormElementwise[T real](e *Eval, m planes) error {
 	per := m.Channels * m.Pixels
 	for i := 1; i <= 4; i++ {
 		if t := e.Tensor(i); t == nil || t.Len() != per {
@@ -207,7 +207,7 @@ func batchNormElementwise[T real](e *Eval, m image) error {
 
 // channelMoments returns the mean and the variance of each channel over the
 // batch.
-func channelMoments[T real](e *Eval, m image, x []T) (mean, variance []T) {
+func channelMoments[T real](e *Eval, m planes, x []T) (mean, variance []T) {
 	mean, variance = make([]T, m.Channels), make([]T, m.Channels)
 	e.Parallel(m.Channels, 1, func(lo, hi int) {
 		for c := lo; c < hi; c++ {
@@ -245,7 +245,7 @@ func (s *moments) variance() float64 {
 
 // setRunning hands over running*momentum + batch*(1-momentum), and the
 // statistics of the batch where old versions ask for them.
-func setRunning[T real](e *Eval, m image, mean, variance, batchMean, batchVar []T) error {
+func setRunning[T real](e *Eval, m planes, mean, variance, batchMean, batchVar []T) error {
 	momentum := T(e.Node.Float("momentum", 0.9))
 	results := [][]T{mix(mean, batchMean, momentum), mix(variance, batchVar, momentum), batchMean, batchVar}
 	for i, data := range results {
@@ -324,7 +324,7 @@ func evalGroupNorm[T real](e *Eval) error {
 	if groups < 1 || m.Channels%groups != 0 {
 		return fmt.Errorf("attribute num_groups is %d, want a divisor of the %d channels", groups, m.Channels)
 	}
-	perScale := image{m.Batch, m.Channels, m.Pixels}
+	perScale := planes{m.Batch, m.Channels, m.Pixels}
 	if e.Version < 21 {
 		perScale.Channels = groups
 	}
@@ -335,7 +335,7 @@ func evalGroupNorm[T real](e *Eval) error {
 	eps := float64(e.Node.Float("epsilon", 1e-5))
 	y := newResult[T](e, e.Tensor(0).DType(), e.Tensor(0).Shape())
 	perGroup := m.Channels / groups
-	whole := image{m.Batch, groups, perGroup * m.Pixels}
+	whole := planes{m.Batch, groups, perGroup * m.Pixels}
 	whole.each(e, func(g, from, to int) {
 		standardize(y.Data[from:to], x[from:to], eps)
 		for c := range perGroup {

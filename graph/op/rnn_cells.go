@@ -86,9 +86,9 @@ func scalarActivation(name string, alpha, beta float64) func(float64) float64 {
 	case "sigmoid":
 		return logistic
 	case "softsign":
-		return func(x float64) float64 { return x / (1 + math.Abs(x)) }
+		return softsign
 	case "softplus":
-		return func(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
+		return softplus
 	case "affine":
 		return func(x float64) float64 { return alpha*x + beta }
 	case "leakyrelu":
@@ -109,8 +109,6 @@ func scalarActivation(name string, alpha, beta float64) func(float64) float64 {
 	}
 	panic("op: activation " + name)
 }
-
-func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
 // evalRNN computes RNN: h = f(x*W' + h*R' + bias).
 func evalRNN[T real](e *Eval) error {

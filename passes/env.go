@@ -8,21 +8,13 @@ import (
 	"strings"
 
 	"github.com/onnxpack/onnxpack/graph"
-	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/onnxio/dataset"
 	"github.com/onnxpack/onnxpack/targets"
 )
 
-// Sample is one run of a model: what each input is fed, and what should come
-// out.
-type Sample struct {
-	Feed   map[string]tensor.Value
-	Labels []int // class of each row of the batch; nil where there are none
-}
-
-// Data is a stream of samples. Each call starts anew at the first; the
-// samples are the same every time, and one is valid until the next is asked
-// for.
-type Data func(ctx context.Context) iter.Seq2[Sample, error]
+// Data is a stream of samples. Each call starts anew at the first, and the
+// samples are the same every time; the method All of a dataset is one.
+type Data func(ctx context.Context) iter.Seq2[dataset.Sample, error]
 
 // Env is all that passes may see of the world around a model. The zero Env
 // has nothing to offer, which is enough for passes without [Needs].

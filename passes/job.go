@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
 )
 
 // Job is one run of a pass over a model. It is the pass's only way to the
@@ -16,7 +17,7 @@ import (
 type Job struct {
 	Model *graph.Model
 	Env   *Env
-	Facts *Facts // what shape inference knows of the model as the pass finds it
+	Facts *op.Inference // what shape inference knows of the model as the pass finds it
 
 	ctx    context.Context
 	pass   *Pass

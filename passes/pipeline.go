@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
 )
 
 // Pipeline is a list of steps, run in order.
@@ -55,7 +56,7 @@ func (p Pipeline) Run(ctx context.Context, m *graph.Model, env *Env) (*graph.Mod
 		return m, &Report{}, fmt.Errorf("model: %w", err)
 	}
 	r := &runner{ctx: ctx, env: env, model: m, verify: newVerifier(p.Verify, env.Threads)}
-	r.facts = InferFacts(m)
+	r.facts = op.InferModel(m, op.InferOptions{})
 	report := &Report{}
 	for i, s := range p.Steps {
 		before := r.model.Clone()
@@ -84,7 +85,7 @@ type runner struct {
 	ctx    context.Context
 	env    *Env
 	model  *graph.Model
-	facts  *Facts
+	facts  *op.Inference
 	verify *verifier
 }
 
@@ -131,7 +132,7 @@ func (r *runner) breached(s Step, report *StepReport, before *graph.Model, why s
 
 func (r *runner) restore(before *graph.Model) {
 	r.model = before
-	r.facts = InferFacts(before)
+	r.facts = op.InferModel(before, op.InferOptions{})
 }
 
 // apply runs one step, checks the model, and derives its types anew.
@@ -153,7 +154,7 @@ func (r *runner) apply(s Step) (*StepReport, error) {
 		if err := graph.Check(r.model); err != nil {
 			return nil, fmt.Errorf("leaves a broken model: %w", err)
 		}
-		r.facts = InferFacts(r.model)
+		r.facts = op.InferModel(r.model, op.InferOptions{})
 	}
 	report.Elapsed = time.Since(start)
 	return report, nil

@@ -119,7 +119,7 @@ func (v *verifier) outputs(ctx context.Context, m *graph.Model) ([]map[string]te
 		if err != nil {
 			return nil, fmt.Errorf("probe: %w", err)
 		}
-		out, err := s.Run(ctx, sample.Feed)
+		out, err := s.Run(ctx, sample.Feeds)
 		if err != nil {
 			return nil, err
 		}

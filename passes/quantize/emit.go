@@ -1,0 +1,290 @@
+package quantize
+
+import (
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// emitter writes a plan into the graph.
+type emitter struct {
+	plan  *plan
+	limit float64
+	graph *graph.Graph
+
+	weights map[weightKey]*quantWeight
+	dequant map[*graph.Value]*graph.Value // of a value that is quantized
+	scalars map[params][2]*graph.Value    // scale and zero point
+}
+
+type weightKey struct {
+	value *graph.Value
+	axis  int
+}
+
+// quantWeight is a weight that has been quantized.
+type quantWeight struct {
+	scales []float32
+	value  *graph.Value // dequantized
+}
+
+func (e *emitter) emit() {
+	e.weights = map[weightKey]*quantWeight{}
+	e.dequant = map[*graph.Value]*graph.Value{}
+	e.scalars = map[params][2]*graph.Value{}
+	var nodes []*graph.Node
+	for n := range e.graph.Nodes() {
+		if e.plan.nodes[n] {
+			nodes = append(nodes, n)
+		}
+	}
+	for _, n := range nodes {
+		e.operands(n)
+		if integerOps[n.Op] {
+			e.weight(n)
+		}
+		if !e.plan.staysFloat(n) {
+			e.result(n)
+		}
+	}
+}
+
+// operands makes n read its operands through the quantized form.
+func (e *emitter) operands(n *graph.Node) {
+	for i, v := range n.Ins() {
+		switch {
+		case v == nil || i > 0 && (passOps[n.Op] || integerOps[n.Op]):
+		case v.IsConst():
+			n.SetIn(i, e.constant(n, v))
+		case e.isDequantized(v):
+		default:
+			n.SetIn(i, e.quantized(v, n))
+		}
+	}
+}
+
+// isDequantized reports whether v comes out of a quantized form made here.
+func (e *emitter) isDequantized(v *graph.Value) bool {
+	for _, d := range e.dequant {
+		if d == v {
+			return true
+		}
+	}
+	return false
+}
+
+// quantized returns v, made by a float node or given by the caller, in its
+// quantized form, which other readers of v do not see.
+func (e *emitter) quantized(v *graph.Value, before *graph.Node) *graph.Value {
+	if e.dequant[v] == nil {
+		e.dequant[v] = e.pair(v, before)
+	}
+	return e.dequant[v]
+}
+
+// pair adds a QuantizeLinear of v and a DequantizeLinear before a node, or at
+// the end.
+func (e *emitter) pair(v *graph.Value, before *graph.Node) *graph.Value {
+	s := e.scalar(e.plan.groups[v].params)
+	b := graph.NewBuilder(e.graph, before)
+	q := b.Add(e.node("QuantizeLinear", v.Name()+"_quantized", v, s[0], s[1])).Out(0)
+	return b.Add(e.node("DequantizeLinear", v.Name()+"_dequantized", q, s[0], s[1])).Out(0)
+}
+
+// node returns a node named after its result.
+func (e *emitter) node(op, result string, in ...*graph.Value) *graph.Node {
+	n := graph.NewNode("", op, in, 1)
+	n.Name = e.graph.Fresh(result)
+	return n
+}
+
+// scalar returns the initializers of a scale and a zero point.
+func (e *emitter) scalar(p params) [2]*graph.Value {
+	s, ok := e.scalars[p]
+	if !ok {
+		s = [2]*graph.Value{
+			e.graph.AddInit("scale", tensor.Scalar(p.scale)),
+			e.graph.AddInit("zero_point", tensor.Scalar(p.zero)),
+		}
+		e.scalars[p] = s
+	}
+	return s
+}
+
+// result quantizes what n gives out and makes everyone read that. An
+// activation that the range takes up goes.
+func (e *emitter) result(n *graph.Node) {
+	v := n.Out(0)
+	out := e.plan.result(n)
+	g := e.plan.groups[out]
+	if a := e.plan.absorbed[n]; a != nil {
+		if lo, hi := g.params.bounds(); lo >= g.lo && (hi <= g.hi*1.01 || hi <= g.hi) {
+			e.absorb(n, a)
+			out = n.Out(0)
+			e.plan.groups[out] = g
+		}
+	}
+	_ = v
+	last := out.Producer()
+	readers := out.Uses()
+	d := e.pair(out, last.Next())
+	e.dequant[out] = d
+	for _, u := range readers {
+		u.Node.SetIn(u.Index, d)
+	}
+	if out.IsOutput() {
+		e.giveOut(out, d)
+	}
+}
+
+// absorb removes the activation a after n.
+func (e *emitter) absorb(n, a *graph.Node) {
+	if !e.graph.Replace(a.Out(0), n.Out(0)) {
+		panic("a computed value cannot take the place of its activation")
+	}
+	e.graph.Remove(a)
+}
+
+// giveOut makes d the output of the graph in place of v, under its name.
+func (e *emitter) giveOut(v, d *graph.Value) {
+	for i, o := range e.graph.Outputs() {
+		if o != v {
+			continue
+		}
+		name, t := v.Name(), v.Type
+		e.graph.SetOutput(i, d)
+		if v.IsOutput() {
+			continue // given out twice, renamed with the last
+		}
+		e.graph.Rename(v, e.graph.Fresh(name+"_float"))
+		e.graph.Rename(d, name)
+		d.Type, d.Inferred = t, false
+	}
+}
+
+// constant returns a constant operand in its quantized form.
+func (e *emitter) constant(n *graph.Node, v *graph.Value) *graph.Value {
+	if e.dequant[v] != nil {
+		return e.dequant[v]
+	}
+	x := tensor.Float64s(v.Init.Tensor)
+	lo, hi := extremes(tensor.Float32s(v.Init.Tensor))
+	p := activationParams(lo, hi)
+	q := make([]uint8, len(x))
+	for i, y := range x {
+		q[i] = p.quantize(y)
+	}
+	s := e.scalar(p)
+	init := e.graph.AddInit(v.Name()+"_quantized", tensor.Of(v.Init.Tensor.Shape(), q))
+	b := graph.NewBuilder(e.graph, n)
+	e.dequant[v] = b.Add(e.node("DequantizeLinear", v.Name()+"_dequantized", init, s[0], s[1])).Out(0)
+	return e.dequant[v]
+}
+
+// weight quantizes the weight and the bias of n, whose input is quantized.
+func (e *emitter) weight(n *graph.Node) {
+	def := op.Find("", n.Op, n.Opset()).Quant
+	axis := -1
+	if e.plan.options.PerChannel {
+		axis = def.Channel(&op.Call{Node: n, Version: n.Opset()})
+	}
+	x := e.inputScale(n)
+	var bias []float64
+	if def.Bias >= 0 && n.In(def.Bias) != nil {
+		bias = tensor.Float64s(n.In(def.Bias).Init.Tensor)
+	}
+	w := e.quantWeight(n, n.In(def.Weight), axis, bias, x)
+	if bias != nil {
+		e.bias(n, def.Bias, bias, w.scales, x)
+	}
+	n.SetIn(def.Weight, w.value)
+}
+
+// inputScale returns the scale of n's first operand.
+func (e *emitter) inputScale(n *graph.Node) float32 {
+	s := n.In(0).Producer().In(1)
+	return tensor.Data[float32](s.Init.Tensor)[0]
+}
+
+// quantWeight returns the quantized form of a weight, shared by all readers
+// without a bias that would ask for other scales.
+func (e *emitter) quantWeight(n *graph.Node, v *graph.Value, axis int, bias []float64, x float32) *quantWeight {
+	key := weightKey{v, axis}
+	if w := e.weights[key]; w != nil && bias == nil {
+		return w
+	}
+	var floor []float64
+	if bias != nil {
+		floor = e.floor(v, axis, bias, x)
+	}
+	q, scales := weightParams(v.Init.Tensor, axis, e.limit, floor)
+	if w := e.weights[key]; w != nil && sameScales(w.scales, scales) {
+		return w
+	}
+	w := &quantWeight{scales: scales}
+	init := e.graph.AddInit(v.Name()+"_quantized", q)
+	w.value = e.dequantize(n, v.Name(), init, scales, tensor.New(tensor.Int8, tensor.Shape{len(scales)}), axis)
+	e.weights[key] = w
+	return w
+}
+
+// floor returns the least scales of a weight; one scale for all has to serve
+// the largest bias.
+func (e *emitter) floor(v *graph.Value, axis int, bias []float64, x float32) []float64 {
+	floor := scaleFloor(bias, x)
+	if _, n := channelOf(v.Init.Tensor.Shape(), axis); n == len(floor) {
+		return floor
+	}
+	worst := 0.0
+	for _, f := range floor {
+		worst = max(worst, f)
+	}
+	_, n := channelOf(v.Init.Tensor.Shape(), axis)
+	all := make([]float64, n)
+	for i := range all {
+		all[i] = worst
+	}
+	return all
+}
+
+func sameScales(a, b []float32) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// dequantize adds a DequantizeLinear of an initializer before n. A list of one
+// scale is written as a scalar, without an axis.
+func (e *emitter) dequantize(n *graph.Node, name string, q *graph.Value, scales []float32, zero *tensor.Tensor, axis int) *graph.Value {
+	scale := tensor.Vector(scales...)
+	if axis < 0 {
+		scale, zero = scale.Reshape(tensor.Shape{}), zero.Reshape(tensor.Shape{})
+	}
+	d := e.node("DequantizeLinear", name+"_dequantized", q,
+		e.graph.AddInit(name+"_scale", scale), e.graph.AddInit(name+"_zero_point", zero))
+	if axis >= 0 {
+		d.SetAttr(graph.IntAttr("axis", int64(axis)))
+	}
+	return graph.NewBuilder(e.graph, n).Add(d).Out(0)
+}
+
+// bias quantizes a bias with the scales of the products that it is added to.
+func (e *emitter) bias(n *graph.Node, slot int, b []float64, weights []float32, x float32) {
+	scales := make([]float32, len(weights))
+	for i, w := range weights {
+		scales[i] = x * w
+	}
+	v := n.In(slot)
+	axis := 0
+	if len(scales) == 1 {
+		axis = -1
+	}
+	init := e.graph.AddInit(v.Name()+"_quantized", biasParams(b, scales))
+	n.SetIn(slot, e.dequantize(n, v.Name(), init, scales, tensor.New(tensor.Int32, tensor.Shape{len(scales)}), axis))
+}

@@ -1,0 +1,125 @@
+package quantize
+
+import (
+	"fmt"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/passes"
+	"github.com/onnxpack/onnxpack/passes/internal/opset"
+)
+
+// Static quantizes weights and activations to 8 bits with ranges observed on
+// calibration data.
+var Static = passes.Define(passes.Pass{
+	Name: "quantize-static",
+	Doc: `quantize weights and activations to 8 bits with ranges from calibration data
+
+Convolutions and matrix products with constant weights get int8 weights,
+symmetric, one scale for each output channel, uint8 inputs and results with a
+zero point, and an int32 bias whose scale is the product of the two.
+QuantizeLinear and DequantizeLinear stand where runtimes fuse them with the
+operator between (QDQ form):
+
+	y = Conv (x, W, b)      dx = DequantizeLinear (QuantizeLinear (x, …), …)
+	z = Relu (y)        =>  dw = DequantizeLinear (Wq, …)  db = DequantizeLinear (bq, …)
+	                        y = Conv (dx, dw, db)
+	                        z = DequantizeLinear (QuantizeLinear (y, …), …)
+
+A Relu or Clip is taken up by the range that it leaves. Operators that move,
+join, add or average quantized values are quantized with them if a quantized
+operator follows; all else stays float. Where products of uint8 and int8
+saturate on the target, or it is not known, weights take 7 bits, so that
+results are the same on every CPU.`,
+	Kind:  passes.Lossy,
+	Needs: passes.Calibration,
+}, StaticOptions{
+	Method: "mse", Percentile: 99.99, PerChannel: true, ReduceRange: "auto",
+	Ops: []string{"Conv", "Gemm", "MatMul"},
+}, runStatic)
+
+// StaticOptions are the options of [Static].
+type StaticOptions struct {
+	Method      string   `opt:"method" oneof:"minmax|percentile|mse" help:"how the range of an activation is chosen"`
+	Percentile  float64  `opt:"percentile" help:"percentage of numbers that lie below the upper bound, and above the lower one"`
+	PerChannel  bool     `opt:"per-channel" help:"one weight scale for each output channel"`
+	ReduceRange string   `opt:"reduce-range" oneof:"auto|true|false" help:"keep weights in 7 bits; auto asks the target"`
+	Ops         []string `opt:"ops" help:"operators with weights that are quantized"`
+	Include     []string `opt:"include" help:"nodes that are quantized, patterns with * and ?; all if empty"`
+	Exclude     []string `opt:"exclude" help:"nodes that stay float, patterns with * and ?"`
+}
+
+// Validate reports an option out of range.
+func (o StaticOptions) Validate() error {
+	if o.Percentile <= 50 || o.Percentile > 100 {
+		return fmt.Errorf("option \"percentile\": got %v, want more than 50 and at most 100", o.Percentile)
+	}
+	for _, op := range o.Ops {
+		if !integerOps[op] {
+			return fmt.Errorf("option \"ops\": got %q, want Conv, Gemm or MatMul", op)
+		}
+	}
+	return nil
+}
+
+// limit returns the largest magnitude of a quantized weight.
+func (o StaticOptions) limit(env *passes.Env) float64 {
+	reduce := o.ReduceRange == "true"
+	if o.ReduceRange == "auto" {
+		reduce = env.Target == nil || env.Target.Saturates
+	}
+	if reduce {
+		return 64
+	}
+	return 127
+}
+
+// firstOpset is the version since which QuantizeLinear takes an axis.
+const firstOpset = 13
+
+func runStatic(j *passes.Job, o StaticOptions) error {
+	if err := raise(j, &o); err != nil {
+		return err
+	}
+	p := newPlan(j, o)
+	if len(p.cores) == 0 {
+		j.Note("nothing to quantize: no %v with a constant float32 weight", o.Ops)
+		return nil
+	}
+	if err := p.calibrate(); err != nil {
+		return err
+	}
+	p.choose()
+	e := &emitter{plan: p, limit: o.limit(j.Env), graph: j.Model.Graph}
+	e.emit()
+	j.Changed(len(p.cores))
+	j.Figure("quantized nodes", float64(len(p.nodes)))
+	return nil
+}
+
+// raise brings the model to the version that scales for each channel need. A
+// model that cannot follow gets one scale for each weight.
+func raise(j *passes.Job, o *StaticOptions) error {
+	first := int64(firstOpset)
+	if !o.PerChannel {
+		first = 10
+	}
+	m, err := opset.Raise(j.Model, first)
+	switch {
+	case err == nil:
+		j.Model = m
+	case j.Model.Opset("") >= 10:
+		o.PerChannel = false
+		j.Note("one scale for each weight: %v", err)
+	default:
+		return err
+	}
+	return nil
+}
+
+// nameOf returns what patterns of node names are matched with.
+func nameOf(n *graph.Node) string {
+	if n.Name != "" || n.Out(0) == nil {
+		return n.Name
+	}
+	return n.Out(0).Name()
+}

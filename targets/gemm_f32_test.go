@@ -146,8 +146,6 @@ func TestPackF32Transposed(t *testing.T) {
 	}
 }
 
-// BenchmarkGemmF32 reports the fraction of the multiply-accumulates that a
-// loop of independent ones reaches in the same run.
 func BenchmarkGemmF32(b *testing.B) {
 	shapes := [][3]int{{512, 512, 512}, {49, 512, 512}, {128, 3072, 768}, {3136, 64, 64}}
 	seen := map[string]bool{}
@@ -173,8 +171,5 @@ func benchProductF32(b *testing.B, table *kernel.Table, m, n, k int) {
 	p.B = guarded[float32](b, (g.PackedLen(k, n)+1023)/1024*1024)
 	table.PackF32(p.B, normals(b, r, k*n), k, n, n, false)
 	var tile kernel.TileF32
-	for b.Loop() {
-		g.Block(&tile, p, kernel.Range{Hi: m}, kernel.Range{Hi: n})
-	}
-	b.ReportMetric(float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GMAC/s")
+	benchBest(b, m*n*k, func() { g.Block(&tile, p, kernel.Range{Hi: m}, kernel.Range{Hi: n}) })
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/onnxpack/onnxpack/graph/kernel"
 )
@@ -74,4 +75,16 @@ func sameF32(t *testing.T, what string, got, want []float32, tolerance float64) 
 			t.Fatalf("%s: element %d is %v, want %v", what, i, g, w)
 		}
 	}
+}
+
+// benchBest runs f and reports the multiply-accumulates per second of its best
+// run, which a busy machine disturbs least.
+func benchBest(b *testing.B, macs int, f func()) {
+	best := time.Duration(math.MaxInt64)
+	for b.Loop() {
+		start := time.Now()
+		f()
+		best = min(best, time.Since(start))
+	}
+	b.ReportMetric(float64(macs)/float64(best.Nanoseconds()), "GMAC/s")
 }

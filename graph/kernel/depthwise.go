@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Tap is one position of a window: where its input lies, from the first
 // element of the output pixel's window, and where its weights lie.
@@ -13,6 +16,28 @@ type Window struct {
 	Taps            []Tap
 	W, C            int
 	InStep, OutStep int
+}
+
+// Check reports the first way in which slices of the given lengths do not hold
+// what w addresses. A pool has no weights: its lenWeights is -1.
+func (w *Window) Check(lenIn, lenWeights, lenOut int) error {
+	if w.W <= 0 || w.C <= 0 {
+		return nil
+	}
+	firstIn, lastIn := min(0, (w.W-1)*w.InStep), max(0, (w.W-1)*w.InStep)
+	firstOut, lastOut := min(0, (w.W-1)*w.OutStep), max(0, (w.W-1)*w.OutStep)
+	if firstOut < 0 || lastOut+w.C > lenOut {
+		return fmt.Errorf("window writes Out[%d:%d], want within %d elements", firstOut, lastOut+w.C, lenOut)
+	}
+	for _, tap := range w.Taps {
+		if lo, hi := firstIn+int(tap.In), lastIn+int(tap.In)+w.C; lo < 0 || hi > lenIn {
+			return fmt.Errorf("window reads In[%d:%d], want within %d elements", lo, hi, lenIn)
+		}
+		if lo, hi := int(tap.W), int(tap.W)+w.C; lenWeights >= 0 && (lo < 0 || hi > lenWeights) {
+			return fmt.Errorf("window reads Weights[%d:%d], want within %d elements", lo, hi, lenWeights)
+		}
+	}
+	return nil
 }
 
 // DepthwiseF32 is a depthwise convolution of a run of pixels:
@@ -43,7 +68,8 @@ type DepthwiseU8S8 struct {
 }
 
 // Pool reduces the taps of a window: Out[x*OutStep+c] is the maximum or the sum
-// of In[x*InStep+tap.In+c], times Factor. Without taps a maximum is -Inf.
+// of In[x*InStep+tap.In+c], times Factor. Without taps a maximum is -Inf; a
+// NaN may or may not reach a maximum.
 type Pool struct {
 	Window
 	In, Out []float32

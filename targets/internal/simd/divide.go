@@ -1,6 +1,10 @@
 package simd
 
-import "math"
+import (
+	"math"
+
+	"github.com/onnxpack/onnxpack/graph/kernel"
+)
 
 // The assembly kernels run to their end without a point where the garbage
 // collector could stop them, so long rows are divided into runs of about ten
@@ -138,5 +142,39 @@ func gemv(f func(dst, w, x []float32, ldw int)) func(dst, w, x []float32, ldw in
 			f(dst[:height], w, x, ldw)
 		}
 		f(dst, w, x, ldw)
+	}
+}
+
+// workPerCall bounds the multiply-accumulates of one call of a window kernel.
+const workPerCall = 1 << 19
+
+func pixelsPerCall(w *kernel.Window) int {
+	return max(8, workPerCall/max(1, w.C*len(w.Taps))&^7)
+}
+
+func depthwiseF32(f func(*kernel.DepthwiseF32)) func(*kernel.DepthwiseF32) {
+	return func(d *kernel.DepthwiseF32) {
+		n, whole := pixelsPerCall(&d.Window), *d
+		for x := 0; x < whole.W; x += n {
+			d.W = min(n, whole.W-x)
+			d.In, d.Out = whole.In[x*d.InStep:], whole.Out[x*d.OutStep:]
+			if d.Res != nil {
+				d.Res = whole.Res[x*d.ResStep:]
+			}
+			f(d)
+		}
+		*d = whole
+	}
+}
+
+func pool(f func(*kernel.Pool)) func(*kernel.Pool) {
+	return func(p *kernel.Pool) {
+		n, whole := pixelsPerCall(&p.Window), *p
+		for x := 0; x < whole.W; x += n {
+			p.W = min(n, whole.W-x)
+			p.In, p.Out = whole.In[x*p.InStep:], whole.Out[x*p.OutStep:]
+			f(p)
+		}
+		*p = whole
 	}
 }

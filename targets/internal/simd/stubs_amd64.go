@@ -378,6 +378,38 @@ func rowmin_f32_avx512(src []float32) (r float32)
 //go:noescape
 func softmaxexp_f32_avx512(dst, src []float32, max float32) (r float32)
 
+// depthwise_f32_avx2 is the depthwise convolution of kernel.DepthwiseF32:
+// Out[x,c] = clamp(sum over taps of In[x,tap,c]*Weights[tap,c] + Bias[c] + Res[x,c]).
+//
+//go:noescape
+func depthwise_f32_avx2(d *kernel.DepthwiseF32)
+
+// poolmax_f32_avx2 reduces the windows of kernel.Pool, channel by channel.
+//
+//go:noescape
+func poolmax_f32_avx2(d *kernel.Pool)
+
+// poolsum_f32_avx2 reduces the windows of kernel.Pool, channel by channel.
+//
+//go:noescape
+func poolsum_f32_avx2(d *kernel.Pool)
+
+// depthwise_f32_avx512 is the depthwise convolution of kernel.DepthwiseF32:
+// Out[x,c] = clamp(sum over taps of In[x,tap,c]*Weights[tap,c] + Bias[c] + Res[x,c]).
+//
+//go:noescape
+func depthwise_f32_avx512(d *kernel.DepthwiseF32)
+
+// poolmax_f32_avx512 reduces the windows of kernel.Pool, channel by channel.
+//
+//go:noescape
+func poolmax_f32_avx512(d *kernel.Pool)
+
+// poolsum_f32_avx512 reduces the windows of kernel.Pool, channel by channel.
+//
+//go:noescape
+func poolsum_f32_avx512(d *kernel.Pool)
+
 // gemv_f32_avx2 is dst[i] = sum over k of w[i*ldw+k] * x[k].
 //
 //go:noescape

@@ -43,6 +43,8 @@ var files = []struct {
 	{"elementwise_avx512_amd64.s", elementwise(avx512)},
 	{"reduce_avx2_amd64.s", reductions(avx2)},
 	{"reduce_avx512_amd64.s", reductions(avx512)},
+	{"window_avx2_amd64.s", windows(avx2)},
+	{"window_avx512_amd64.s", windows(avx512)},
 	{"gemv_avx2_amd64.s", gemv(avx2)},
 	{"gemv_avx512_amd64.s", gemv(avx512)},
 }

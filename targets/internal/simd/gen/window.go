@@ -1,0 +1,382 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/onnxpack/onnxpack/graph/kernel"
+)
+
+// window describes a kernel over the taps of kernel.Window. It goes through
+// the channels by vectors, and for each vector through the pixels in blocks of
+// up to 8, whose sums are kept in registers while the taps pass.
+type window struct {
+	*file
+	isa
+	name string
+	size int // bytes of an input element and of an output element
+	// offsets of fields in the argument
+	taps, tapsLen, w, c, inStep, outStep, in, out int
+
+	prepare func(x *window)             // loads what all pixels of a vector share
+	initial func(x *window, pixels int) // sets the accumulators
+	tap     func(x *window)             // loads what all pixels of a tap share
+	step    func(x *window, pixel int, m operand.Mem)
+	finish  func(x *window, pixels int)
+
+	masked bool
+	label  string
+
+	channel operand.Mem // the vector's first channel
+	left    operand.Mem // channels from there on
+	res     operand.Mem // cursor in the residual
+}
+
+// Registers of a window kernel. Three odd multiples of the pixel step serve to
+// address 8 pixels from one base.
+var (
+	inReg      = reg.RAX
+	weightReg  = reg.RBX
+	scratch    = reg.RCX
+	tapIn      = reg.RDX
+	tapReg     = reg.RSI
+	tapsLeft   = reg.RDI
+	stepReg    = reg.R8
+	step3      = reg.R9
+	step5      = reg.R10
+	step7      = reg.R11
+	outReg     = reg.R12
+	outStepReg = reg.R13
+	pixelsLeft = reg.R14
+	argument   = reg.R15
+)
+
+const (
+	maxPixels = 8
+	// Vector registers below the accumulators.
+	weightVec = 0
+	loVec     = 1
+	hiVec     = 2
+	biasVec   = 3
+	maskVec   = 4
+	tempVec   = 5
+	firstAcc  = 6
+)
+
+func (x *window) acc(pixel int) reg.VecPhysical { return x.vec(firstAcc + pixel) }
+
+func (x *window) emit(goType, doc string) {
+	x.begin(x.name, "d *kernel."+goType, "d *byte", x.name+" "+doc)
+	local := x.AllocLocal(frame)
+	x.channel, x.left, x.res = local, local.Offset(8), local.Offset(16)
+	x.MOVQ(operand.NewParamAddr("d", 0), argument)
+	for _, s := range []struct {
+		field int
+		to    reg.GPPhysical
+	}{{x.inStep, stepReg}, {x.outStep, outStepReg}} {
+		x.MOVQ(at(argument, s.field), s.to)
+		if x.size == 4 {
+			x.SHLQ(operand.U8(2), s.to)
+		}
+	}
+	x.LEAQ(indexed(stepReg, stepReg, 2, 0), step3)
+	x.LEAQ(indexed(stepReg, stepReg, 4, 0), step5)
+	x.LEAQ(indexed(step3, stepReg, 4, 0), step7)
+	x.MOVQ(imm(0), x.channel)
+	x.MOVQ(at(argument, x.c), scratch)
+	x.MOVQ(scratch, x.left)
+
+	x.Label("vectors")
+	x.MOVQ(x.left, scratch)
+	x.TESTQ(scratch, scratch)
+	x.JLE(operand.LabelRef("done"))
+	x.vectors()
+	x.Label("done")
+	x.VZEROUPPER()
+	x.RET()
+}
+
+// vectors emits the loop over the channels, with a masked form of its body
+// where the instruction set needs one.
+func (x *window) vectors() {
+	if x.lanes == 16 {
+		x.mask()
+		x.masked, x.label = true, "m"
+		x.pixels()
+		return
+	}
+	x.CMPQ(scratch, imm(x.lanes))
+	x.JL(operand.LabelRef("partial"))
+	x.masked, x.label = false, "f"
+	x.pixels()
+	x.Label("partial")
+	x.mask()
+	x.masked, x.label = true, "m"
+	x.pixels()
+}
+
+// mask makes a mask of the channels left.
+func (x *window) mask() {
+	x.MOVQ(x.left, scratch)
+	if x.lanes == 16 {
+		x.MOVQ(imm(16), tapIn)
+		x.CMPQ(scratch, tapIn)
+		x.CMOVQGT(tapIn, scratch)
+		x.MOVQ(imm(-1), tapIn)
+		x.BZHIQ(scratch, tapIn, tapIn)
+		x.KMOVW(tapIn.As32(), reg.K1)
+		return
+	}
+	x.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol("maskTable"), 0), tapIn)
+	x.NEGQ(scratch)
+	x.VMOVDQU(indexed(tapIn, scratch, 4, 64), x.vec(maskVec))
+}
+
+// pixels emits the work on one vector of channels and the step to the next.
+func (x *window) pixels() {
+	x.cursorAt(x.in, inReg)
+	x.cursorAt(x.out, outReg)
+	x.prepare(x)
+	x.MOVQ(at(argument, x.w), pixelsLeft)
+	next := x.label + "next"
+	for n := maxPixels; n > 0; n-- {
+		block := fmt.Sprintf("%spixels%d", x.label, n)
+		smaller := fmt.Sprintf("%sbelow%d", x.label, n)
+		x.Label(block)
+		x.CMPQ(pixelsLeft, imm(n))
+		x.JL(operand.LabelRef(smaller))
+		x.block(n)
+		if n == maxPixels {
+			x.JMP(operand.LabelRef(block))
+		} else {
+			x.JMP(operand.LabelRef(next))
+		}
+		x.Label(smaller)
+	}
+	x.Label(next)
+	x.ADDQ(imm(x.lanes), x.channel)
+	x.SUBQ(imm(x.lanes), x.left)
+	x.JMP(operand.LabelRef("vectors"))
+}
+
+// cursorAt sets dst to the current channel of the slice at the given field.
+func (x *window) cursorAt(field int, dst reg.GPPhysical) {
+	x.MOVQ(at(argument, field), dst)
+	x.MOVQ(x.channel, scratch)
+	x.LEAQ(indexed(dst, scratch, uint8(x.size), 0), dst)
+}
+
+// block emits the work on n pixels.
+func (x *window) block(n int) {
+	x.initial(x, n)
+	x.MOVQ(at(argument, x.taps), tapReg)
+	x.MOVQ(at(argument, x.tapsLen), tapsLeft)
+	loop, over := fmt.Sprintf("%stap%d", x.label, n), fmt.Sprintf("%stapped%d", x.label, n)
+	x.Label(loop)
+	x.SUBQ(imm(1), tapsLeft)
+	x.JL(operand.LabelRef(over))
+	x.MOVLQSX(at(tapReg, 0), tapIn)
+	if x.tap != nil {
+		x.MOVLQSX(at(tapReg, 4), scratch)
+		x.tap(x)
+	}
+	x.ADDQ(imm(8), tapReg)
+	x.LEAQ(indexed(inReg, tapIn, uint8(x.size), 0), tapIn)
+	steps := []struct {
+		index reg.GPPhysical
+		scale uint8
+	}{{}, {stepReg, 1}, {stepReg, 2}, {step3, 1}, {stepReg, 4}, {step5, 1}, {step3, 2}, {step7, 1}}
+	for p := range n {
+		m := at(tapIn, 0)
+		if p > 0 {
+			m = indexed(tapIn, steps[p].index, steps[p].scale, 0)
+		}
+		x.step(x, p, m)
+	}
+	x.JMP(operand.LabelRef(loop))
+	x.Label(over)
+	x.finish(x, n)
+	if n == maxPixels {
+		x.LEAQ(indexed(inReg, stepReg, 8, 0), inReg)
+	}
+	x.SUBQ(imm(n), pixelsLeft)
+}
+
+// load reads a vector of float32, zeros outside the mask.
+func (x *window) load(m operand.Mem, dst reg.VecPhysical) {
+	switch {
+	case x.lanes == 16:
+		x.VMOVUPS_Z(m, reg.K1, dst)
+	case x.masked:
+		x.VMASKMOVPS(m, x.vec(maskVec), dst)
+	default:
+		x.VMOVUPS(m, dst)
+	}
+}
+
+func (x *window) store(src reg.VecPhysical, m operand.Mem) {
+	switch {
+	case x.lanes == 16:
+		x.VMOVUPS(src, reg.K1, m)
+	case x.masked:
+		x.VMASKMOVPS(src, x.vec(maskVec), m)
+	default:
+		x.VMOVUPS(src, m)
+	}
+}
+
+func (x *window) zero(dst reg.VecPhysical) {
+	if x.lanes == 16 {
+		x.VPXORD(dst, dst, dst)
+	} else {
+		x.VXORPS(dst, dst, dst)
+	}
+}
+
+func (x *window) clamp(acc reg.VecPhysical) {
+	x.VMAXPS(acc, x.vec(loVec), acc)
+	x.VMINPS(acc, x.vec(hiVec), acc)
+}
+
+// unlessNil emits code for a slice argument that may be nil, whose cursor it
+// puts in scratch.
+func (x *window) cursorUnlessNil(field int, size uint8, to reg.GPPhysical, present func()) {
+	over := fmt.Sprintf("%snil%d", x.label, field)
+	x.MOVQ(at(argument, field), to)
+	x.TESTQ(to, to)
+	x.JEQ(operand.LabelRef(over))
+	x.MOVQ(x.channel, scratch)
+	x.LEAQ(indexed(to, scratch, size, 0), to)
+	present()
+	x.Label(over)
+}
+
+var (
+	dwF32 kernel.DepthwiseF32
+	poolF kernel.Pool
+)
+
+func windowF32(f *file, s isa, name string, base uintptr) *window {
+	var w kernel.Window
+	b := int(base)
+	return &window{
+		file: f, isa: s, name: name, size: 4,
+		taps: b + int(unsafe.Offsetof(w.Taps)), tapsLen: b + int(unsafe.Offsetof(w.Taps)) + 8,
+		w: b + int(unsafe.Offsetof(w.W)), c: b + int(unsafe.Offsetof(w.C)),
+		inStep: b + int(unsafe.Offsetof(w.InStep)), outStep: b + int(unsafe.Offsetof(w.OutStep)),
+	}
+}
+
+// windows emits the kernels over windows of float32.
+func windows(s isa) func(*file) {
+	return func(f *file) {
+		suffix := "avx2"
+		if s.lanes == 16 {
+			suffix = "avx512"
+		} else {
+			f.maskTable()
+		}
+		depthwiseF32(f, s, "depthwise_f32_"+suffix)
+		pool(f, s, "poolmax_f32_"+suffix, math.Inf(-1), func(x *window, m operand.Op, acc reg.VecPhysical) { x.VMAXPS(m, acc, acc) })
+		pool(f, s, "poolsum_f32_"+suffix, 0, func(x *window, m operand.Op, acc reg.VecPhysical) { x.VADDPS(m, acc, acc) })
+	}
+}
+
+func depthwiseF32(f *file, s isa, name string) {
+	x := windowF32(f, s, name, unsafe.Offsetof(dwF32.Window))
+	x.in, x.out = int(unsafe.Offsetof(dwF32.In)), int(unsafe.Offsetof(dwF32.Out))
+	bias := x.vec(biasVec)
+	x.prepare = func(x *window) {
+		x.cursorAt(int(unsafe.Offsetof(dwF32.Weights)), weightReg)
+		x.VBROADCASTSS(at(argument, int(unsafe.Offsetof(dwF32.Lo))), x.vec(loVec))
+		x.VBROADCASTSS(at(argument, int(unsafe.Offsetof(dwF32.Hi))), x.vec(hiVec))
+		x.zero(bias)
+		x.cursorUnlessNil(int(unsafe.Offsetof(dwF32.Bias)), 4, tapIn, func() { x.load(at(tapIn, 0), bias) })
+		x.MOVQ(imm(0), x.res)
+		x.cursorUnlessNil(int(unsafe.Offsetof(dwF32.Res)), 4, tapIn, func() { x.MOVQ(tapIn, x.res) })
+	}
+	x.initial = func(x *window, n int) {
+		for p := range n {
+			x.zero(x.acc(p))
+		}
+	}
+	x.tap = func(x *window) { x.load(indexed(weightReg, scratch, 4, 0), x.vec(weightVec)) }
+	x.step = func(x *window, p int, m operand.Mem) {
+		switch {
+		case x.lanes == 16:
+			x.VFMADD231PS(m, x.vec(weightVec), reg.K1, x.acc(p))
+		case x.masked:
+			x.load(m, x.vec(tempVec))
+			x.VFMADD231PS(x.vec(tempVec), x.vec(weightVec), x.acc(p))
+		default:
+			x.VFMADD231PS(m, x.vec(weightVec), x.acc(p))
+		}
+	}
+	x.finish = finishDepthwiseF32
+	x.emit("DepthwiseF32", "is the depthwise convolution of kernel.DepthwiseF32:\nOut[x,c] = clamp(sum over taps of In[x,tap,c]*Weights[tap,c] + Bias[c] + Res[x,c]).")
+}
+
+func finishDepthwiseF32(x *window, n int) {
+	for p := range n {
+		x.VADDPS(x.vec(biasVec), x.acc(p), x.acc(p))
+	}
+	over := fmt.Sprintf("%sres%d", x.label, n)
+	x.MOVQ(x.res, scratch)
+	x.TESTQ(scratch, scratch)
+	x.JEQ(operand.LabelRef(over))
+	x.MOVQ(at(argument, int(unsafe.Offsetof(dwF32.ResStep))), tapIn)
+	x.SHLQ(operand.U8(2), tapIn)
+	for p := range n {
+		x.load(at(scratch, 0), x.vec(tempVec))
+		x.VADDPS(x.vec(tempVec), x.acc(p), x.acc(p))
+		x.ADDQ(tapIn, scratch)
+	}
+	x.MOVQ(scratch, x.res)
+	x.Label(over)
+	for p := range n {
+		x.clamp(x.acc(p))
+	}
+	x.storePixels(n)
+}
+
+func (x *window) storePixels(n int) {
+	for p := range n {
+		x.store(x.acc(p), at(outReg, 0))
+		x.ADDQ(outStepReg, outReg)
+	}
+}
+
+func pool(f *file, s isa, name string, initial float64, join func(x *window, m operand.Op, acc reg.VecPhysical)) {
+	x := windowF32(f, s, name, unsafe.Offsetof(poolF.Window))
+	x.in, x.out = int(unsafe.Offsetof(poolF.In)), int(unsafe.Offsetof(poolF.Out))
+	x.prepare = func(x *window) {
+		x.VBROADCASTSS(at(argument, int(unsafe.Offsetof(poolF.Factor))), x.vec(weightVec))
+		x.MOVL(operand.U32(math.Float32bits(float32(initial))), scratch.As32())
+		x.VMOVD(scratch.As32(), x.xmm(biasVec))
+		x.VBROADCASTSS(x.xmm(biasVec), x.vec(biasVec))
+	}
+	x.initial = func(x *window, n int) {
+		for p := range n {
+			x.VMOVAPS(x.vec(biasVec), x.acc(p))
+		}
+	}
+	x.step = func(x *window, p int, m operand.Mem) {
+		if x.masked {
+			x.load(m, x.vec(tempVec))
+			join(x, x.vec(tempVec), x.acc(p))
+			return
+		}
+		join(x, m, x.acc(p))
+	}
+	x.finish = func(x *window, n int) {
+		for p := range n {
+			x.VMULPS(x.vec(weightVec), x.acc(p), x.acc(p))
+		}
+		x.storePixels(n)
+	}
+	x.emit("Pool", "reduces the windows of kernel.Pool, channel by channel.")
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/onnxpack/onnxpack/graph"
@@ -18,15 +19,23 @@ type source struct {
 	graph  *graph.Graph
 	info   map[*graph.Node]nodeInfo
 	values map[string]*graph.Value // the original main graph's names
-	// outputs are the values that the main graph gives out, in order, under
-	// their original names: a call may return one value under two names.
-	outputs []port
+	// outputs names what the main graph gives out, in order, as the model
+	// does: a call may return one value under two names.
+	outputs []string
 }
 
-// port is a value of the main graph under the name that callers know.
-type port struct {
-	name  string
-	value *graph.Value
+// expose makes a value of the main graph, by its original name, an output.
+func (s *source) expose(name string) error {
+	if slices.Contains(s.outputs, name) {
+		return nil
+	}
+	v := s.values[name]
+	if v == nil {
+		return fmt.Errorf("output %q: the main graph has no such value", name)
+	}
+	s.graph.AddOutput(v)
+	s.outputs = append(s.outputs, name)
+	return nil
 }
 
 // nodeInfo is what the copy of a node does not say itself.
@@ -34,6 +43,18 @@ type nodeInfo struct {
 	origin  *graph.Node // the node of the model, of a function, or of a body
 	def     *op.Def     // nil for an operator that is not known
 	version int64       // of the operator's domain, in force where origin stands
+	machine machine     // set for a fused operator, in place of def
+}
+
+// eval returns what computes the node, nil if nothing does.
+func (i *nodeInfo) eval() func(*op.Eval) error {
+	switch {
+	case i.machine != nil:
+		return i.machine.eval
+	case i.def != nil:
+		return i.def.Eval
+	}
+	return nil
 }
 
 // copyModel returns a copy of m's main graph with calls inlined. It shares
@@ -53,7 +74,7 @@ func copyModel(m *graph.Model) (*source, error) {
 		src.values[v.Name()] = c.values[v]
 	}
 	for _, v := range m.Graph.Outputs() {
-		src.outputs = append(src.outputs, port{v.Name(), c.values[v]})
+		src.outputs = append(src.outputs, v.Name())
 	}
 	return src, nil
 }
@@ -140,7 +161,7 @@ func (c *copier) node(dst *graph.Graph, n *graph.Node) error {
 	version := c.opset(n.Domain)
 	def := op.Find(n.Domain, n.Op, version)
 	cp := c.leaf(dst, n, ins, attrs)
-	c.src.info[cp] = nodeInfo{n, def, version}
+	c.src.info[cp] = nodeInfo{origin: n, def: def, version: version}
 	return nil
 }
 

@@ -31,7 +31,7 @@ func (s *Session) fold(ctx context.Context, low *lowering) error {
 			Call: op.Call{Node: n, Version: info.version}, Kernels: s.kernels, Context: ctx,
 			In: ins, Out: make([]tensor.Value, n.NumOut()),
 		}
-		if call(&step{node: n, info: info}, e) == nil {
+		if call(&step{node: n, info: info, eval: info.def.Eval}, e) == nil {
 			low.fix(n, e)
 		}
 	}

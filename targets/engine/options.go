@@ -25,6 +25,10 @@ type Options struct {
 	// model's outputs.
 	Outputs []string
 
+	// Plain runs every node by itself instead of fusing nodes into operators
+	// made for the target. Results then differ within rounding only.
+	Plain bool
+
 	// Observe, if set, is called after every node of every run, subgraphs
 	// included, with the node of the compiled model (or of a function's body)
 	// and its results, nil where omitted. Nodes are neither folded nor fused

@@ -1,161 +1,114 @@
 package engine
 
 import (
-	"runtime"
-	"sync"
-	"sync/atomic"
-	"time"
+	"github.com/onnxpack/onnxpack/graph/kernel"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
-// Waking a parked thread costs far more than a small operator, so workers
-// spin between the operators of a run and park when the run leaves them
-// without work for a while.
-const (
-	spinFor   = 100 * time.Microsecond
-	spinCheck = 256 // polls between two looks at the clock
-)
-
-// workers are the threads that all sessions of the process share. They grow
-// to the largest number asked for and never end.
-var workers struct {
-	busy sync.Mutex // held by the run that has them
-	all  []*worker
+// pool takes the maximum or the mean of a window of float32 images. Padding
+// counts for neither, unless the mean is of whole windows.
+type pool struct {
+	window
+	max     bool
+	whole   bool // the mean divides by the window's size, padding included
+	in, out halo
+	plans   cache[[3]int, *slide] // by height, width, channels
 }
 
-// worker is one thread besides the caller's.
-type worker struct {
-	job    atomic.Pointer[job]
-	parked atomic.Bool
-	wake   chan struct{}
-}
-
-// job is one call of split: ranges of 0..n-1, taken by whoever is free.
-type job struct {
-	f     func(lo, hi int)
-	n     int
-	size  int // of a range
-	next  atomic.Int64
-	left  atomic.Int64 // ranges not finished
-	panic atomic.Pointer[any]
-}
-
-// team is the share of a run in the workers; without any it does all work in
-// the caller's thread.
-type team struct{ workers []*worker }
-
-// enter takes n-1 workers unless another run has them.
-func (t *team) enter(n int) {
-	if n <= 1 || !workers.busy.TryLock() {
-		return
+func (p *pool) name() string {
+	if p.max {
+		return "MaxPool"
 	}
-	for len(workers.all) < n-1 {
-		w := &worker{wake: make(chan struct{}, 1)}
-		workers.all = append(workers.all, w)
-		go w.loop()
-	}
-	t.workers = workers.all[:n-1]
+	return "AveragePool"
 }
 
-// leave gives the workers back.
-func (t *team) leave() {
-	if t.workers != nil {
-		t.workers = nil
-		workers.busy.Unlock()
+func (p *pool) eval(e *op.Eval) error {
+	x, err := imageOf[float32](e.Tensor(0), p.in)
+	if err != nil {
+		return err
 	}
-}
-
-// split runs f over 0..n-1 in ranges of at least grain (the last may be
-// smaller). A panic of f is raised in the caller's thread.
-func (t *team) split(n, grain int, f func(lo, hi int)) {
-	threads := len(t.workers) + 1
-	size := max(grain, 1, (n+4*threads-1)/(4*threads))
-	if threads == 1 || n <= size {
-		if n > 0 {
-			f(0, n)
+	s, err := p.plans.get([3]int{x.h, x.w, x.c}, func() (*slide, error) { return p.slideOver(x.h, x.w, x.rowStep(), x.c) })
+	if err != nil {
+		return e.Errorf(0, "%w", err)
+	}
+	y, t := newImage[float32](e, tensor.Float32, x.n, s.oh, s.ow, x.c, p.out, 0)
+	grain := unaryGrain/max(1, s.ow*x.c) + 1
+	e.Parallel(x.n*s.oh, grain, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			p.row(e.Kernels, s.rows[i%s.oh], x.data[x.at(i/s.oh, 0):], y.row(i/s.oh, i%s.oh), x.c)
 		}
-		return
-	}
-	j := &job{f: f, n: n, size: size}
-	j.left.Store(int64((n + size - 1) / size))
-	for _, w := range t.workers {
-		w.start(j)
-	}
-	j.work()
-	j.wait()
-	if p := j.panic.Load(); p != nil {
-		panic(*p)
-	}
+	})
+	e.SetOut(0, t)
+	return nil
 }
 
-// work takes ranges until there are none.
-func (j *job) work() {
-	for {
-		lo := int(j.next.Add(int64(j.size))) - j.size
-		if lo >= j.n {
-			return
-		}
-		j.do(lo, min(lo+j.size, j.n))
+func (p *pool) row(k *kernel.Table, runs []slideRun, x, y []float32, channels int) {
+	call := kernel.Pool{
+		Window: kernel.Window{C: channels, InStep: p.stride[1] * channels, OutStep: channels},
+		Factor: 1,
 	}
-}
-
-func (j *job) do(lo, hi int) {
-	defer j.left.Add(-1)
-	defer func() {
-		if p := recover(); p != nil {
-			j.panic.CompareAndSwap(nil, &p)
-		}
-	}()
-	j.f(lo, hi)
-}
-
-// wait spins until the ranges that others took are finished.
-func (j *job) wait() {
-	for i := 1; j.left.Load() > 0; i++ {
-		if i%spinCheck == 0 {
-			runtime.Gosched()
-		}
+	reduce := k.PoolMax
+	if !p.max {
+		reduce = k.PoolSum
 	}
-}
-
-func (w *worker) start(j *job) {
-	w.job.Store(j)
-	if w.parked.CompareAndSwap(true, false) {
-		w.wake <- struct{}{}
-	}
-}
-
-func (w *worker) loop() {
-	var last *job
-	for {
-		if j := w.job.Load(); j != last {
-			last = j
-			j.work()
-			continue
-		}
-		if !w.spin(last) {
-			w.park(last)
-		}
-	}
-}
-
-// spin waits a while for another job than last and reports whether it came.
-func (w *worker) spin(last *job) bool {
-	for start := time.Now(); time.Since(start) < spinFor; {
-		for range spinCheck {
-			if w.job.Load() != last {
-				return true
+	for _, r := range runs {
+		call.In, call.Out = x[r.in:], y[r.x*channels:]
+		call.Taps, call.W = r.taps, r.w
+		if !p.max {
+			count := len(r.taps)
+			if p.whole {
+				count = p.kernel[0] * p.kernel[1]
 			}
+			call.Factor = 1 / float32(count)
 		}
+		reduce(&call)
 	}
-	return false
 }
 
-// park sleeps until start. The flag is raised before the last look for a job,
-// so that either the look or start's swap sees the other.
-func (w *worker) park(last *job) {
-	w.parked.Store(true)
-	if w.job.Load() != last && w.parked.CompareAndSwap(true, false) {
-		return
+// globalPool takes the mean, or the maximum, of all pixels of float32 images.
+type globalPool struct {
+	max     bool
+	in, out halo
+	plans   cache[[3]int, []kernel.Tap] // by height, width, channels
+}
+
+func (p *globalPool) name() string {
+	if p.max {
+		return "GlobalMaxPool"
 	}
-	<-w.wake
+	return "GlobalAveragePool"
+}
+
+func (p *globalPool) eval(e *op.Eval) error {
+	x, err := imageOf[float32](e.Tensor(0), p.in)
+	if err != nil {
+		return err
+	}
+	taps, err := p.plans.get([3]int{x.h, x.w, x.c}, func() ([]kernel.Tap, error) {
+		w := window{kernel: [2]int{x.h, x.w}, dilation: [2]int{1, 1}}
+		return w.tapList([4]int{0, x.h, 0, x.w}, x.rowStep(), x.c), nil
+	})
+	if err != nil {
+		return err
+	}
+	y, t := newImage[float32](e, tensor.Float32, x.n, 1, 1, x.c, p.out, 0)
+	factor := 1 / float32(len(taps))
+	reduce := e.Kernels.PoolSum
+	if p.max {
+		factor, reduce = 1, e.Kernels.PoolMax
+	}
+	const block = 64 // channels
+	across := (x.c + block - 1) / block
+	e.Parallel(x.n*across, unaryGrain/max(1, block*len(taps))+1, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			n, c := i/across, i%across*block
+			reduce(&kernel.Pool{
+				Window: kernel.Window{Taps: taps, W: 1, C: min(block, x.c-c)},
+				In:     x.data[x.at(n, 0)+c:], Out: y.row(n, 0)[c:], Factor: factor,
+			})
+		}
+	})
+	e.SetOut(0, t)
+	return nil
 }

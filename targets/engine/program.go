@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
@@ -29,6 +30,7 @@ type capture struct{ outer, inner int }
 type step struct {
 	node    *graph.Node
 	info    nodeInfo
+	eval    func(*op.Eval) error
 	in, out []int
 	drop    []int // slots that no later step reads
 	subs    []*program
@@ -38,7 +40,6 @@ type step struct {
 type lowering struct {
 	src   *source
 	fixed map[*graph.Value]tensor.Value // results known at compile time
-	keep  map[*graph.Value]bool         // values of the main graph that outlive it
 }
 
 // programBuilder lowers one graph.
@@ -91,7 +92,7 @@ func (b *programBuilder) slot(v *graph.Value) int {
 }
 
 func (b *programBuilder) initializer(v *graph.Value) error {
-	if !v.Used() && !b.keep[v] {
+	if !v.Used() {
 		return nil
 	}
 	t, err := dense(v.Init)
@@ -107,10 +108,10 @@ func (b *programBuilder) step(n *graph.Node) error {
 		return nil
 	}
 	info := b.src.info[n]
-	if info.def == nil {
+	s := step{node: n, info: info, eval: info.eval()}
+	if s.eval == nil {
 		return unknownOperator(n, info.version)
 	}
-	s := step{node: n, info: info}
 	for _, v := range n.Ins() {
 		s.in = append(s.in, b.slot(v))
 	}
@@ -148,11 +149,6 @@ func (b *programBuilder) liveness() {
 	}
 	for _, s := range p.outputs {
 		held[s] = true
-	}
-	for v := range b.keep {
-		if s, ok := b.slots[v]; ok {
-			held[s] = true
-		}
 	}
 	for i := len(p.steps) - 1; i >= 0; i-- {
 		st := &p.steps[i]

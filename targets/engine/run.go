@@ -18,6 +18,7 @@ type run struct {
 	pcg     *rand.PCG
 	rand    *rand.Rand
 	team    team
+	arena   arena
 	frames  map[*program][]*frame // free ones, by program
 }
 
@@ -27,6 +28,7 @@ type frame struct {
 	prog  *program
 	vals  []tensor.Value
 	evals []op.Eval
+	arena *arena // of the main graph's values; nil in subgraphs
 }
 
 // frame returns a frame of p with the constants in place.
@@ -39,6 +41,9 @@ func (r *run) frame(p *program) *frame {
 		return f
 	}
 	f := &frame{run: r, prog: p, vals: append([]tensor.Value(nil), p.initial...)}
+	if p == r.session.main && r.session.opts.Observe == nil {
+		f.arena = &r.arena
+	}
 	f.evals = make([]op.Eval, len(p.steps))
 	for i := range p.steps {
 		f.evals[i] = f.eval(&p.steps[i])
@@ -49,6 +54,9 @@ func (r *run) frame(p *program) *frame {
 // done gives a frame back.
 func (r *run) done(f *frame) {
 	clear(f.vals)
+	if f.arena != nil {
+		f.arena.reset()
+	}
 	for i := range f.evals {
 		clear(f.evals[i].In)
 		clear(f.evals[i].Out)
@@ -64,6 +72,9 @@ func (f *frame) eval(st *step) op.Eval {
 		Kernels: f.run.session.kernels,
 		Rand:    f.run.rand,
 		Split:   f.run.team.split,
+	}
+	if f.arena != nil {
+		e.Alloc = f.arena.alloc
 	}
 	if len(st.subs) > 0 {
 		e.Sub = func(g *graph.Graph, args []tensor.Value) ([]tensor.Value, error) {
@@ -105,15 +116,32 @@ func (r *run) step(f *frame, st *step, e *op.Eval) error {
 		if e.Out[i] == nil {
 			return f.explain(st, fmt.Errorf("result %d %q was not computed", i, f.prog.names[s]))
 		}
-		f.vals[s] = e.Out[i]
+		f.set(s, e.Out[i])
 	}
 	if observe := r.session.opts.Observe; observe != nil {
 		observe(st.info.origin, e.Out)
 	}
 	for _, s := range st.drop {
-		f.vals[s] = nil
+		f.unset(s)
+	}
+	if f.arena != nil {
+		f.arena.settle()
 	}
 	return nil
+}
+
+func (f *frame) set(slot int, v tensor.Value) {
+	f.vals[slot] = v
+	if f.arena != nil {
+		f.arena.hold(v)
+	}
+}
+
+func (f *frame) unset(slot int) {
+	if f.arena != nil {
+		f.arena.drop(f.vals[slot])
+	}
+	f.vals[slot] = nil
 }
 
 // call evaluates one step and turns a panic of the operator into an error.
@@ -123,10 +151,11 @@ func call(st *step, e *op.Eval) (err error) {
 			err = fmt.Errorf("the operator panicked: %v", p)
 		}
 	}()
-	return st.info.def.Eval(e)
+	return st.eval(e)
 }
 
-// sub runs a subgraph of a step with the given arguments.
+// sub runs a subgraph of a step with the given arguments. Values of subgraphs
+// live on the heap, since their operators pass them on out of sight.
 func (f *frame) sub(st *step, g *graph.Graph, args []tensor.Value) ([]tensor.Value, error) {
 	var p *program
 	for _, sub := range st.subs {

@@ -24,6 +24,7 @@ type Session struct {
 	main    *program
 	inputs  []input
 	outputs []output
+	notes   []string
 	runs    atomic.Uint64
 
 	mu   sync.Mutex
@@ -32,14 +33,15 @@ type Session struct {
 
 // input is a graph input with its slot.
 type input struct {
-	port
+	name string
+	typ  *graph.Type
 	slot int
 	def  bool // has a default
 }
 
 // output is a value that a run returns, with its slot.
 type output struct {
-	port
+	name string
 	slot int
 }
 
@@ -57,18 +59,21 @@ func Compile(ctx context.Context, m *graph.Model, o Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range o.Outputs {
+		if err := src.expose(name); err != nil {
+			return nil, err
+		}
+	}
 	s := &Session{opts: o, kernels: kernels, src: src}
-	ports, err := s.ports()
-	if err != nil {
-		return nil, err
-	}
-	low := &lowering{src: src, fixed: map[*graph.Value]tensor.Value{}, keep: map[*graph.Value]bool{}}
-	for _, p := range ports {
-		low.keep[p.value] = true
-	}
+	low := &lowering{src: src, fixed: map[*graph.Value]tensor.Value{}}
 	if o.Observe == nil {
 		if err := s.fold(ctx, low); err != nil {
 			return nil, err
+		}
+		if !o.Plain {
+			opt := &optimizer{src: src, low: low, kernels: kernels}
+			opt.optimize()
+			s.notes = opt.notes
 		}
 	}
 	b, err := low.lower(src.graph, nil)
@@ -76,11 +81,11 @@ func Compile(ctx context.Context, m *graph.Model, o Options) (*Session, error) {
 		return nil, err
 	}
 	s.main = b.p
-	for _, v := range src.graph.Inputs() {
-		s.inputs = append(s.inputs, input{port{v.Name(), v}, b.slot(v), v.Init != nil})
+	for i, v := range src.graph.Inputs() {
+		s.inputs = append(s.inputs, input{v.Name(), v.Type, b.p.inputs[i], v.Init != nil})
 	}
-	for _, p := range ports {
-		s.outputs = append(s.outputs, output{p, b.slot(p.value)})
+	for i, name := range src.outputs {
+		s.outputs = append(s.outputs, output{name, b.p.outputs[i]})
 	}
 	return s, nil
 }
@@ -91,21 +96,6 @@ func (o *Options) kernels() (*kernel.Table, error) {
 		t = targets.Host()
 	}
 	return t.Kernels()
-}
-
-// ports returns the values that a run gives back, the model's outputs first.
-func (s *Session) ports() ([]port, error) {
-	ports := slices.Clone(s.src.outputs)
-	for _, name := range s.opts.Outputs {
-		v := s.src.values[name]
-		if v == nil {
-			return nil, fmt.Errorf("output %q: the main graph has no such value", name)
-		}
-		if !slices.ContainsFunc(ports, func(p port) bool { return p.name == name }) {
-			ports = append(ports, port{name, v})
-		}
-	}
-	return ports, nil
 }
 
 // Run computes the outputs for the given feeds, by name. Inputs with a
@@ -134,12 +124,12 @@ func (s *Session) feed(f *frame, feeds map[string]tensor.Value) error {
 		v, ok := feeds[in.name]
 		if !ok {
 			if !in.def {
-				return fmt.Errorf("input %q: no value is given, want %v", in.name, in.value.Type)
+				return fmt.Errorf("input %q: no value is given, want %v", in.name, in.typ)
 			}
 			continue
 		}
 		given++
-		if err := fits(v, in.value.Type); err != nil {
+		if err := fits(v, in.typ); err != nil {
 			return fmt.Errorf("input %q: %w", in.name, err)
 		}
 		f.vals[in.slot] = v
@@ -169,6 +159,9 @@ func (s *Session) results(f *frame) (map[string]tensor.Value, error) {
 		v := f.vals[o.slot]
 		if v == nil {
 			return nil, fmt.Errorf("output %q was not computed", o.name)
+		}
+		if f.arena != nil {
+			f.arena.letGo(v)
 		}
 		out[o.name] = v
 	}

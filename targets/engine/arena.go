@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"sync"
+	"unsafe"
+
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// align is where buffers begin: a cache line, and the widest vector.
+const align = 64
+
+// smallBuffer is the size below which a buffer is not worth reusing.
+const smallBuffer = 512
+
+// arena lends the buffers of one run's intermediate values and takes them back
+// after their last reader. It stays with the run's state, so that later runs
+// of equal shapes allocate nothing.
+//
+// Operators may return views of their operands. So a slot that is filled
+// counts as a reader of whichever buffer its value lies in, and a buffer is
+// free when no slot lies in it. Buffers that something out of sight may hold
+// (the items of a sequence, what a subgraph is given, the results of the run)
+// are let go: the garbage collector has them.
+type arena struct {
+	mu   sync.Mutex // operators may allocate in parallel
+	lent []*buffer
+	free []*buffer
+}
+
+type buffer struct {
+	data  []byte
+	refs  int
+	gone  bool // let go
+	start uintptr
+}
+
+// alloc returns a tensor in a lent buffer, contents unspecified.
+func (a *arena) alloc(d tensor.DType, s tensor.Shape) *tensor.Tensor {
+	n := d.Bytes(s.Len())
+	if n < smallBuffer {
+		return tensor.New(d, s)
+	}
+	a.mu.Lock()
+	b := a.take(n)
+	a.lent = append(a.lent, b)
+	a.mu.Unlock()
+	t, err := tensor.FromBytes(d, s, b.data[:n:n])
+	if err != nil {
+		panic("engine: " + err.Error()) // the length was made to fit
+	}
+	return t
+}
+
+// take returns the free buffer that n bytes fill best, at least half, or a
+// new one.
+func (a *arena) take(n int) *buffer {
+	best := -1
+	for i, b := range a.free {
+		if size := len(b.data); size >= n && size <= 2*n && (best < 0 || size < len(a.free[best].data)) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return newBuffer(n)
+	}
+	b := a.free[best]
+	last := len(a.free) - 1
+	a.free[best] = a.free[last]
+	a.free = a.free[:last]
+	return b
+}
+
+func newBuffer(n int) *buffer {
+	raw := make([]byte, n+align)
+	skip := int(-uintptr(unsafe.Pointer(&raw[0])) & (align - 1))
+	data := raw[skip : skip+n]
+	return &buffer{data: data, start: uintptr(unsafe.Pointer(&data[0]))}
+}
+
+// find returns the lent buffer that v lies in, nil if it is in none.
+func (a *arena) find(t *tensor.Tensor) *buffer {
+	data := t.Bytes()
+	if len(data) == 0 {
+		return nil
+	}
+	at := uintptr(unsafe.Pointer(&data[0]))
+	for i := len(a.lent) - 1; i >= 0; i-- {
+		if b := a.lent[i]; at-b.start < uintptr(len(b.data)) {
+			return b
+		}
+	}
+	return nil
+}
+
+// hold notes that a slot was filled with v.
+func (a *arena) hold(v tensor.Value) {
+	if t, ok := v.(*tensor.Tensor); ok {
+		if b := a.find(t); b != nil {
+			b.refs++
+		}
+		return
+	}
+	a.letGo(v)
+}
+
+// drop notes that a slot that held v was cleared.
+func (a *arena) drop(v tensor.Value) {
+	if t, ok := v.(*tensor.Tensor); ok {
+		if b := a.find(t); b != nil {
+			b.refs--
+		}
+	}
+}
+
+// letGo marks the buffers of v as out of sight.
+func (a *arena) letGo(v tensor.Value) {
+	switch v := v.(type) {
+	case *tensor.Tensor:
+		if b := a.find(v); b != nil {
+			b.gone = true
+		}
+	case *tensor.Sparse:
+		a.letGo(v.Values)
+		a.letGo(v.Indices)
+	case *tensor.Seq:
+		for _, item := range v.Items {
+			a.letGo(item)
+		}
+	case *tensor.Map:
+		a.letGo(v.Keys)
+		for _, item := range v.Values {
+			a.letGo(item)
+		}
+	}
+}
+
+// settle takes back the buffers that no slot lies in.
+func (a *arena) settle() {
+	kept := a.lent[:0]
+	for _, b := range a.lent {
+		switch {
+		case b.gone && b.refs == 0:
+		case b.refs == 0:
+			a.free = append(a.free, b)
+		default:
+			kept = append(kept, b)
+		}
+	}
+	clear(a.lent[len(kept):])
+	a.lent = kept
+}
+
+// reset takes all buffers back at the end of a run, save those let go.
+func (a *arena) reset() {
+	for _, b := range a.lent {
+		b.refs = 0
+	}
+	a.settle()
+}

@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// convChain is a convolution with what can be computed along with it:
+//
+//	c = Conv(x, w, b)  n = BatchNormalization(c, …)  a = Add(n, r)  y = Relu(a)
+type convChain struct {
+	l        *layout
+	nodes    []*graph.Node // in order, the convolution first
+	window   window
+	groups   int
+	weights  *tensor.Tensor // of the convolution, scaled per filter
+	bias     []float32      // nil if none
+	residual *graph.Value   // nil if none
+	act      activation
+}
+
+func (l *layout) findChains() {
+	for n := range l.src.graph.Nodes() {
+		if !n.Is("Conv") {
+			continue
+		}
+		if c := l.chain(n); c != nil {
+			c.extend()
+			l.chains[c.nodes[len(c.nodes)-1]] = c
+			for _, m := range c.nodes {
+				l.absorbed[m] = true
+			}
+		}
+	}
+}
+
+// chain returns the chain of n alone, nil if it cannot work on images.
+func (l *layout) chain(n *graph.Node) *convChain {
+	w := l.constant(n.In(1))
+	switch {
+	case w == nil:
+		l.note(n, "not moved to images: the weight is not constant")
+		return nil
+	case w.DType() != tensor.Float32 || w.Rank() != 4:
+		l.note(n, "not moved to images: the weight is %v, want float with 4 axes", w)
+		return nil
+	}
+	c := &convChain{l: l, nodes: []*graph.Node{n}, weights: w, groups: int(n.Int("group", 1))}
+	s := w.Shape()
+	if c.groups < 1 || s.Len() == 0 || s[0]%c.groups != 0 {
+		l.note(n, "not moved to images: weight %v in %d groups", w, c.groups)
+		return nil
+	}
+	var err error
+	if c.window, err = windowOf(n, [2]int{s[2], s[3]}); err != nil {
+		l.note(n, "not moved to images: %v", err)
+		return nil
+	}
+	if v := n.In(2); v != nil {
+		b, ok := l.floats(v)
+		if !ok || len(b[0]) != s[0] {
+			l.note(n, "not moved to images: the bias is not constant")
+			return nil
+		}
+		c.bias = b[0]
+	}
+	return c
+}
+
+// extend takes the nodes that follow into the chain as far as they fit.
+func (c *convChain) extend() {
+	for {
+		last := c.nodes[len(c.nodes)-1]
+		n, i := next(last)
+		if n == nil || c.l.absorbed[n] || !c.take(n, i) {
+			return
+		}
+		c.nodes = append(c.nodes, n)
+		if c.act.name != "" {
+			return
+		}
+	}
+}
+
+// take adds what n, which reads the chain's result as input i, computes.
+func (c *convChain) take(n *graph.Node, i int) bool {
+	if act, ok := c.l.activationOf(n); ok && i == 0 {
+		c.act = act
+		return true
+	}
+	if c.residual != nil {
+		return false
+	}
+	if scale, shift, ok := c.l.normalization(n); ok && i == 0 && len(scale) == c.filters() {
+		c.scale(scale, shift)
+		return true
+	}
+	if !n.Is("Add", "Mul") || n.Opset() < 7 {
+		return false
+	}
+	other := n.In(1 - i)
+	if t := c.l.constant(other); t != nil {
+		return c.takeConstant(n, t)
+	}
+	if n.Op == "Add" && !c.depthwise() && c.l.isFloat32(other) && len(other.Type.Shape) == 4 {
+		c.residual = other
+		return true
+	}
+	return false
+}
+
+// takeConstant adds or multiplies by one number for all filters, or one for
+// each.
+func (c *convChain) takeConstant(n *graph.Node, t *tensor.Tensor) bool {
+	s := t.Shape()
+	if t.DType() != tensor.Float32 || t.Len() != 1 && (t.Len() != c.filters() || len(s) < 3 || s[len(s)-3] != c.filters()) || len(s) > 4 {
+		return false
+	}
+	src := tensor.Data[float32](t)
+	each := make([]float32, c.filters())
+	for k := range each {
+		each[k] = src[k%len(src)]
+	}
+	ones, zeros := make([]float32, len(each)), make([]float32, len(each))
+	fill(ones, 1)
+	if n.Op == "Add" {
+		c.scale(ones, each)
+	} else {
+		c.scale(each, zeros)
+	}
+	return true
+}
+
+func (c *convChain) filters() int { return c.weights.Shape()[0] }
+
+// depthwise reports whether each filter sees just the channel of its number.
+func (c *convChain) depthwise() bool {
+	return c.groups > 1 && c.groups == c.filters() && c.weights.Shape()[1] == 1
+}
+
+// scale multiplies each filter's result by a number and adds another.
+func (c *convChain) scale(scale, shift []float32) {
+	w := c.weights.Clone()
+	data, per := tensor.Data[float32](w), w.Len()/c.filters()
+	bias := make([]float32, c.filters())
+	for f, s := range scale {
+		row := data[f*per : (f+1)*per]
+		for i := range row {
+			row[i] *= s
+		}
+		if c.bias != nil {
+			bias[f] = c.bias[f] * s
+		}
+		bias[f] += shift[f]
+	}
+	c.weights, c.bias = w, bias
+}
+
+// operands returns the chain's inputs: the image and the residual, if any.
+func (c *convChain) operands() []*graph.Value {
+	if c.residual == nil {
+		return []*graph.Value{c.nodes[0].In(0)}
+	}
+	return []*graph.Value{c.nodes[0].In(0), c.residual}
+}
+
+// machine returns the operator that computes the chain.
+func (c *convChain) machine() imageMachine {
+	if c.depthwise() {
+		return newDepthwise(c.window, c.weights, c.bias, c.act)
+	}
+	return newConv(c.l.kernels, c.window, c.groups, c.weights, c.bias, c.act)
+}

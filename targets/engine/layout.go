@@ -1,0 +1,301 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// imageMachine is a fused operator over images. Its halos are set once all
+// readers of its result are known.
+type imageMachine interface {
+	machine
+	// border returns the halo that input i needs.
+	border(i int) halo
+	// place states the halos that the inputs and the result have.
+	place(ins []halo, out halo)
+}
+
+// layout moves the part of a graph around its convolutions to images: channels
+// last, with halos. Every operator that can work on images does so if one of
+// its operands is one already, so conversions remain at the edges only:
+//
+//	y = Conv(x, w)  z = MaxPool(y)  f = Flatten(z)
+//
+// becomes
+//
+//	x' = ToImage(x)  y' = Conv(x')  z' = MaxPool(y')  z = FromImage(z')  f = Flatten(z)
+type layout struct {
+	*optimizer
+	images   map[*graph.Value]*graph.Value // plain value -> image
+	chains   map[*graph.Node]*convChain    // by last node
+	absorbed map[*graph.Node]bool          // part of a chain, or of an operator with activation
+	replaced []*graph.Node                 // in the order in which their images were made
+}
+
+// layoutImages is the rewriting of a whole main graph.
+func (o *optimizer) layoutImages() {
+	l := &layout{
+		optimizer: o, images: map[*graph.Value]*graph.Value{},
+		chains: map[*graph.Node]*convChain{}, absorbed: map[*graph.Node]bool{},
+	}
+	l.findChains()
+	if len(l.chains) == 0 {
+		return
+	}
+	for n := range o.src.graph.Nodes() {
+		if c := l.chains[n]; c != nil {
+			l.emit(c.machine(), c.nodes, c.operands()...)
+		} else if !l.absorbed[n] {
+			l.visit(n)
+		}
+	}
+	l.finish()
+	l.placeHalos()
+}
+
+// emit puts an image operator in front of the last of the nodes it stands
+// for.
+func (l *layout) emit(m imageMachine, stands []*graph.Node, ins ...*graph.Value) {
+	last := stands[len(stands)-1]
+	images := make([]*graph.Value, len(ins))
+	for i, v := range ins {
+		images[i] = l.image(v, last)
+	}
+	n := l.insert(last, m, stands[0], images...)
+	l.images[last.Out(0)] = n.Out(0)
+	l.replaced = append(l.replaced, stands...)
+	for _, s := range stands {
+		l.absorbed[s] = true
+	}
+}
+
+// image returns v as an image, converted in front of a node if need be.
+func (l *layout) image(v *graph.Value, before *graph.Node) *graph.Value {
+	if im := l.images[v]; im != nil {
+		return im
+	}
+	var im *graph.Value
+	if t := l.constant(v); t != nil {
+		im = l.src.graph.AddInit(v.Name()+"_image", constantImage(t))
+	} else {
+		n := graph.NewNode(machineDomain, "ToImage", []*graph.Value{v}, 1)
+		l.src.info[n] = nodeInfo{origin: l.src.info[before].origin, machine: &toImage{}}
+		im = l.src.graph.InsertBefore(before, n).Out(0)
+	}
+	l.images[v] = im
+	return im
+}
+
+// constantImage lays a float32 tensor of at most 4 axes out as an image.
+func constantImage(t *tensor.Tensor) *tensor.Tensor {
+	s := append(tensor.Shape{1, 1, 1, 1}[:4-t.Rank()], t.Shape()...)
+	src, pixels := tensor.Data[float32](t), s[2]*s[3]
+	return tensor.Of(tensor.Shape{s[0], s[2], s[3], s[1]}, channelsLast(src, s[0], s[1], pixels))
+}
+
+// imageable reports whether v is an image or can be made one.
+func (l *layout) imageable(v *graph.Value) bool {
+	if v == nil {
+		return false
+	}
+	if l.images[v] != nil {
+		return true
+	}
+	if t := l.constant(v); t != nil {
+		return t.DType() == tensor.Float32 && t.Rank() <= 4
+	}
+	return l.isFloat32(v) && len(v.Type.Shape) == 4
+}
+
+// isFloat32 reports whether v is known to be a float32 tensor.
+func (o *optimizer) isFloat32(v *graph.Value) bool {
+	return v != nil && v.Type != nil && v.Type.Kind == graph.KindTensor && v.Type.Elem == tensor.Float32
+}
+
+// visit makes an image operator of n if that can be, and one of its operands
+// is an image.
+func (l *layout) visit(n *graph.Node) {
+	if !slices.ContainsFunc(n.Ins(), func(v *graph.Value) bool { return l.images[v] != nil }) {
+		return
+	}
+	if n.Is("Identity", "Dropout") {
+		l.rename(n)
+		return
+	}
+	m, ins := l.operator(n)
+	if m == nil {
+		return
+	}
+	stands := []*graph.Node{n}
+	if a, ok := m.(interface{ fuse(activation) }); ok {
+		if act, node := l.activationAfter(n); node != nil {
+			a.fuse(act)
+			stands = append(stands, node)
+		}
+	}
+	l.emit(m, stands, ins...)
+}
+
+// rename passes the image of a node's operand on as that of its result.
+func (l *layout) rename(n *graph.Node) {
+	if n.NumOut() > 1 && n.Out(1) != nil || n.Is("Dropout") && n.In(2) != nil {
+		return
+	}
+	l.images[n.Out(0)] = l.images[n.In(0)]
+	l.replaced = append(l.replaced, n)
+}
+
+// activationAfter returns the activation that alone reads n's result.
+func (l *layout) activationAfter(n *graph.Node) (activation, *graph.Node) {
+	nx, i := next(n)
+	if nx == nil || i != 0 || l.absorbed[nx] {
+		return activation{}, nil
+	}
+	act, ok := l.activationOf(nx)
+	if !ok {
+		return activation{}, nil
+	}
+	return act, nx
+}
+
+// operator returns the image operator that does what n does, and its
+// operands, or nil.
+func (l *layout) operator(n *graph.Node) (imageMachine, []*graph.Value) {
+	first := n.In(0)
+	if act, ok := l.activationOf(n); ok {
+		return &unaryImage{act: act}, []*graph.Value{first}
+	}
+	if n.Domain != "" {
+		return nil, nil
+	}
+	for _, b := range binaryOps {
+		if n.Op == b.name && l.imageable(first) && l.imageable(n.In(1)) && n.Opset() >= 7 {
+			return &binaryImage{op: b}, []*graph.Value{first, n.In(1)}
+		}
+	}
+	if n.Op == "Concat" {
+		return l.concat(n)
+	}
+	if l.images[first] == nil {
+		return nil, nil
+	}
+	switch n.Op {
+	case "GlobalAveragePool":
+		return &globalPool{}, []*graph.Value{first}
+	case "GlobalMaxPool":
+		return &globalPool{max: true}, []*graph.Value{first}
+	case "ReduceMean":
+		if l.reducesPixels(n) {
+			return &globalPool{}, []*graph.Value{first}
+		}
+	case "MaxPool", "AveragePool":
+		if p := l.pool(n); p != nil {
+			return p, []*graph.Value{first}
+		}
+	case "BatchNormalization":
+		if scale, shift, ok := l.normalization(n); ok {
+			return &scaleImage{scale: scale, shift: shift}, []*graph.Value{first}
+		}
+	}
+	return nil, nil
+}
+
+func (l *layout) concat(n *graph.Node) (imageMachine, []*graph.Value) {
+	axis := n.Int("axis", 1)
+	if axis != 1 && axis != -3 {
+		return nil, nil
+	}
+	for _, v := range n.Ins() {
+		if !l.imageable(v) || l.constant(v) != nil {
+			return nil, nil
+		}
+	}
+	return &concatImage{}, n.Ins()
+}
+
+// reducesPixels reports whether a reduction is over height and width, which
+// it keeps as axes of size 1.
+func (l *layout) reducesPixels(n *graph.Node) bool {
+	axes := n.Ints("axes")
+	if v := n.In(1); v != nil {
+		t := l.constant(v)
+		if t == nil || t.DType() != tensor.Int64 {
+			return false
+		}
+		axes = tensor.Data[int64](t)
+	}
+	if len(axes) != 2 || n.Int("keepdims", 1) == 0 {
+		return false
+	}
+	a, b := (axes[0]+4)%4, (axes[1]+4)%4
+	return min(a, b) == 2 && max(a, b) == 3
+}
+
+func (l *layout) pool(n *graph.Node) imageMachine {
+	k := n.Ints("kernel_shape")
+	if n.NumOut() != 1 || len(k) != 2 {
+		return nil
+	}
+	w, err := windowOf(n, [2]int{int(k[0]), int(k[1])})
+	if err != nil {
+		l.note(n, "not moved to images: %v", err)
+		return nil
+	}
+	whole := n.Op == "AveragePool" && n.Int("count_include_pad", 0) != 0
+	if whole && (w.ceil || w.same != padExplicit) {
+		l.note(n, "not moved to images: a mean that counts padding of windows that are cut off")
+		return nil
+	}
+	return &pool{window: w, max: n.Op == "MaxPool", whole: whole}
+}
+
+// finish makes plain tensors of the images that plain nodes or outputs read,
+// and removes the nodes that images replace.
+func (l *layout) finish() {
+	g := l.src.graph
+	for _, n := range slices.Backward(l.replaced) {
+		v := n.Out(0)
+		if v.Used() {
+			im := l.images[v]
+			c := graph.NewNode(machineDomain, "FromImage", []*graph.Value{im}, 1)
+			l.src.info[c] = nodeInfo{origin: l.src.info[n].origin, machine: &fromImage{}}
+			if p := im.Producer(); p != nil {
+				g.InsertAfter(p, c)
+			} else {
+				g.InsertBefore(n, c)
+			}
+			g.Replace(v, c.Out(0))
+		}
+		g.Remove(n)
+	}
+}
+
+// placeHalos gives every image the halo that has room for what each of its
+// readers needs.
+func (l *layout) placeHalos() {
+	halos := map[*graph.Value]halo{}
+	for n := range l.src.graph.Nodes() {
+		m, ok := l.src.info[n].machine.(imageMachine)
+		if !ok {
+			continue
+		}
+		for i, v := range n.Ins() {
+			if v.Producer() != nil { // constants are shared as they are
+				halos[v] = halos[v].union(m.border(i))
+			}
+		}
+	}
+	for n := range l.src.graph.Nodes() {
+		m, ok := l.src.info[n].machine.(imageMachine)
+		if !ok {
+			continue
+		}
+		ins := make([]halo, n.NumIn())
+		for i, v := range n.Ins() {
+			ins[i] = halos[v]
+		}
+		m.place(ins, halos[n.Out(0)])
+	}
+}

@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// machineDomain is the domain of fused operators in a session's private
+// graph. No model holds them.
+const machineDomain = "onnxpack.machine"
+
+// machine is a fused operator. It may be evaluated concurrently.
+type machine interface {
+	name() string
+	eval(*op.Eval) error
+}
+
+// optimizer rewrites a source's main graph into fused operators.
+type optimizer struct {
+	src     *source
+	low     *lowering
+	kernels *kernel.Table
+	notes   []string
+}
+
+// optimize runs every rewriting in order.
+func (o *optimizer) optimize() {
+	for _, rewrite := range []func(){
+		o.combineActivations,
+		o.layoutImages,
+	} {
+		rewrite()
+	}
+}
+
+// note records why a node stays as it is.
+func (o *optimizer) note(n *graph.Node, format string, args ...any) {
+	o.notes = append(o.notes, fmt.Sprintf("%v: %s", n, fmt.Sprintf(format, args...)))
+}
+
+// constant returns the contents of v if they are known at compile time.
+func (o *optimizer) constant(v *graph.Value) *tensor.Tensor {
+	if v == nil {
+		return nil
+	}
+	if t, ok := o.low.fixed[v].(*tensor.Tensor); ok {
+		return t
+	}
+	if v.IsConst() {
+		if t, err := dense(v.Init); err == nil {
+			return t
+		}
+	}
+	return nil
+}
+
+// constants returns the contents of float32 operands if all are known.
+func (o *optimizer) floats(vs ...*graph.Value) ([][]float32, bool) {
+	out := make([][]float32, len(vs))
+	for i, v := range vs {
+		t := o.constant(v)
+		if t == nil || t.DType() != tensor.Float32 {
+			return nil, false
+		}
+		out[i] = tensor.Data[float32](t)
+	}
+	return out, true
+}
+
+// insert puts a fused operator with one result in front of a node. Messages
+// call it by the name of origin.
+func (o *optimizer) insert(before *graph.Node, m machine, origin *graph.Node, ins ...*graph.Value) *graph.Node {
+	n := graph.NewNode(machineDomain, m.name(), ins, 1)
+	n.Name = origin.Name
+	o.src.info[n] = nodeInfo{origin: o.src.info[origin].origin, machine: m}
+	return o.src.graph.InsertBefore(before, n)
+}
+
+// replace puts the results of a fused operator in place of the last of the
+// nodes it stands for, and removes them.
+func (o *optimizer) replace(n *graph.Node, stands ...*graph.Node) bool {
+	g := o.src.graph
+	last := stands[len(stands)-1]
+	if !g.Replace(last.Out(0), n.Out(0)) {
+		g.Remove(n)
+		return false
+	}
+	for _, s := range slices.Backward(stands) {
+		g.Remove(s)
+	}
+	return true
+}
+
+// next returns the only reader of n's only result, in n's own graph, and
+// which input of the reader it is.
+func next(n *graph.Node) (*graph.Node, int) {
+	if n.NumOut() != 1 {
+		return nil, 0
+	}
+	u, ok := n.Out(0).SoleUse()
+	if !ok || u.Node.Graph() != n.Graph() {
+		return nil, 0
+	}
+	return u.Node, u.Index
+}
+
+// combineActivations makes one operator of activations that models spell as
+// two:
+//
+//	y = Mul(x, Sigmoid(x))                             Silu
+//	y = Mul(x, HardSigmoid<alpha = 1/6, beta = 0.5>(x))  HardSwish
+func (o *optimizer) combineActivations() {
+	for n := range o.src.graph.Nodes() {
+		var act activation
+		switch {
+		case n.Is("Sigmoid"):
+			act = silu
+		case n.Is("HardSigmoid") && isSixth(n.Float("alpha", 0.2)) && n.Float("beta", 0.5) == 0.5:
+			act = hardSwish
+		default:
+			continue
+		}
+		mul, i := next(n)
+		if mul == nil || !mul.Is("Mul") || mul.In(1-i) != n.In(0) || !o.isFloat32(n.In(0)) {
+			continue
+		}
+		o.replace(o.insert(mul, &unary{act: act}, n, n.In(0)), n, mul)
+	}
+}
+
+func isSixth(x float32) bool { return x > 1.0/6-1e-6 && x < 1.0/6+1e-6 }

@@ -3,7 +3,6 @@ package op
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -179,11 +178,11 @@ func evalDropout(e *Eval) error {
 	return setReal(e, 0, y)
 }
 
-// dropoutSource is the source that attribute seed asks for, else that of the
-// call.
-func dropoutSource(e *Eval) *rand.Rand {
+// dropoutSource draws numbers of [0,1): from attribute seed where it is given,
+// else from the source of the call.
+func dropoutSource(e *Eval) interface{ Float64() float64 } {
 	if e.Node.Attr("seed") != nil || e.Rand == nil {
-		return rand.New(rand.NewPCG(uint64(e.Node.Int("seed", 0)), 0))
+		return newMersenne(uint32(e.Node.Int("seed", 0)))
 	}
 	return e.Rand
 }

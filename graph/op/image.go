@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"image"
 	"image/color"
-	_ "image/jpeg" // formats that ImageDecoder reads
+	_ "image/jpeg" // the formats that decodeImage reads
 	_ "image/png"
 	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
+	_ "golang.org/x/image/bmp"
+	_ "golang.org/x/image/tiff"
+	_ "golang.org/x/image/webp"
 )
 
 // imageDefs holds image operators.
@@ -79,18 +82,11 @@ func inferImageDecoder(c *Infer) error {
 // maxPixels bounds the images that ImageDecoder takes.
 const maxPixels = 1 << 28
 
-// evalImageDecoder computes ImageDecoder: the bytes of a JPEG or PNG file
-// become [height, width, channels].
+// evalImageDecoder computes ImageDecoder: the bytes of an image file become
+// [height, width, channels].
 func evalImageDecoder(e *Eval) error {
 	data := e.Tensor(0).Bytes()
-	head, _, err := image.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		return e.Errorf(0, "not an image of a known format: %w", err)
-	}
-	if head.Width > maxPixels/max(1, head.Height) {
-		return e.Errorf(0, "image of %dx%d pixels, want at most %d", head.Width, head.Height, maxPixels)
-	}
-	img, _, err := image.Decode(bytes.NewReader(data))
+	img, err := decodeImage(data)
 	if err != nil {
 		return e.Errorf(0, "%w", err)
 	}
@@ -109,6 +105,22 @@ func evalImageDecoder(e *Eval) error {
 	}
 	e.SetOut(0, y)
 	return nil
+}
+
+// decodeImage reads a BMP, JPEG, PNG, TIFF, WebP or PNM file.
+func decodeImage(data []byte) (image.Image, error) {
+	if isPNM(data) {
+		return decodePNM(data, maxPixels)
+	}
+	head, _, err := image.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("not an image of a known format: %w", err)
+	}
+	if head.Width > maxPixels/max(1, head.Height) {
+		return nil, fmt.Errorf("image of %dx%d pixels, want at most %d", head.Width, head.Height, maxPixels)
+	}
+	img, _, err := image.Decode(bytes.NewReader(data))
+	return img, err
 }
 
 // pixelFormat returns how a pixel is stored, and in how many bytes.

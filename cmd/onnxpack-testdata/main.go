@@ -1,0 +1,84 @@
+// Command onnxpack-testdata makes testdata/digits: pictures of digits with
+// their labels, and a small convolutional classifier for them with real
+// weights. Everything follows from one seed, so a second run writes the same
+// bytes.
+//
+//	go run ./cmd/onnxpack-testdata testdata/digits
+package main
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"image/png"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/onnxpack/onnxpack/onnxio"
+)
+
+const (
+	seed       = 20260801
+	trainCount = 6000
+	testCount  = 500
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: onnxpack-testdata DIR")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "onnxpack-testdata:", err)
+		os.Exit(1)
+	}
+}
+
+func run(dir string) error {
+	train := drawAll(rand.New(rand.NewPCG(seed, 1)), trainCount)
+	test := drawAll(rand.New(rand.NewPCG(seed, 2)), testCount)
+	c := fit(rand.New(rand.NewPCG(seed, 3)), train)
+	right := 0
+	for _, g := range test {
+		if c.classify(g) == g.class {
+			right++
+		}
+	}
+	fmt.Printf("%d of %d test pictures right\n", right, len(test))
+	if err := writePictures(dir, test); err != nil {
+		return err
+	}
+	return onnxio.Save(context.Background(), filepath.Join(dir, "model.onnx"), c.model(), onnxio.SaveOptions{})
+}
+
+func writePictures(dir string, glyphs []glyph) error {
+	if err := os.MkdirAll(filepath.Join(dir, "images"), 0o755); err != nil {
+		return err
+	}
+	var table strings.Builder
+	table.WriteString("file\tclass_index\n")
+	for i, g := range glyphs {
+		name := fmt.Sprintf("images/%04d.png", i)
+		if err := writePicture(filepath.Join(dir, name), g); err != nil {
+			return err
+		}
+		fmt.Fprintf(&table, "%s\t%d\n", name, g.class)
+	}
+	return os.WriteFile(filepath.Join(dir, "labels.tsv"), []byte(table.String()), 0o644)
+}
+
+func writePicture(path string, g glyph) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	m := &image.Gray{Pix: g.pix[:], Stride: side, Rect: image.Rect(0, 0, side, side)}
+	enc := png.Encoder{CompressionLevel: png.BestCompression}
+	if err := enc.Encode(f, m); err != nil {
+		return err
+	}
+	return f.Close()
+}

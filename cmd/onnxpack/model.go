@@ -1,0 +1,150 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/onnxio"
+	"github.com/onnxpack/onnxpack/onnxio/dataset"
+	"github.com/onnxpack/onnxpack/targets"
+)
+
+// openModel opens a model and refuses one that is broken.
+func openModel(path string) (*onnxio.File, error) {
+	f, err := onnxio.Open(path, onnxio.OpenOptions{})
+	if err != nil {
+		return nil, err
+	}
+	if err := graph.Check(f.Model); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
+}
+
+// openData opens the data that a flag names, for a model's inputs.
+func openData(c *cli.Context, flag string, m *graph.Model) (*dataset.Data, error) {
+	d, err := dataset.Open(c.String(flag), m.Graph.Inputs())
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	return d, nil
+}
+
+// targetFlag reads --target.
+func targetFlag(c *cli.Context) (targets.Target, error) {
+	name := c.String("target")
+	if name == "" || name == "host" {
+		return targets.Host(), nil
+	}
+	return targets.ByName(name)
+}
+
+func targetFlagDef() cli.Flag {
+	return &cli.StringFlag{Name: "target", Usage: "make it for the CPU profile `NAME`; see onnxpack targets", Value: "host"}
+}
+
+func dataFlag(usage string) cli.Flag {
+	return &cli.StringFlag{Name: "data", Usage: usage}
+}
+
+// externalFlags say where the tensors of a written model are kept.
+func externalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "external", Usage: "keep tensors of `BYTES` and more outside the model's file", Category: "Files"},
+		&cli.BoolFlag{Name: "internal", Usage: "keep all tensors in the model's file", Category: "Files"},
+		&cli.BoolFlag{Name: "per-tensor", Usage: "give each tensor outside the model a file of its own", Category: "Files"},
+		&cli.BoolFlag{Name: "checksums", Usage: "state the checksum of external data", Category: "Files"},
+		&cli.BoolFlag{Name: "verify-checksums", Usage: "compare external data with its checksum when reading", Category: "Files"},
+	}
+}
+
+func saveOptions(c *cli.Context) (onnxio.SaveOptions, error) {
+	o := onnxio.SaveOptions{External: c.Int("external"), PerTensor: c.Bool("per-tensor"), Checksum: c.Bool("checksums")}
+	if o.External < 0 || c.IsSet("external") && o.External == 0 {
+		return o, fmt.Errorf("--external is %d, want a number of bytes from 1", o.External)
+	}
+	if c.Bool("internal") {
+		if c.IsSet("external") {
+			return o, errors.New("--internal and --external exclude each other")
+		}
+		o.External = -1
+	}
+	return o, nil
+}
+
+// modelBytes returns the size of a model's file with its external data.
+func modelBytes(path string, f *onnxio.File) int64 {
+	total := fileBytes(path)
+	seen := map[string]bool{}
+	for g := range f.Model.Graphs(graph.Everywhere) {
+		for _, v := range g.Inits() {
+			x := v.Init.External
+			if x == nil || seen[x.Location] {
+				continue
+			}
+			seen[x.Location] = true
+			total += fileBytes(filepath.Join(filepath.Dir(path), filepath.FromSlash(x.Location)))
+		}
+	}
+	return total
+}
+
+// figures are what can be said of a model without running it.
+type figures struct {
+	Nodes      int    `json:"nodes"` // Constant nodes aside, those of subgraphs included
+	Params     int64  `json:"parameters"`
+	FileBytes  int64  `json:"file_bytes"`
+	Flops      int64  `json:"flops"`
+	FlopsKnown bool   `json:"flops_known"` // false if the shapes of some nodes are not known
+	MACs       int64  `json:"macs"`
+	Opset      int64  `json:"opset"`
+	Producer   string `json:"producer,omitempty"`
+}
+
+// countModel measures a model's size; the cost is that of the given feeds'
+// shapes.
+func countModel(m *graph.Model, shapes map[string]graph.Dims) figures {
+	fig := figures{Opset: m.Opset(""), Producer: m.Producer, FlopsKnown: true}
+	counted := m.Clone()
+	fixShapes(counted, shapes)
+	op.InferModel(counted, op.InferOptions{})
+	for g := range counted.Graphs(graph.InMain | graph.InSubgraphs) {
+		for n := range g.Nodes() {
+			if n.Is("Constant") {
+				fig.Params += constantLen(n)
+				continue
+			}
+			fig.Nodes++
+			cost := op.CostOf(n)
+			fig.Flops += cost.Flops
+			fig.MACs += cost.MACs
+			fig.FlopsKnown = fig.FlopsKnown && cost.Known
+		}
+		for _, v := range g.Inits() {
+			fig.Params += int64(v.Init.Shape().Len())
+		}
+	}
+	return fig
+}
+
+func constantLen(n *graph.Node) int64 {
+	if a := n.Attr("value"); a != nil && len(a.Literals) == 1 {
+		return int64(a.Literals[0].Shape().Len())
+	}
+	return 0
+}
+
+// fixShapes gives the inputs of m the shapes of what will be fed.
+func fixShapes(m *graph.Model, shapes map[string]graph.Dims) {
+	for _, v := range m.Graph.Inputs() {
+		if d, ok := shapes[v.Name()]; ok && v.Type != nil && v.Type.Kind == graph.KindTensor {
+			v.Type = graph.TensorOf(v.Type.Elem, d)
+		}
+	}
+}

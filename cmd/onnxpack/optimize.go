@@ -1,0 +1,372 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/onnxpack/onnxpack/benchmark"
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/onnxio"
+	"github.com/onnxpack/onnxpack/onnxio/dataset"
+	"github.com/onnxpack/onnxpack/passes"
+	"github.com/onnxpack/onnxpack/passes/catalog"
+	"github.com/onnxpack/onnxpack/targets"
+)
+
+func optimizeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "optimize",
+		Usage:     "make a model smaller and faster, and show before and after",
+		ArgsUsage: "MODEL",
+		Category:  catMake,
+		Description: `Without --passes the model is simplified and, where there is data, quantized
+for the target. With it, exactly those passes run.
+
+   onnxpack optimize model.onnx --data images:photos --target amd64-avx2 -o out.onnx
+   onnxpack optimize model.onnx -o out.onnx --passes simplify,prune-magnitude=sparsity:0.5
+
+100 samples of --data, evenly spread, calibrate, and the others evaluate;
+--calib gives other data to calibrate on.`,
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the model to `FILE`"},
+			dataFlag("samples to evaluate and calibrate on, as `SPEC`; see onnxpack data"),
+			&cli.StringFlag{Name: "calib", Usage: "samples to calibrate on, as `SPEC`"},
+			&cli.StringFlag{Name: "passes", Usage: "run `LIST`: a,b=key:value;key:value,c; see onnxpack passes"},
+			&cli.StringFlag{Name: "engine", Usage: "measure on embedded, or embedded,ort", Value: benchmark.EngineEmbedded},
+			&cli.Float64Flag{Name: "max-drop", Usage: "write nothing and exit with 1 if accuracy falls by more than `POINTS`", Value: -1},
+			&cli.BoolFlag{Name: "no-bench", Usage: "do not measure latency"},
+			targetFlagDef(),
+		}, externalFlags()...),
+		Action: optimize,
+	}
+}
+
+// calibSamples is how many samples of --data calibrate where there is no
+// --calib.
+const calibSamples = 100
+
+// optimizer is one run of the verb.
+type optimizer struct {
+	c       *cli.Context
+	in, out string
+	save    onnxio.SaveOptions
+	steps   []passes.Step
+	target  targets.Target
+	threads int
+	engines []string
+
+	file        *onnxio.File
+	eval, calib *dataset.Data // nil if there are none
+	scores      string
+	feeds       map[string]tensor.Value // of the measurements
+	closers     []func() error
+}
+
+func optimize(c *cli.Context) (err error) {
+	o := &optimizer{c: c}
+	defer func() {
+		for _, f := range o.closers {
+			f()
+		}
+	}()
+	if err := o.readFlags(); err != nil {
+		return err
+	}
+	if err := o.open(); err != nil {
+		return err
+	}
+	report, err := o.run(c.Context)
+	if err != nil {
+		return err
+	}
+	if err := emit(c, report, report.write); err != nil {
+		return err
+	}
+	return report.gate(c.Float64("max-drop"))
+}
+
+func (o *optimizer) readFlags() (err error) {
+	args, err := operands(o.c, "MODEL")
+	if err != nil {
+		return err
+	}
+	o.in, o.out = args[0], o.c.String("output")
+	if o.out == "" {
+		return errors.New("optimize: -o FILE is missing")
+	}
+	if info, err := os.Stat(filepath.Dir(o.out)); err != nil || !info.IsDir() {
+		return fmt.Errorf("-o %s: %s is not a folder", o.out, filepath.Dir(o.out))
+	}
+	if o.save, err = saveOptions(o.c); err != nil {
+		return err
+	}
+	if o.threads, err = threads(o.c); err != nil {
+		return err
+	}
+	if o.engines, err = engines(o.c.String("engine")); err != nil {
+		return err
+	}
+	if o.target, err = targetFlag(o.c); err != nil {
+		return err
+	}
+	if text := o.c.String("passes"); text != "" {
+		if o.steps, err = catalog.Parse(text); err != nil {
+			return fmt.Errorf("--passes: %w", err)
+		}
+		return catalog.Check(o.steps)
+	}
+	return nil
+}
+
+// open opens the model and the data, and picks the steps where none are given.
+func (o *optimizer) open() (err error) {
+	if o.file, err = openModel(o.in); err != nil {
+		return err
+	}
+	o.closers = append(o.closers, o.file.Close)
+	if o.scores, err = scoresOutput(o.file.Model, ""); err != nil {
+		return err
+	}
+	if err := o.openData(); err != nil {
+		return err
+	}
+	if o.steps == nil {
+		text := "simplify"
+		if o.calib != nil {
+			text += ",quantize-static"
+		}
+		o.steps, err = catalog.Parse(text)
+	}
+	return err
+}
+
+func (o *optimizer) openData() error {
+	if o.c.IsSet("data") {
+		d, err := openData(o.c, "data", o.file.Model)
+		if err != nil {
+			return err
+		}
+		o.closers = append(o.closers, d.Close)
+		if o.eval = d; !o.c.IsSet("calib") {
+			o.calib, o.eval = d.Split(calibSamples)
+		}
+	}
+	if o.c.IsSet("calib") {
+		d, err := openData(o.c, "calib", o.file.Model)
+		if err != nil {
+			return err
+		}
+		o.closers = append(o.closers, d.Close)
+		o.calib = d
+	}
+	return o.pickFeeds()
+}
+
+// pickFeeds chooses what latency is measured on: a sample, or random numbers.
+func (o *optimizer) pickFeeds() error {
+	from := o.eval
+	if from == nil {
+		from = o.calib
+	}
+	if from == nil {
+		d, err := dataset.Open(fmt.Sprintf("random:1?seed=%d", o.c.Uint64("seed")), o.file.Model.Graph.Inputs())
+		if err != nil {
+			say(o.c, "no latency and flops: %v", err)
+			return nil
+		}
+		defer d.Close()
+		from = d
+	}
+	s, err := from.At(0)
+	o.feeds = s.Feeds
+	return err
+}
+
+// run does the work: measure, rewrite, save, measure what was saved.
+func (o *optimizer) run(ctx context.Context) (*optimizeReport, error) {
+	r := &optimizeReport{Model: o.in, Out: o.out, Target: o.target.Name, Host: benchmark.ThisHost(), Threads: o.threads}
+	before, err := o.measure(ctx, o.in, o.file, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Before = before.figures
+	if o.calib != nil {
+		r.Calibration = o.calib.Len()
+	}
+	if o.eval != nil {
+		r.Evaluation = o.eval.Len()
+	}
+	model, steps, err := o.rewrite(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Passes = steps
+	staged := o.out + ".staged"
+	defer removeModel(staged)
+	if err := onnxio.Save(ctx, staged, model, o.save); err != nil {
+		return nil, err
+	}
+	saved, err := openModel(staged)
+	if err != nil {
+		return nil, fmt.Errorf("the result does not open again: %w", err)
+	}
+	defer saved.Close()
+	after, err := o.measure(ctx, staged, saved, before)
+	if err != nil {
+		return nil, err
+	}
+	r.After = after.figures
+	if r.gate(o.c.Float64("max-drop")) != nil {
+		return r, nil
+	}
+	r.Written = true
+	return r, onnxio.Save(ctx, o.out, model, o.save)
+}
+
+func removeModel(path string) {
+	os.Remove(path)
+	os.Remove(path + ".data")
+}
+
+// measured is a model's figures, with the sessions that they came from.
+type measured struct {
+	figures  modelFigures
+	embedded *loaded
+	close    []func() error
+}
+
+// measure takes the figures of a model: its size, and where this CPU can run
+// it, latency and accuracy; before is the original's, nil for itself.
+func (o *optimizer) measure(ctx context.Context, path string, f *onnxio.File, before *measured) (*measured, error) {
+	m := &measured{}
+	shapes := map[string]graph.Dims{}
+	for name, s := range shapesOf(o.feeds) {
+		shapes[name] = graph.DimsOf(s)
+	}
+	m.figures.figures = countModel(f.Model, shapes)
+	m.figures.FileBytes = modelBytes(path, f)
+	embedded, err := load(ctx, benchmark.EngineEmbedded, path, f.Model, o.target, o.threads)
+	if errors.Is(err, targets.ErrForeign) {
+		say(o.c, "this CPU cannot run code for %s: accuracy is measured with the host's, latency is not", o.target.Name)
+		embedded, err = load(ctx, benchmark.EngineEmbedded, path, f.Model, targets.Host(), o.threads)
+		m.figures.Foreign = true
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.embedded = embedded
+	if err := o.measureAccuracy(ctx, m, before); err != nil {
+		return nil, err
+	}
+	return m, o.measureLatency(ctx, m, path, f.Model)
+}
+
+func (o *optimizer) measureAccuracy(ctx context.Context, m, before *measured) error {
+	var reference benchmark.Runner
+	samples := o.eval
+	if before != nil {
+		reference = before.embedded
+	}
+	if samples == nil || reference == nil && !samples.Labelled() {
+		return nil
+	}
+	what := "evaluate the original"
+	if before != nil {
+		what = "evaluate the result"
+	}
+	ev, err := benchmark.Evaluate(ctx, m.embedded, reference, o.scores, o.watch(what, samples))
+	if err != nil {
+		return err
+	}
+	m.figures.Metrics = ev.Metrics
+	return nil
+}
+
+func (o *optimizer) watch(what string, d *dataset.Data) iter.Seq2[dataset.Sample, error] {
+	show := progress(o.c)
+	return func(yield func(dataset.Sample, error) bool) {
+		i := 0
+		for s, err := range d.All(o.c.Context) {
+			if !yield(s, err) {
+				return
+			}
+			i++
+			show(what, i, d.Len())
+		}
+	}
+}
+
+func (o *optimizer) measureLatency(ctx context.Context, m *measured, path string, model *graph.Model) error {
+	if o.feeds == nil || o.c.Bool("no-bench") {
+		return nil
+	}
+	for _, name := range o.engines {
+		l := m.embedded
+		switch {
+		case name == benchmark.EngineORT:
+			var err error
+			if l, err = loadORT(ctx, path, o.threads); err != nil {
+				return err
+			}
+			defer l.close()
+		case m.figures.Foreign:
+			continue
+		}
+		row, err := benchmark.Measure(ctx, l.subject(path, o.feeds), benchmark.Plan{Time: time.Second})
+		if err != nil {
+			return err
+		}
+		m.figures.Latency = append(m.figures.Latency, row)
+	}
+	return nil
+}
+
+// rewrite runs the passes on a copy of the model.
+func (o *optimizer) rewrite(ctx context.Context) (*graph.Model, []*passes.StepReport, error) {
+	env := &passes.Env{Target: &o.target, Seed: o.c.Uint64("seed"), Threads: o.threads, Progress: progress(o.c)}
+	if o.calib != nil {
+		env.Calibration, env.Samples, env.Labelled = passData(o.calib), o.calib.Len(), o.calib.Labelled()
+	}
+	p := passes.Pipeline{Steps: o.steps}
+	switch {
+	case o.calib != nil:
+		p.Verify.Probe = env.Calibration
+	case o.feeds != nil:
+		p.Verify.Probe = oneSample(o.feeds)
+	}
+	model, report, err := p.Run(ctx, o.file.Model.Clone(), env)
+	if err != nil {
+		return nil, nil, err
+	}
+	return model, report.Steps, nil
+}
+
+func passData(d *dataset.Data) passes.Data {
+	return func(ctx context.Context) iter.Seq2[passes.Sample, error] {
+		return func(yield func(passes.Sample, error) bool) {
+			for s, err := range d.All(ctx) {
+				p := passes.Sample{Feed: s.Feeds}
+				if s.Label >= 0 {
+					p.Labels = []int{s.Label}
+				}
+				if !yield(p, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func oneSample(feeds map[string]tensor.Value) passes.Data {
+	return func(context.Context) iter.Seq2[passes.Sample, error] {
+		return func(yield func(passes.Sample, error) bool) { yield(passes.Sample{Feed: feeds}, nil) }
+	}
+}

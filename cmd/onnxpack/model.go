@@ -9,6 +9,7 @@ import (
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/onnxio"
 	"github.com/onnxpack/onnxpack/onnxio/dataset"
 	"github.com/onnxpack/onnxpack/targets"
@@ -107,13 +108,11 @@ type figures struct {
 	Producer   string `json:"producer,omitempty"`
 }
 
-// countModel measures a model's size; the cost is that of the given feeds'
-// shapes.
-func countModel(m *graph.Model, shapes map[string]graph.Dims) figures {
+// countModel measures a model's size; the cost is that of feeds of the given
+// shapes, and of the declared ones where there are none.
+func countModel(m *graph.Model, feeds map[string]tensor.Shape) figures {
 	fig := figures{Opset: m.Opset(""), Producer: m.Producer, FlopsKnown: true}
-	counted := m.Clone()
-	fixShapes(counted, shapes)
-	op.InferModel(counted, op.InferOptions{})
+	counted, _ := inferred(m, feeds)
 	for g := range counted.Graphs(graph.InMain | graph.InSubgraphs) {
 		for n := range g.Nodes() {
 			if n.Is("Constant") {
@@ -124,7 +123,7 @@ func countModel(m *graph.Model, shapes map[string]graph.Dims) figures {
 			cost := op.CostOf(n)
 			fig.Flops += cost.Flops
 			fig.MACs += cost.MACs
-			fig.FlopsKnown = fig.FlopsKnown && cost.Known
+			fig.FlopsKnown = fig.FlopsKnown && (cost.Known || isShapeWork(n))
 		}
 		for _, v := range g.Inits() {
 			fig.Params += int64(v.Init.Shape().Len())
@@ -133,18 +132,29 @@ func countModel(m *graph.Model, shapes map[string]graph.Dims) figures {
 	return fig
 }
 
+// inferred returns a copy of m with types inferred for feeds of the given
+// shapes.
+func inferred(m *graph.Model, feeds map[string]tensor.Shape) (*graph.Model, *op.Inference) {
+	types := map[string]*graph.Type{}
+	for _, v := range m.Graph.Inputs() {
+		if s, ok := feeds[v.Name()]; ok && v.Type != nil && v.Type.Kind == graph.KindTensor {
+			types[v.Name()] = graph.TensorOf(v.Type.Elem, graph.DimsOf(s))
+		}
+	}
+	c := m.Clone()
+	return c, op.InferModel(c, op.InferOptions{Inputs: types})
+}
+
+// isShapeWork reports whether a node only computes integers, whose work does
+// not count.
+func isShapeWork(n *graph.Node) bool {
+	t := n.Out(0)
+	return t != nil && t.Type != nil && t.Type.Kind == graph.KindTensor && !t.Type.Elem.IsFloat()
+}
+
 func constantLen(n *graph.Node) int64 {
 	if a := n.Attr("value"); a != nil && len(a.Literals) == 1 {
 		return int64(a.Literals[0].Shape().Len())
 	}
 	return 0
-}
-
-// fixShapes gives the inputs of m the shapes of what will be fed.
-func fixShapes(m *graph.Model, shapes map[string]graph.Dims) {
-	for _, v := range m.Graph.Inputs() {
-		if d, ok := shapes[v.Name()]; ok && v.Type != nil && v.Type.Kind == graph.KindTensor {
-			v.Type = graph.TensorOf(v.Type.Elem, d)
-		}
-	}
 }

@@ -209,8 +209,12 @@ func (o *optimizer) run(ctx context.Context) (*optimizeReport, error) {
 		return nil, err
 	}
 	r.Passes = steps
-	staged := o.out + ".staged"
-	defer removeModel(staged)
+	dir, err := os.MkdirTemp(filepath.Dir(o.out), ".onnxpack-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	staged := filepath.Join(dir, filepath.Base(o.out))
 	if err := onnxio.Save(ctx, staged, model, o.save); err != nil {
 		return nil, err
 	}
@@ -231,11 +235,6 @@ func (o *optimizer) run(ctx context.Context) (*optimizeReport, error) {
 	return r, onnxio.Save(ctx, o.out, model, o.save)
 }
 
-func removeModel(path string) {
-	os.Remove(path)
-	os.Remove(path + ".data")
-}
-
 // measured is a model's figures, with the sessions that they came from.
 type measured struct {
 	figures  modelFigures
@@ -247,11 +246,7 @@ type measured struct {
 // it, latency and accuracy; before is the original's, nil for itself.
 func (o *optimizer) measure(ctx context.Context, path string, f *onnxio.File, before *measured) (*measured, error) {
 	m := &measured{}
-	shapes := map[string]graph.Dims{}
-	for name, s := range shapesOf(o.feeds) {
-		shapes[name] = graph.DimsOf(s)
-	}
-	m.figures.figures = countModel(f.Model, shapes)
+	m.figures.figures = countModel(f.Model, shapesOf(o.feeds))
 	m.figures.FileBytes = modelBytes(path, f)
 	embedded, err := load(ctx, benchmark.EngineEmbedded, path, f.Model, o.target, o.threads)
 	if errors.Is(err, targets.ErrForeign) {

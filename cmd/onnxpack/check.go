@@ -68,19 +68,14 @@ func (r *checkResult) checkCalls(m *graph.Model) {
 				continue
 			}
 			d := op.Find(n.Domain, n.Op, n.Opset())
-			switch {
-			case d == nil:
+			if d == nil {
 				r.Remarks = append(r.Remarks, fmt.Sprintf("%v: operator of domain %q, version %d, is not known: it is kept, and cannot be run", n, n.Domain, n.Opset()))
-			default:
-				if err := op.CheckCall(n, n.Opset()); err != nil {
-					r.Problems = append(r.Problems, fmt.Sprintf("%v: %v", n, err))
-				}
 			}
 		}
 	}
 	for _, gap := range op.InferModel(m.Clone(), op.InferOptions{}).Gaps {
 		line := fmt.Sprintf("%v: %v", gap.Node, gap.Err)
-		if errors.Is(gap.Err, op.ErrDataDependent) || errors.Is(gap.Err, op.ErrNoRule) {
+		if errors.Is(gap.Err, op.ErrDataDependent) {
 			r.Remarks = append(r.Remarks, line)
 		} else {
 			r.Problems = append(r.Problems, line)

@@ -97,9 +97,9 @@ func quoteSingle(s string) string { return strings.ReplaceAll(s, "'", `'\''`) }
 
 func manCommand() *cli.Command {
 	return &cli.Command{
-		Name:     "man",
-		Usage:    "print the manual page",
-		Category: catAbout,
+		Name:        "man",
+		Usage:       "print the manual page",
+		Category:    catAbout,
 		Description: `   onnxpack man > onnxpack.1`,
 		Action: func(c *cli.Context) error {
 			page, err := c.App.ToMan()

@@ -6,6 +6,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -34,6 +36,9 @@ with --layers node by node.
 		Action: inspectModel,
 	}
 }
+
+// elide is the greatest number of elements that --text writes out.
+const elide = 16
 
 // inspection is the JSON of inspect.
 type inspection struct {
@@ -97,8 +102,7 @@ func inspectModel(c *cli.Context) error {
 	}
 	defer f.Close()
 	if c.Bool("text") {
-		_, err := io.WriteString(c.App.Writer, formatModel(f.Model))
-		return err
+		return graph.TextOptions{Elide: elide}.Write(c.App.Writer, f.Model)
 	}
 	shapes, err := shapeFlags(c.StringSlice("shape"), f.Model)
 	if err != nil {
@@ -130,6 +134,22 @@ func shapeFlags(list []string, m *graph.Model) (map[string]tensor.Shape, error) 
 	return shapes, nil
 }
 
+func parseShape(text string) (string, tensor.Shape, error) {
+	name, dims, ok := strings.Cut(text, "=")
+	shape := tensor.Shape{}
+	for part := range strings.SplitSeq(dims, "x") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 0 {
+			ok = false
+		}
+		shape = append(shape, n)
+	}
+	if !ok || name == "" {
+		return "", nil, fmt.Errorf("--shape %s: want NAME=1x3x224x224", text)
+	}
+	return name, shape, shape.Check()
+}
+
 func inspect(m *graph.Model, shapes map[string]tensor.Shape, top int) *inspection {
 	r := &inspection{IR: m.IRVersion, Opsets: map[string]int64{}, Size: countModel(m, shapes)}
 	for _, s := range m.Opsets {
@@ -141,8 +161,10 @@ func inspect(m *graph.Model, shapes map[string]tensor.Shape, top int) *inspectio
 		}
 		r.Metadata[p.Key] = p.Value
 	}
+	declared := m.Clone()
+	op.InferModel(declared, op.InferOptions{})
+	r.Inputs, r.Outputs = ports(declared.Graph.Inputs()), ports(declared.Graph.Outputs())
 	m, inference := inferred(m, shapes)
-	r.Inputs, r.Outputs = ports(m.Graph.Inputs()), ports(m.Graph.Outputs())
 	for _, gap := range inference.Gaps {
 		r.Gaps = append(r.Gaps, fmt.Sprintf("%v: %v", gap.Node, gap.Err))
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -133,13 +134,21 @@ func countModel(m *graph.Model, feeds map[string]tensor.Shape) figures {
 }
 
 // inferred returns a copy of m with types inferred for feeds of the given
-// shapes.
+// shapes; an input without one has the declared shape, and a first axis of 1
+// where that is open.
 func inferred(m *graph.Model, feeds map[string]tensor.Shape) (*graph.Model, *op.Inference) {
 	types := map[string]*graph.Type{}
 	for _, v := range m.Graph.Inputs() {
-		if s, ok := feeds[v.Name()]; ok && v.Type != nil && v.Type.Kind == graph.KindTensor {
-			types[v.Name()] = graph.TensorOf(v.Type.Elem, graph.DimsOf(s))
+		if v.Type == nil || v.Type.Kind != graph.KindTensor {
+			continue
 		}
+		dims := slices.Clone(v.Type.Shape)
+		if s, ok := feeds[v.Name()]; ok {
+			dims = graph.DimsOf(s)
+		} else if len(dims) > 0 && !dims[0].IsKnown() {
+			dims[0] = graph.Known(1)
+		}
+		types[v.Name()] = graph.TensorOf(v.Type.Elem, dims)
 	}
 	c := m.Clone()
 	return c, op.InferModel(c, op.InferOptions{Inputs: types})

@@ -328,7 +328,7 @@ func (o *optimizer) measureLatency(ctx context.Context, m *measured, path string
 func (o *optimizer) rewrite(ctx context.Context) (*graph.Model, []*passes.StepReport, error) {
 	env := &passes.Env{Target: &o.target, Seed: o.c.Uint64("seed"), Threads: o.threads, Progress: progress(o.c)}
 	if o.calib != nil {
-		env.Calibration, env.Samples, env.Labelled = passData(o.calib), o.calib.Len(), o.calib.Labelled()
+		env.Calibration, env.Samples, env.Labelled = o.calib.All, o.calib.Len(), o.calib.Labelled()
 	}
 	p := passes.Pipeline{Steps: o.steps}
 	switch {
@@ -344,24 +344,8 @@ func (o *optimizer) rewrite(ctx context.Context) (*graph.Model, []*passes.StepRe
 	return model, report.Steps, nil
 }
 
-func passData(d *dataset.Data) passes.Data {
-	return func(ctx context.Context) iter.Seq2[passes.Sample, error] {
-		return func(yield func(passes.Sample, error) bool) {
-			for s, err := range d.All(ctx) {
-				p := passes.Sample{Feed: s.Feeds}
-				if s.Label >= 0 {
-					p.Labels = []int{s.Label}
-				}
-				if !yield(p, err) {
-					return
-				}
-			}
-		}
-	}
-}
-
 func oneSample(feeds map[string]tensor.Value) passes.Data {
-	return func(context.Context) iter.Seq2[passes.Sample, error] {
-		return func(yield func(passes.Sample, error) bool) { yield(passes.Sample{Feed: feeds}, nil) }
+	return func(context.Context) iter.Seq2[dataset.Sample, error] {
+		return func(yield func(dataset.Sample, error) bool) { yield(dataset.Sample{Feeds: feeds, Label: -1}, nil) }
 	}
 }

@@ -176,4 +176,3 @@ func spread(xs []float64) (lo, hi, mean float64) {
 	}
 	return lo, hi, mean
 }
-

@@ -31,6 +31,7 @@ func dropDefaultInputs(j *passes.Job, o defaultInputs) error {
 			continue
 		}
 		g.DropInput(v)
+		v.Inferred = true
 		j.Changed(1)
 	}
 	if old && len(g.Inits()) > 0 {

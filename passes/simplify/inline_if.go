@@ -80,10 +80,12 @@ func moveOut(b, at *graph.Node, branch *graph.Graph) {
 			m.DropOut(i)
 			continue
 		}
-		if g.Lookup(v.Name()) == nil {
-			g.Rename(w, v.Name())
+		name := v.Name()
+		if g.Lookup(name) != nil {
+			name = g.Fresh(name)
 		}
-		w.Type, w.Inferred = v.Type, v.Inferred
+		g.Rename(w, name)
+		w.Type, w.Inferred = v.Type, true
 		redirect(branch, v, w)
 	}
 }

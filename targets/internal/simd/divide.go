@@ -178,3 +178,74 @@ func pool(f func(*kernel.Pool)) func(*kernel.Pool) {
 		*p = whole
 	}
 }
+
+// converter makes a row of a kernel that takes whole vectors of lanes elements:
+// the portable row, which gives the same bits, does what is left.
+func converter[D, S any](lanes int, vectors, rest func(dst []D, src []S)) func(dst []D, src []S) {
+	return func(dst []D, src []S) {
+		src = src[:len(dst)]
+		whole := len(dst) / lanes * lanes
+		for i := 0; i < whole; i += run {
+			vectors(dst[i:min(i+run, whole)], src[i:])
+		}
+		rest(dst[whole:], src[whole:])
+	}
+}
+
+// transposer makes a transposition of strips 8 columns wide into one of any
+// matrix.
+func transposer(strip func(dst *float32, ldd int, src *float32, lds, rows int), rest func(dst []float32, ldd int, src []float32, lds, rows, cols int)) func(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	const side, most = 8, 512
+	return func(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+		if rows <= 0 || cols <= 0 {
+			return
+		}
+		_, _ = dst[(cols-1)*ldd+rows-1], src[(rows-1)*lds+cols-1]
+		wholeRows, wholeCols := rows&^(side-1), cols&^(side-1)
+		for r := 0; r < wholeRows; r += most {
+			for c := 0; c < wholeCols; c += side {
+				strip(&dst[c*ldd+r], ldd, &src[r*lds+c], lds, min(most, wholeRows-r))
+			}
+		}
+		if wholeCols < cols {
+			rest(dst[wholeCols*ldd:], ldd, src[wholeCols:], lds, rows, cols-wholeCols)
+		}
+		if wholeRows < rows && wholeCols > 0 {
+			rest(dst[wholeRows:], ldd, src[wholeRows*lds:], lds, rows-wholeRows, wholeCols)
+		}
+	}
+}
+
+// quantizers makes the two rows of the quantizing kernel, whose parameters are
+// the bounds of the quantized type relative to the zero point.
+func quantizers(t *kernel.Table, lanes int, f func(dst []uint8, src []float32, scale, lo, hi float32, zero int32)) {
+	restU8, restS8 := t.QuantizeU8, t.QuantizeS8
+	bounded := func(dst []uint8, src []float32, scale float32, zero, lo, hi int32) int {
+		whole := len(dst) / lanes * lanes
+		for i := 0; i < whole; i += run {
+			f(dst[i:min(i+run, whole)], src[i:], scale, float32(lo-zero), float32(hi-zero), zero)
+		}
+		return whole
+	}
+	t.QuantizeU8 = func(dst []uint8, src []float32, scale float32, zero uint8) {
+		src = src[:len(dst)]
+		n := bounded(dst, src, scale, int32(zero), 0, math.MaxUint8)
+		restU8(dst[n:], src[n:], scale, zero)
+	}
+	t.QuantizeS8 = func(dst []int8, src []float32, scale float32, zero int8) {
+		src = src[:len(dst)]
+		n := bounded(kernel.Bytes(dst), src, scale, int32(zero), math.MinInt8, math.MaxInt8)
+		restS8(dst[n:], src[n:], scale, zero)
+	}
+}
+
+func dequantizer[S int8 | uint8](lanes int, f func(dst []float32, src []S, scale float32, zero int32), rest func(dst []float32, src []S, scale float32, zero S)) func(dst []float32, src []S, scale float32, zero S) {
+	return func(dst []float32, src []S, scale float32, zero S) {
+		src = src[:len(dst)]
+		whole := len(dst) / lanes * lanes
+		for i := 0; i < whole; i += run {
+			f(dst[i:min(i+run, whole)], src[i:], scale, int32(zero))
+		}
+		rest(dst[whole:], src[whole:], scale, zero)
+	}
+}

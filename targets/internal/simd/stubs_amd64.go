@@ -410,6 +410,83 @@ func poolmax_f32_avx512(d *kernel.Pool)
 //go:noescape
 func poolsum_f32_avx512(d *kernel.Pool)
 
+// quantize_8_avx2 is the low byte of round(clamp(src[i]/scale, lo, hi)) + zero, lo for NaN,
+// for whole vectors.
+//
+//go:noescape
+func quantize_8_avx2(dst []uint8, src []float32, scale, lo, hi float32, zero int32)
+
+// dequantize_u8_avx2 is dst[i] = float32(src[i]-zero) * scale, for whole vectors.
+//
+//go:noescape
+func dequantize_u8_avx2(dst []float32, src []uint8, scale float32, zero int32)
+
+// dequantize_s8_avx2 is dst[i] = float32(src[i]-zero) * scale, for whole vectors.
+//
+//go:noescape
+func dequantize_s8_avx2(dst []float32, src []int8, scale float32, zero int32)
+
+// f16tof32_avx2 is the float32 of half floats, for whole vectors.
+//
+//go:noescape
+func f16tof32_avx2(dst []float32, src []uint16)
+
+// f32tof16_avx2 is the nearest half floats, ties to even, for whole vectors.
+//
+//go:noescape
+func f32tof16_avx2(dst []uint16, src []float32)
+
+// bf16tof32_avx2 is the float32 of bfloat16s, for whole vectors.
+//
+//go:noescape
+func bf16tof32_avx2(dst []float32, src []uint16)
+
+// f32tobf16_avx2 is the nearest bfloat16s, ties to even, for whole vectors.
+//
+//go:noescape
+func f32tobf16_avx2(dst []uint16, src []float32)
+
+// transpose_f32_8x8_avx2 is dst[c*ldd+r] = src[r*lds+c] for c < 8 and r < rows, rows a multiple of 8.
+//
+//go:noescape
+func transpose_f32_8x8_avx2(dst *float32, ldd int, src *float32, lds, rows int)
+
+// quantize_8_avx512 is the low byte of round(clamp(src[i]/scale, lo, hi)) + zero, lo for NaN,
+// for whole vectors.
+//
+//go:noescape
+func quantize_8_avx512(dst []uint8, src []float32, scale, lo, hi float32, zero int32)
+
+// dequantize_u8_avx512 is dst[i] = float32(src[i]-zero) * scale, for whole vectors.
+//
+//go:noescape
+func dequantize_u8_avx512(dst []float32, src []uint8, scale float32, zero int32)
+
+// dequantize_s8_avx512 is dst[i] = float32(src[i]-zero) * scale, for whole vectors.
+//
+//go:noescape
+func dequantize_s8_avx512(dst []float32, src []int8, scale float32, zero int32)
+
+// f16tof32_avx512 is the float32 of half floats, for whole vectors.
+//
+//go:noescape
+func f16tof32_avx512(dst []float32, src []uint16)
+
+// f32tof16_avx512 is the nearest half floats, ties to even, for whole vectors.
+//
+//go:noescape
+func f32tof16_avx512(dst []uint16, src []float32)
+
+// bf16tof32_avx512 is the float32 of bfloat16s, for whole vectors.
+//
+//go:noescape
+func bf16tof32_avx512(dst []float32, src []uint16)
+
+// f32tobf16_avx512 is the nearest bfloat16s, ties to even, for whole vectors.
+//
+//go:noescape
+func f32tobf16_avx512(dst []uint16, src []float32)
+
 // gemv_f32_avx2 is dst[i] = sum over k of w[i*ldw+k] * x[k].
 //
 //go:noescape

@@ -45,6 +45,8 @@ var files = []struct {
 	{"reduce_avx512_amd64.s", reductions(avx512)},
 	{"window_avx2_amd64.s", windows(avx2)},
 	{"window_avx512_amd64.s", windows(avx512)},
+	{"convert_avx2_amd64.s", conversions(avx2)},
+	{"convert_avx512_amd64.s", conversions(avx512)},
 	{"gemv_avx2_amd64.s", gemv(avx2)},
 	{"gemv_avx512_amd64.s", gemv(avx512)},
 }

@@ -27,6 +27,9 @@ type valueInfo struct {
 
 func (d *decoder) valueInfo(b []byte) (valueInfo, error) {
 	v := valueInfo{wire: b}
+	if err := d.count(); err != nil {
+		return v, err
+	}
 	var typ []byte
 	for f, err := range fields(b) {
 		switch {
@@ -62,6 +65,12 @@ func (p *graphFields) addValueInfo(d *decoder, b []byte) error {
 	return err
 }
 
+// addNode counts nodes when they are seen, before anything is built.
+func (p *graphFields) addNode(d *decoder, b []byte) error {
+	p.nodes = append(p.nodes, b)
+	return d.count()
+}
+
 // graph reads a GraphProto into the empty graph g, which is already attached
 // to what holds it.
 func (d *decoder) graph(g *graph.Graph, b []byte) error {
@@ -87,7 +96,7 @@ func (d *decoder) graphFields(g *graph.Graph, b []byte) (*graphFields, error) {
 		var v valueInfo
 		switch {
 		case f.isBytes(graphNode):
-			p.nodes = append(p.nodes, f.val)
+			err = p.addNode(d, f.val)
 		case f.isBytes(graphName):
 			g.Name = f.text()
 		case f.isBytes(graphInit):

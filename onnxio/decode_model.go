@@ -10,13 +10,23 @@ import (
 // readers.
 const maxDepth = 100
 
+// Limits on what a file may make the reader build: few bytes can stand for
+// large objects, or for work that grows with their square.
+const (
+	maxObjects = 4 << 20 // nodes, attributes, values, tensors and types of a model
+	maxAttrs   = 1 << 10 // attributes of a node
+	maxRenamed = 4 << 10 // results whose name is made again later
+)
+
 // decoder reads objects of the graph from their encodings. Spans of the
 // encoding end up in tensors and Wire fields; strings are copied.
 type decoder struct {
 	depth    int      // messages around the one being read
+	objects  int      // read so far
 	external elements // nil where external data is not allowed
 
 	renamed map[scopedName]*graph.Value // names that are made more than once
+	renames int
 }
 
 // elements gives the n bytes of a tensor that is kept outside the model.
@@ -31,6 +41,14 @@ func (d *decoder) within(read func() error) error {
 	err := read()
 	d.depth--
 	return err
+}
+
+// count counts an object that is read.
+func (d *decoder) count() error {
+	if d.objects++; d.objects > maxObjects {
+		return fmt.Errorf("model has more than %d nodes, attributes, values, tensors and types", maxObjects)
+	}
+	return nil
 }
 
 // opsetDomainOf maps the long name of the standard domain to the short one.
@@ -218,7 +236,7 @@ func (d *decoder) function(m *graph.Model, b []byte) (*graph.Function, error) {
 		case f.isBytes(functionDefault):
 			defaults = append(defaults, f.val)
 		case f.isBytes(functionNode):
-			body.nodes = append(body.nodes, f.val)
+			err = body.addNode(d, f.val)
 		case f.isBytes(functionValueInfo):
 			err = body.addValueInfo(d, f.val)
 		case f.isBytes(functionOpset):

@@ -48,6 +48,9 @@ func (d *decoder) nodeFields(b []byte) (*nodeFields, error) {
 			n.Unknown = append(n.Unknown, f.raw...)
 		}
 	}
+	if len(p.attrs) > maxAttrs {
+		return nil, fmt.Errorf("%v has %d attributes, want at most %d", n, len(p.attrs), maxAttrs)
+	}
 	return p, nil
 }
 
@@ -67,8 +70,9 @@ func (d *decoder) define(g *graph.Graph, p *nodeFields) error {
 			if old.Producer() == nil {
 				return fmt.Errorf("%v: result %q is an input or initializer of the graph too", p.node, name)
 			}
-			g.Rename(old, g.Fresh(name))
-			d.rename(g, name, old)
+			if err := d.rename(g, name, old); err != nil {
+				return fmt.Errorf("%v: %w", p.node, err)
+			}
 		}
 		p.node.Bind(g.Define(name))
 	}
@@ -81,13 +85,19 @@ type scopedName struct {
 	name  string
 }
 
-func (d *decoder) rename(g *graph.Graph, name string, v *graph.Value) {
+// rename takes a name from v, the result of an earlier node.
+func (d *decoder) rename(g *graph.Graph, name string, v *graph.Value) error {
+	if d.renames++; d.renames > maxRenamed {
+		return fmt.Errorf("result %q is made again, as were %d before it, which is more than is accepted", name, maxRenamed)
+	}
+	g.Rename(v, g.Fresh(name))
 	if d.renamed == nil {
 		d.renamed = map[scopedName]*graph.Value{}
 	}
 	if d.renamed[scopedName{g, name}] == nil {
 		d.renamed[scopedName{g, name}] = v
 	}
+	return nil
 }
 
 // bind connects the node's inputs and reads its attributes, in whose
@@ -188,6 +198,9 @@ func (d *decoder) attrValue(n *graph.Node, p *attrFields) error {
 func (d *decoder) attrFields(b []byte) (*attrFields, error) {
 	a := &graph.Attr{Wire: b}
 	p := &attrFields{attr: a}
+	if err := d.count(); err != nil {
+		return p, err
+	}
 	for f, err := range fields(b) {
 		switch {
 		case err != nil:

@@ -33,6 +33,9 @@ type tensorFields struct {
 
 // literal reads a TensorProto.
 func (d *decoder) literal(b []byte) (*graph.Literal, error) {
+	if err := d.count(); err != nil {
+		return nil, err
+	}
 	p, err := readTensorFields(b)
 	if err == nil {
 		err = d.contents(p)

@@ -24,6 +24,9 @@ var typeKinds = map[protowire.Number]graph.Kind{
 // typeProto reads a TypeProto. Of several types in one, the last counts.
 func (d *decoder) typeProto(b []byte) (*graph.Type, error) {
 	t := &graph.Type{}
+	if err := d.count(); err != nil {
+		return nil, err
+	}
 	err := d.within(func() error {
 		var chosen protowire.Number
 		var body []byte

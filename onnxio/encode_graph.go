@@ -1,10 +1,6 @@
 package onnxio
 
-import (
-	"slices"
-
-	"github.com/onnxpack/onnxpack/graph"
-)
+import "github.com/onnxpack/onnxpack/graph"
 
 func encodeGraph(g *graph.Graph) *message {
 	if graphUnchanged(g) {
@@ -24,12 +20,13 @@ func encodeGraph(g *graph.Graph) *message {
 	for _, v := range g.Inputs() {
 		w.message(graphInput, encodeEntry(v))
 	}
-	outputs := g.Outputs()
-	for _, v := range outputs {
+	output := map[*graph.Value]bool{}
+	for _, v := range g.Outputs() {
+		output[v] = true
 		w.message(graphOutput, encodeEntry(v))
 	}
 	for _, v := range made(g) {
-		if stated(v) && !slices.Contains(outputs, v) {
+		if stated(v) && !output[v] {
 			w.message(graphValueInfo, encodeEntry(v))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // survive decodes bytes that may be anything. What decodes, encodes, and is
@@ -160,4 +161,69 @@ func TestTruncatedWhileOpen(t *testing.T) {
 			t.Errorf("%s: %v is left behind", name, files)
 		}
 	}
+}
+
+// TestLimits gives small files that stand for much.
+func TestLimits(t *testing.T) {
+	model := func(g *message) []byte {
+		w := &message{}
+		w.message(modelGraph, g)
+		return bytes.Join(w.all(), nil)
+	}
+	field := func(w *message, n int, num protowire.Number, c *message) *message {
+		for range n {
+			w.message(num, c)
+		}
+		return w
+	}
+	output := &message{}
+	output.text(nodeOutput, "x")
+	for what, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"nodes":      {model(field(&message{}, maxObjects+1, graphNode, &message{})), "has more than"},
+		"attributes": {model(field(&message{}, 1, graphNode, field(&message{}, maxAttrs+1, nodeAttr, &message{}))), "has 1025 attributes, want at most 1024"},
+		"names":      {model(field(&message{}, maxRenamed+2, graphNode, output)), "which is more than is accepted"},
+	} {
+		if _, err := Decode(c.data, OpenOptions{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error is %v, want %q", what, err, c.want)
+		}
+	}
+}
+
+// TestRepeatedNames reads a graph that makes a name twice: readers between
+// the makers read the first.
+func TestRepeatedNames(t *testing.T) {
+	node := func(op, in, out string) *message {
+		w := &message{}
+		w.text(nodeInput, in)
+		w.text(nodeOutput, out)
+		w.text(nodeOp, op)
+		return w
+	}
+	entry := func(name string) *message {
+		w := &message{}
+		w.text(valueName, name)
+		return w
+	}
+	g := &message{}
+	for _, n := range []*message{node("A", "x", "t"), node("B", "t", "u"), node("C", "u", "t"), node("D", "t", "y")} {
+		g.message(graphNode, n)
+	}
+	g.message(graphInput, entry("x"))
+	g.message(graphOutput, entry("y"))
+	w := &message{}
+	w.message(modelGraph, g)
+	data := bytes.Join(w.all(), nil)
+	m, err := Decode(data, OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ reader, maker string }{{"u", "A"}, {"y", "C"}} {
+		if n := m.Graph.Value(c.reader).Producer().In(0).Producer(); n.Op != c.maker {
+			t.Errorf("the maker of %q reads what %s makes, want %s", c.reader, n.Op, c.maker)
+		}
+	}
+	survive(t, data)
 }

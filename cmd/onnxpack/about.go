@@ -77,7 +77,7 @@ func listTargets(c *cli.Context) error {
 	}
 	host := targets.Host()
 	var rows []targetRow
-	for _, t := range append(targets.All(), host) {
+	for _, t := range targets.All() {
 		_, err := t.Kernels()
 		rows = append(rows, targetRow{
 			Name: t.Name, Doc: t.Doc, Arch: t.Arch, Features: t.Features, VectorBytes: t.VectorBytes,

@@ -30,7 +30,7 @@ measured before and after:
 
    onnxpack optimize model.onnx --data images:photos --target amd64-avx2 -o out.onnx
 
-Data is given as kind:path?key=value&…; see "onnxpack help data".`,
+Data is given as kind:path?key=value&…; see "onnxpack data".`,
 		Commands:               commands(),
 		Writer:                 stdout,
 		ErrWriter:              stderr,

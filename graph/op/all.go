@@ -13,6 +13,7 @@ var families = [][]*Def{
 	softmaxDefs,
 	matmulDefs,
 	scanDefs,
+	legacyDefs,
 	signalDefs,
 	lossDefs,
 	logicalDefs,
@@ -71,15 +72,26 @@ var index = sync.OnceValue(func() map[opName][]*Def {
 
 // Find returns what is known of an operator in the given version of its
 // domain, nil if the operator, or that version of it, is not known. The
-// domain "ai.onnx" is "".
+// domain "ai.onnx" is "". Models need not import com.microsoft (version 0) to
+// use it, as ONNX Runtime reads them.
 func Find(domain, name string, version int64) *Def {
-	if domain == "ai.onnx" {
-		domain = ""
-	}
+	domain, version = inForce(domain, version)
 	for _, d := range index()[opName{domain, name}] {
 		if d.Since <= version && (d.Until == 0 || version <= d.Until) {
 			return d
 		}
 	}
 	return nil
+}
+
+// inForce returns the name of a domain here and the version of it that holds
+// where a model imports the given one.
+func inForce(domain string, version int64) (string, int64) {
+	switch domain {
+	case "ai.onnx":
+		return "", version
+	case "com.microsoft":
+		return domain, max(1, version)
+	}
+	return domain, version
 }

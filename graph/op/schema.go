@@ -44,9 +44,7 @@ type AttrSpec struct {
 // domain, nil if it is not known or not part of that version any more. The
 // domain "ai.onnx" is "".
 func SchemaOf(domain, name string, version int64) *Schema {
-	if domain == "ai.onnx" {
-		domain = ""
-	}
+	domain, version = inForce(domain, version)
 	var found *Schema
 	for _, s := range schemas()[opName{domain, name}] {
 		if s.Since <= version {

@@ -58,16 +58,22 @@ func (i *nodeInfo) eval() func(*op.Eval) error {
 }
 
 // copyModel returns a copy of m's main graph with calls inlined. It shares
-// the weights with m and leaves m as it is.
-func copyModel(m *graph.Model) (*source, error) {
+// the weights with m and leaves m as it is. Inputs with a default become
+// constants, but for those that are named as given.
+func copyModel(m *graph.Model, given []string) (*source, error) {
 	if m.Graph == nil {
 		return nil, fmt.Errorf("the model has no graph")
 	}
 	g := graph.New(m.Graph.Name)
-	g.Attach(&graph.Model{IRVersion: m.IRVersion, Opsets: m.Opsets})
+	g.Attach(&graph.Model{IRVersion: m.IRVersion, Opsets: m.Opsets, Graph: g})
 	src := &source{graph: g, info: map[*graph.Node]nodeInfo{}, values: map[string]*graph.Value{}}
 	c := &copier{src: src, model: m, opset: m.Opset, values: map[*graph.Value]*graph.Value{}}
-	if err := c.graph(g, m.Graph); err != nil {
+	for _, v := range m.Graph.Inputs() {
+		if v.Init == nil || slices.Contains(given, v.Name()) {
+			c.values[v] = g.AddInput(v.Name(), v.Type)
+		}
+	}
+	if err := c.contents(g, m.Graph); err != nil {
 		return nil, err
 	}
 	for v := range m.Graph.Values() {
@@ -91,11 +97,17 @@ type copier struct {
 	depth  int
 }
 
-// graph fills dst, which is empty, with a copy of g.
-func (c *copier) graph(dst, g *graph.Graph) error {
+// subgraph returns a copy of g.
+func (c *copier) subgraph(g *graph.Graph) (*graph.Graph, error) {
+	dst := graph.New(g.Name)
 	for _, v := range g.Inputs() {
 		c.values[v] = dst.AddInput(c.name(dst, v), v.Type)
 	}
+	return dst, c.contents(dst, g)
+}
+
+// contents fills dst, which has g's inputs, with copies of all else.
+func (c *copier) contents(dst, g *graph.Graph) error {
 	c.inits(dst, g)
 	if err := c.nodes(dst, g); err != nil {
 		return err
@@ -160,6 +172,15 @@ func (c *copier) node(dst *graph.Graph, n *graph.Node) error {
 	}
 	version := c.opset(n.Domain)
 	def := op.Find(n.Domain, n.Op, version)
+	if def != nil && def.Eval == nil {
+		f, err := body(def, n, version, c.opset)
+		if err != nil {
+			return fmt.Errorf("%v: %w", n, err)
+		}
+		if f != nil {
+			return c.inline(dst, n, f, ins, attrs)
+		}
+	}
 	cp := c.leaf(dst, n, ins, attrs)
 	c.src.info[cp] = nodeInfo{origin: n, def: def, version: version}
 	return nil
@@ -207,8 +228,8 @@ func (c *copier) nodeAttrs(n *graph.Node) ([]*graph.Attr, error) {
 			cp := *a
 			cp.Graphs = make([]*graph.Graph, len(a.Graphs))
 			for i, g := range a.Graphs {
-				sub := graph.New(g.Name)
-				if err := c.graph(sub, g); err != nil {
+				sub, err := c.subgraph(g)
+				if err != nil {
 					return nil, err
 				}
 				cp.Graphs[i] = sub
@@ -257,6 +278,33 @@ func (c *copier) inline(dst *graph.Graph, n *graph.Node, f *graph.Function, ins 
 		}
 	}
 	return nil
+}
+
+// body returns the function that an operator without an evaluation of its own
+// stands for, nil if there is none. Where the text states no version of a
+// domain, the caller's is in force.
+func body(def *op.Def, n *graph.Node, version int64, opset func(string) int64) (*graph.Function, error) {
+	text := def.Body
+	if def.BodyFor != nil {
+		t, err := def.BodyFor(&op.Call{Node: n, Version: version})
+		if err != nil {
+			return nil, err
+		}
+		text = t
+	}
+	if text == "" {
+		return nil, nil
+	}
+	f, err := graph.ParseFunction(text)
+	if err != nil {
+		return nil, fmt.Errorf("body of operator %s: %w", def.Name, err)
+	}
+	for node := range f.Body.Nodes() {
+		if f.Opset(node.Domain) == 0 {
+			f.Opsets = append(f.Opsets, graph.Opset{Domain: node.Domain, Version: opset(node.Domain)})
+		}
+	}
+	return f, nil
 }
 
 // callName names a call uniquely enough for messages.

@@ -30,12 +30,27 @@ type optimizer struct {
 
 // optimize runs every rewriting in order.
 func (o *optimizer) optimize() {
+	if o.versionsAgree() {
+		op.InferModel(o.src.graph.Model(), op.InferOptions{})
+	}
 	for _, rewrite := range []func(){
 		o.combineActivations,
 		o.layoutImages,
 	} {
 		rewrite()
 	}
+}
+
+// versionsAgree reports whether every node means what it does in the opsets of
+// the model; bodies of functions may use others, and shape inference goes by
+// the model's.
+func (o *optimizer) versionsAgree() bool {
+	for n := range o.src.graph.Nodes() {
+		if o.src.info[n].version != n.Opset() {
+			return false
+		}
+	}
+	return true
 }
 
 // note records why a node stays as it is.

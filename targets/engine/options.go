@@ -2,6 +2,7 @@ package engine
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -34,6 +35,20 @@ type Options struct {
 	// and its results, nil where omitted. Nodes are neither folded nor fused
 	// then. Concurrent runs call it concurrently.
 	Observe func(n *graph.Node, outs []tensor.Value)
+
+	// Trace, if set, is called after every step of every run. Concurrent runs
+	// call it concurrently.
+	Trace func(Step)
+}
+
+// Step is one operator of a run, fused or not. Values are valid only until
+// Trace returns.
+type Step struct {
+	Node    *graph.Node // of the compiled model or of a function's body; the first of those fused
+	Op      string      // the operator, or the name of the fused one
+	Fused   bool
+	In, Out []tensor.Value
+	Elapsed time.Duration // subgraphs included
 }
 
 func (o *Options) threads() int {

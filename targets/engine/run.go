@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
@@ -106,7 +107,7 @@ func (r *run) step(f *frame, st *step, e *op.Eval) error {
 	}
 	clear(e.Out)
 	e.Context = r.ctx
-	if err := call(st, e); err != nil {
+	if err := r.evaluate(st, e); err != nil {
 		return f.explain(st, err)
 	}
 	for i, s := range st.out {
@@ -118,14 +119,30 @@ func (r *run) step(f *frame, st *step, e *op.Eval) error {
 		}
 		f.set(s, e.Out[i])
 	}
-	if observe := r.session.opts.Observe; observe != nil {
-		observe(st.info.origin, e.Out)
-	}
 	for _, s := range st.drop {
 		f.unset(s)
 	}
 	if f.arena != nil {
 		f.arena.settle()
+	}
+	return nil
+}
+
+// evaluate computes one step under the eyes of the session's observers.
+func (r *run) evaluate(st *step, e *op.Eval) error {
+	o := &r.session.opts
+	if o.Trace == nil && o.Observe == nil {
+		return call(st, e)
+	}
+	start := time.Now()
+	if err := call(st, e); err != nil {
+		return err
+	}
+	if o.Trace != nil {
+		o.Trace(Step{st.info.origin, st.node.Op, st.info.machine != nil, e.In, e.Out, time.Since(start)})
+	}
+	if o.Observe != nil {
+		o.Observe(st.info.origin, e.Out)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -27,8 +28,10 @@ type Session struct {
 	notes   []string
 	runs    atomic.Uint64
 
-	mu   sync.Mutex
-	idle []*run
+	model    *graph.Model
+	mu       sync.Mutex
+	idle     []*run
+	variants map[string]*Session // by the names of the defaults that are overridden
 }
 
 // input is a graph input with its slot.
@@ -36,7 +39,6 @@ type input struct {
 	name string
 	typ  *graph.Type
 	slot int
-	def  bool // has a default
 }
 
 // output is a value that a run returns, with its slot.
@@ -51,11 +53,17 @@ type output struct {
 // the target's code. An operator without an evaluation is reported with its
 // domain and version.
 func Compile(ctx context.Context, m *graph.Model, o Options) (*Session, error) {
+	return compile(ctx, m, o, nil)
+}
+
+// compile is Compile for runs that give the named inputs, which have
+// defaults.
+func compile(ctx context.Context, m *graph.Model, o Options, given []string) (*Session, error) {
 	kernels, err := o.kernels()
 	if err != nil {
 		return nil, err
 	}
-	src, err := copyModel(m)
+	src, err := copyModel(m, given)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +72,7 @@ func Compile(ctx context.Context, m *graph.Model, o Options) (*Session, error) {
 			return nil, err
 		}
 	}
-	s := &Session{opts: o, kernels: kernels, src: src}
+	s := &Session{opts: o, kernels: kernels, src: src, model: m}
 	low := &lowering{src: src, fixed: map[*graph.Value]tensor.Value{}}
 	if o.Observe == nil {
 		if err := s.fold(ctx, low); err != nil {
@@ -82,7 +90,7 @@ func Compile(ctx context.Context, m *graph.Model, o Options) (*Session, error) {
 	}
 	s.main = b.p
 	for i, v := range src.graph.Inputs() {
-		s.inputs = append(s.inputs, input{v.Name(), v.Type, b.p.inputs[i], v.Init != nil})
+		s.inputs = append(s.inputs, input{v.Name(), v.Type, b.p.inputs[i]})
 	}
 	for i, name := range src.outputs {
 		s.outputs = append(s.outputs, output{name, b.p.outputs[i]})
@@ -103,6 +111,9 @@ func (o *Options) kernels() (*kernel.Table, error) {
 // neither they nor the feeds are to be written to while the other is in use.
 // Errors name the node, the operator and the operands' shapes.
 func (s *Session) Run(ctx context.Context, feeds map[string]tensor.Value) (map[string]tensor.Value, error) {
+	if len(feeds) > len(s.inputs) {
+		return s.runVariant(ctx, feeds)
+	}
 	r := s.acquire(ctx)
 	defer s.release(r)
 	r.team.enter(s.opts.threads())
@@ -118,37 +129,55 @@ func (s *Session) Run(ctx context.Context, feeds map[string]tensor.Value) (map[s
 	return s.results(f)
 }
 
+// runVariant runs a session that is compiled for the inputs with defaults
+// that are given in feeds.
+func (s *Session) runVariant(ctx context.Context, feeds map[string]tensor.Value) (map[string]tensor.Value, error) {
+	var given, known []string
+	for _, v := range s.model.Graph.Inputs() {
+		known = append(known, v.Name())
+		if v.Init != nil && feeds[v.Name()] != nil {
+			given = append(given, v.Name())
+		}
+	}
+	for name, v := range feeds {
+		switch {
+		case !slices.Contains(known, name):
+			return nil, fmt.Errorf("feed %q: the model has no such input, only %q", name, known)
+		case v == nil:
+			return nil, fmt.Errorf("input %q: no value is given", name)
+		}
+	}
+	key := strings.Join(given, "\x00")
+	s.mu.Lock()
+	v := s.variants[key]
+	s.mu.Unlock()
+	if v == nil {
+		var err error
+		if v, err = compile(ctx, s.model, s.opts, given); err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		if s.variants == nil {
+			s.variants = map[string]*Session{}
+		}
+		s.variants[key] = v
+		s.mu.Unlock()
+	}
+	return v.Run(ctx, feeds)
+}
+
+// feed fills the slots of the inputs; feeds has no more entries than there
+// are inputs.
 func (s *Session) feed(f *frame, feeds map[string]tensor.Value) error {
-	given := 0
 	for _, in := range s.inputs {
 		v, ok := feeds[in.name]
 		if !ok {
-			if !in.def {
-				return fmt.Errorf("input %q: no value is given, want %v", in.name, in.typ)
-			}
-			continue
+			return fmt.Errorf("input %q: no value is given, want %v", in.name, in.typ)
 		}
-		given++
 		if err := fits(v, in.typ); err != nil {
 			return fmt.Errorf("input %q: %w", in.name, err)
 		}
 		f.vals[in.slot] = v
-	}
-	if given < len(feeds) {
-		return s.strangers(feeds)
-	}
-	return nil
-}
-
-func (s *Session) strangers(feeds map[string]tensor.Value) error {
-	var names []string
-	for _, in := range s.inputs {
-		names = append(names, in.name)
-	}
-	for name := range feeds {
-		if !slices.Contains(names, name) {
-			return fmt.Errorf("feed %q: the model has no such input, only %q", name, names)
-		}
 	}
 	return nil
 }

@@ -345,7 +345,7 @@ func (c *checker) recursion() error {
 				switch {
 				case callee == nil || state[callee] == done:
 				case state[callee] == open:
-					return fmt.Errorf("function %s: %v calls a function around it", f.id(), n)
+					return fmt.Errorf("function %s: %v calls a function that calls this one", f.id(), n)
 				default:
 					if err := visit(callee); err != nil {
 						return err

@@ -116,13 +116,16 @@ func attrField(k AttrKind) int {
 
 func attrFields(a *Attr) error {
 	field := attrField(a.Kind)
+	have := 0
 	for i, n := range a.fieldLengths() {
-		switch {
-		case i != field && n > 0:
+		if i == field {
+			have = n
+		} else if n > 0 {
 			return fmt.Errorf("it has a value of another type than %v", a.Kind)
-		case i == field && !a.Kind.IsList() && n != 1:
-			return fmt.Errorf("it has %d values, want 1 of type %v", n, a.Kind)
 		}
+	}
+	if field >= 0 && !a.Kind.IsList() && have != 1 {
+		return fmt.Errorf("it has %d values, want 1 of type %v", have, a.Kind)
 	}
 	return nil
 }

@@ -187,16 +187,32 @@ func (c *Infer) splitSizes(n graph.Dim) (graph.Dims, error) {
 		}
 		return list, nil
 	case !n.IsKnown():
-		if parts == 1 {
-			return graph.Dims{n}, nil
-		}
-		return slices.Repeat(graph.Dims{n.FloorDiv(graph.Known(parts))}, parts), nil
+		return c.symbolicParts(n), nil
 	}
 	sizes, err := equalParts(&c.Call, n.Size)
 	if err == nil {
 		err = checkSplit(sizes, n.Size, parts)
 	}
 	return graph.DimsOf(sizes), err
+}
+
+// symbolicParts is equalParts for an axis whose length is not known.
+func (c *Infer) symbolicParts(n graph.Dim) graph.Dims {
+	parts := len(c.Out)
+	if parts == 1 {
+		return graph.Dims{n}
+	}
+	if c.Version < 18 {
+		return slices.Repeat(graph.Dims{n.FloorDiv(graph.Known(parts))}, parts)
+	}
+	size := n.CeilDiv(graph.Known(parts))
+	sizes := make(graph.Dims, parts)
+	for i := range sizes {
+		rest := n.Minus(size.Times(graph.Known(i)))
+		sizes[i] = rest.Min(size).Max(graph.Known(0))
+	}
+	sizes[0] = size
+	return sizes
 }
 
 func inferSlice(c *Infer) error {

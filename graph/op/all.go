@@ -40,6 +40,7 @@ var families = [][]*Def{
 	msQuantDefs,
 	msAttentionDefs,
 	msFusedDefs,
+	msGeneralDefs,
 }
 
 // All ranges over every Def, family by family.

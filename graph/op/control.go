@@ -269,7 +269,11 @@ func (c *Infer) carried(body *graph.Graph, state []*graph.Type, args func([]*gra
 			state[i] = w
 		}
 		if same || round > rounds {
-			copy(outs[skip:], state)
+			for i, t := range state {
+				if t == nil || t.Kind != graph.KindOptional { // else the body tells what it makes
+					outs[skip+i] = t
+				}
+			}
 			return outs, nil
 		}
 	}

@@ -1,8 +1,10 @@
 package simplify_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,9 +13,12 @@ import (
 	"time"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/onnxio"
+	"github.com/onnxpack/onnxpack/onnxio/dataset"
 	"github.com/onnxpack/onnxpack/passes"
 	"github.com/onnxpack/onnxpack/passes/simplify"
+	"github.com/onnxpack/onnxpack/targets/ort"
 )
 
 // peer is what other tools make of a model: nodes without Constants, 0 where
@@ -54,7 +59,7 @@ func readPeers(t *testing.T) []peer {
 		if !strings.HasSuffix(path, ".onnx") {
 			path += "/mnist.onnx"
 		}
-		p := peer{model: strings.Replace(path, "rten_mnist_external", "rten_mnist_external", 1),
+		p := peer{model: path,
 			before: int(number("nodes_minus_Constant")), basic: int(number("ort_basic"))}
 		if p.slim = int(number("onnxslim")); p.slim > 0 {
 			p.slimSeconds = number("onnxslim_cpu_s")
@@ -117,4 +122,76 @@ func TestNodesOfPeers(t *testing.T) {
 		f.Close()
 	}
 	t.Logf("in sum %d, OnnxSlim %d", ours, slims)
+}
+
+// TestOutputs compares the outputs of real models before and after simplify in
+// ONNX Runtime, on random feeds.
+func TestOutputs(t *testing.T) {
+	peers := readPeers(t)
+	ctx := context.Background()
+	install, err := ort.Find(ctx)
+	if errors.Is(err, ort.ErrMissing) {
+		t.Skip(err)
+	}
+	p, err := ort.Start(ctx, install)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { p.Close() }()
+	for _, peer := range peers {
+		path := filepath.Join(os.Getenv("ONNXPACK_SHARED"), "models", peer.model)
+		t.Run(peer.model, func(t *testing.T) {
+			f, err := onnxio.Open(path, onnxio.OpenOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			feeds := sample(t, f.Model)
+			want, err := runORT(ctx, p, ort.Options{Path: path}, feeds)
+			if err != nil {
+				t.Skipf("the original does not run on random feeds: %v", err)
+			}
+			m, _, err := passes.Pipeline{Steps: []passes.Step{simplify.Simplify.Default()}}.Run(ctx, f.Model, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b bytes.Buffer
+			if err := onnxio.Encode(&b, m); err != nil {
+				t.Fatal(err)
+			}
+			got, err := runORT(ctx, p, ort.Options{Model: b.Bytes()}, feeds)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, w := range want {
+				d, err := passes.Compare(w, got[name])
+				if err != nil || d.Max > 1e-4 {
+					t.Errorf("output %q: drift %v, %v", name, d, err)
+				}
+			}
+		})
+	}
+}
+
+func sample(t *testing.T, m *graph.Model) map[string]tensor.Value {
+	t.Helper()
+	d, err := dataset.Open("random:1", m.Graph.Inputs())
+	if err != nil {
+		t.Skip(err)
+	}
+	s, err := d.At(0)
+	if err != nil {
+		t.Skip(err)
+	}
+	return s.Feeds
+}
+
+func runORT(ctx context.Context, p *ort.Process, o ort.Options, feeds map[string]tensor.Value) (map[string]tensor.Value, error) {
+	o.Threads = 1
+	s, err := p.Load(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close(ctx)
+	return s.Run(ctx, feeds)
 }

@@ -15,6 +15,8 @@ type emitter struct {
 	weights map[weightKey]*quantWeight
 	dequant map[*graph.Value]*graph.Value // of a value that is quantized
 	scalars map[params][2]*graph.Value    // scale and zero point
+	// replaced are the float constants that nodes have stopped to read.
+	replaced map[*graph.Value]bool
 }
 
 type weightKey struct {
@@ -32,6 +34,7 @@ func (e *emitter) emit() {
 	e.weights = map[weightKey]*quantWeight{}
 	e.dequant = map[*graph.Value]*graph.Value{}
 	e.scalars = map[params][2]*graph.Value{}
+	e.replaced = map[*graph.Value]bool{}
 	var nodes []*graph.Node
 	for n := range e.graph.Nodes() {
 		if e.plan.nodes[n] {
@@ -47,6 +50,22 @@ func (e *emitter) emit() {
 			e.result(n)
 		}
 	}
+	e.dropFloats()
+}
+
+// dropFloats removes the float weights and biases that nothing reads any more.
+func (e *emitter) dropFloats() {
+	for _, v := range e.graph.Inits() {
+		if e.replaced[v] && !v.Used() {
+			e.graph.DropInit(v)
+		}
+	}
+}
+
+// replace makes v input i of n in place of a constant.
+func (e *emitter) replace(n *graph.Node, i int, v *graph.Value) {
+	e.replaced[n.In(i)] = true
+	n.SetIn(i, v)
 }
 
 // operands makes n read its operands through the quantized form.
@@ -55,7 +74,7 @@ func (e *emitter) operands(n *graph.Node) {
 		switch {
 		case v == nil || i > 0 && (passOps[n.Op] || integerOps[n.Op]):
 		case v.IsConst():
-			n.SetIn(i, e.constant(n, v))
+			e.replace(n, i, e.constant(n, v))
 		case e.isDequantized(v):
 		default:
 			n.SetIn(i, e.quantized(v, n))
@@ -114,17 +133,15 @@ func (e *emitter) scalar(p params) [2]*graph.Value {
 // result quantizes what n gives out and makes everyone read that. An
 // activation that the range takes up goes.
 func (e *emitter) result(n *graph.Node) {
-	v := n.Out(0)
 	out := e.plan.result(n)
 	g := e.plan.groups[out]
 	if a := e.plan.absorbed[n]; a != nil {
-		if lo, hi := g.params.bounds(); lo >= g.lo && (hi <= g.hi*1.01 || hi <= g.hi) {
+		if lo, hi := g.params.bounds(); lo >= g.lo && hi <= g.hi*1.01 {
 			e.absorb(n, a)
 			out = n.Out(0)
 			e.plan.groups[out] = g
 		}
 	}
-	_ = v
 	last := out.Producer()
 	readers := out.Uses()
 	d := e.pair(out, last.Next())
@@ -197,7 +214,7 @@ func (e *emitter) weight(n *graph.Node) {
 	if bias != nil {
 		e.bias(n, def.Bias, bias, w.scales, x)
 	}
-	n.SetIn(def.Weight, w.value)
+	e.replace(n, def.Weight, w.value)
 }
 
 // inputScale returns the scale of n's first operand.
@@ -286,5 +303,5 @@ func (e *emitter) bias(n *graph.Node, slot int, b []float64, weights []float32, 
 		axis = -1
 	}
 	init := e.graph.AddInit(v.Name()+"_quantized", biasParams(b, scales))
-	n.SetIn(slot, e.dequantize(n, v.Name(), init, scales, tensor.New(tensor.Int32, tensor.Shape{len(scales)}), axis))
+	e.replace(n, slot, e.dequantize(n, v.Name(), init, scales, tensor.New(tensor.Int32, tensor.Shape{len(scales)}), axis))
 }

@@ -21,6 +21,7 @@ var Members = []*passes.Pass{
 	MergeEqualInits,
 	MergeEqualNodes,
 	MergeReshapes,
+	SinkTransposes,
 	MergeTransposes,
 	MergeCasts,
 	MergeSlices,

@@ -374,11 +374,7 @@ func noopBN(n *graph.Node) *graph.Value {
 // noopReduce knows reductions over no axes, and over axes of one element that
 // are kept.
 func noopReduce(n *graph.Node) *graph.Value {
-	since := int64(18)
-	if n.Op == "ReduceSum" {
-		since = 13
-	}
-	axes, given, ok := listOf(n, since, "axes", 1)
+	axes, given, ok := listOf(n, axesSince(n.Op), "axes", 1)
 	if !ok {
 		return nil
 	}

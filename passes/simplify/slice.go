@@ -41,25 +41,30 @@ func sliceOf(n *graph.Node) (slicing, bool) {
 	return s, len(s.axes) == len(s.starts) && len(s.steps) == len(s.starts)
 }
 
-// forward reports whether the slice only cuts from both sides: steps of one.
-func (s slicing) forward() bool { return all(s.steps, 1) }
+// cut is what a slice does to one axis.
+type cut struct{ start, end, step int64 }
 
-// byAxis returns the start and end on every axis of a value with rank axes,
-// an axis that is not sliced from 0 to math.MaxInt64. It fails on an axis out
-// of range or named twice.
-func (s slicing) byAxis(rank int) (starts, ends []int64, ok bool) {
-	starts, ends = make([]int64, rank), make([]int64, rank)
+// whole leaves an axis as it is.
+var whole = cut{0, math.MaxInt64, 1}
+
+// byAxis returns the cut of every axis of a value with rank axes. It fails on
+// an axis out of range or named twice.
+func (s slicing) byAxis(rank int) ([]cut, bool) {
+	cuts := make([]cut, rank)
 	seen := make([]bool, rank)
-	for i := range ends {
-		ends[i] = math.MaxInt64
+	for i := range cuts {
+		cuts[i] = whole
 	}
 	for i, a := range s.axes {
 		x, err := tensor.Axis(int(a), rank)
 		if err != nil || seen[x] {
-			return nil, nil, false
+			return nil, false
 		}
 		seen[x] = true
-		starts[x], ends[x] = s.starts[i], s.ends[i]
+		cuts[x] = cut{s.starts[i], s.ends[i], s.steps[i]}
+		if cuts[x].start == 0 && cuts[x].step == 1 && cuts[x].end >= math.MaxInt32 {
+			cuts[x] = whole
+		}
 	}
-	return starts, ends, true
+	return cuts, true
 }

@@ -29,7 +29,7 @@ type Infer struct {
 
 // Elem returns the element type of input i, Undefined if it is not known.
 func (c *Infer) Elem(i int) tensor.DType {
-	if i < len(c.In) && c.In[i] != nil && c.In[i].Kind == graph.KindTensor {
+	if i >= 0 && i < len(c.In) && c.In[i] != nil && c.In[i].Kind == graph.KindTensor {
 		return c.In[i].Elem
 	}
 	return tensor.Undefined
@@ -37,7 +37,7 @@ func (c *Infer) Elem(i int) tensor.DType {
 
 // Shape returns the shape of input i, nil if its rank is not known.
 func (c *Infer) Shape(i int) graph.Dims {
-	if i < len(c.In) && c.In[i] != nil && c.In[i].Kind == graph.KindTensor {
+	if i >= 0 && i < len(c.In) && c.In[i] != nil && c.In[i].Kind == graph.KindTensor {
 		return c.In[i].Shape
 	}
 	return nil
@@ -45,7 +45,7 @@ func (c *Infer) Shape(i int) graph.Dims {
 
 // Const returns the contents of input i if they are known, or nil.
 func (c *Infer) Const(i int) *tensor.Tensor {
-	if i < len(c.Consts) {
+	if i >= 0 && i < len(c.Consts) {
 		return c.Consts[i]
 	}
 	return nil
@@ -53,7 +53,7 @@ func (c *Infer) Const(i int) *tensor.Tensor {
 
 // Dims returns the contents of input i as far as they are known, or nil.
 func (c *Infer) Dims(i int) graph.Dims {
-	if i < len(c.InDims) {
+	if i >= 0 && i < len(c.InDims) {
 		return c.InDims[i]
 	}
 	return nil

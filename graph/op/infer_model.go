@@ -15,6 +15,8 @@ type InferOptions struct {
 	// Inputs holds types of inputs of the main graph, by name, that hold in
 	// place of the declared ones.
 	Inputs map[string]*graph.Type
+	// Values holds what inputs of the main graph contain, by name.
+	Values map[string]*tensor.Tensor
 }
 
 // Bounds of what is computed during inference, in elements.
@@ -82,6 +84,9 @@ func InferModel(m *graph.Model, o InferOptions) *Inference {
 	for _, v := range m.Graph.Inputs() {
 		if t := o.Inputs[v.Name()]; t != nil {
 			v.Type, v.Inferred = t, false
+		}
+		if t := o.Values[v.Name()]; t != nil {
+			s.consts[v] = t
 		}
 	}
 	s.graph(m.Graph, nil)

@@ -253,6 +253,12 @@ func (c *Infer) sliceBounds(rank int) (b inferBounds, known bool, err error) {
 	ax, given, knownAxes := c.consts(3, 10, "axes")
 	steps, stepped, knownSteps := c.consts(4, 10, "steps")
 	n := max(len(b.starts), len(b.ends), len(ax))
+	if list := c.Shape(1); n == 0 && c.Version >= 10 {
+		if len(list) != 1 || !list[0].IsKnown() {
+			return b, false, nil
+		}
+		n = list[0].Size
+	}
 	if !knownAxes {
 		return b, false, nil
 	}

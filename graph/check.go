@@ -179,12 +179,11 @@ func (c *checker) sources(g *Graph) error {
 
 // values checks the table of names.
 func (c *checker) values(g *Graph) error {
+	inputs := 0
 	for name, v := range g.values {
 		switch {
 		case v.name != name || v.graph != g || name == "":
 			return fmt.Errorf("value %q is entered as %q", v.name, name)
-		case v.input && !slices.Contains(g.inputs, v):
-			return fmt.Errorf("value %q calls itself an input, but is not listed", name)
 		case v.Init != nil && !c.defined[v]:
 			return fmt.Errorf("value %q has contents, but is no listed initializer", name)
 		case v.producer != nil && (v.producer.graph != g || v.producer.Out(v.index) != v):
@@ -193,6 +192,12 @@ func (c *checker) values(g *Graph) error {
 		if err := checkType(v.Type); err != nil {
 			return fmt.Errorf("value %q: %w", name, err)
 		}
+		if v.input {
+			inputs++
+		}
+	}
+	if inputs != len(g.inputs) {
+		return fmt.Errorf("%d values call themselves inputs, but %d are listed", inputs, len(g.inputs))
 	}
 	return nil
 }

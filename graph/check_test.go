@@ -85,8 +85,9 @@ func TestCheck(t *testing.T) {
 		{`initializer "s": sparse tensor [4] has values float[1] and indices int64[2]`, func(m *Model) {
 			m.Graph.Value("s").Init.Sparse.Indices = tensor.Vector[int64](1, 2)
 		}},
-		{`value "x": type float[-7]: dimension 0 is 2, want a size, a symbol, or neither`, func(m *Model) { m.Graph.Value("x").Type.Shape[0] = Dim{Sym: "-7", Size: 2} }},
-		{`value "x": type seq(unknown) does not say of what`, func(m *Model) { m.Graph.Value("x").Type = SequenceOf(nil) }},
+		{`value "x": type float["-7"]: dimension 0 is 2, want a size, a symbol, or neither`, func(m *Model) { m.Graph.Value("x").Type.Shape[0] = Dim{Sym: "-7", Size: 2} }},
+		{`value "x": type seq(?) does not say of what`, func(m *Model) { m.Graph.Value("x").Type = SequenceOf(nil) }},
+		{`2 values call themselves inputs, but 1 are listed`, func(m *Model) { m.Graph.Value("w").input = true }},
 		{`value "x": map has keys of type float`, func(m *Model) {
 			m.Graph.Value("x").Type = &Type{Kind: KindMap, Elem: tensor.Float32}
 		}},

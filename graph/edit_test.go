@@ -134,6 +134,9 @@ func (e *editor) setIn(*rapid.T) {
 
 func (e *editor) trimIn(*rapid.T) {
 	if n := e.node(e.graph()); n != nil {
+		if n.NumIn() > 0 {
+			n.DropIn(rapid.IntRange(0, n.NumIn()-1).Draw(e.t, "input dropped"))
+		}
 		n.TrimIn(rapid.IntRange(0, 2).Draw(e.t, "inputs kept"))
 	}
 }
@@ -344,5 +347,42 @@ func TestLargeGraph(t *testing.T) {
 	}
 	if y.Used() || g.NumNodes() != 0 {
 		t.Error("nodes are left")
+	}
+}
+
+func TestRenameMovesAnnotations(t *testing.T) {
+	g := newModel().Graph
+	g.AddInit("scale", tensor.Scalar(float32(1)))
+	g.Quantization = []QuantAnnotation{{Value: "x", Params: []Prop{{"SCALE_TENSOR", "scale"}}}}
+	g.Rename(g.Value("x"), "z")
+	g.Rename(g.Value("scale"), "s")
+	if got := fmt.Sprint(g.Quantization[0].Value, g.Quantization[0].Params); got != "z[{SCALE_TENSOR s}]" {
+		t.Errorf("annotation is %s", got)
+	}
+}
+
+func TestMisusePanics(t *testing.T) {
+	g, other := newModel().Graph, newModel().Graph
+	n := g.Append(NewNode("", "A", []*Value{g.Value("x")}, 1))
+	g.Append(NewNode("", "B", n.Outs(), 1))
+	for name, misuse := range map[string]func(){
+		"remove a node that is read":   func() { g.Remove(n) },
+		"remove from another graph":    func() { other.Remove(n) },
+		"insert twice":                 func() { g.Append(n) },
+		"insert at a node elsewhere":   func() { other.InsertBefore(n, NewNode("", "C", nil, 1)) },
+		"input twice":                  func() { g.AddInput("x", nil) },
+		"contents of a result":         func() { g.SetInit(n.Out(0), &Literal{Tensor: tensor.Scalar(int8(1))}) },
+		"rename to a name that exists": func() { g.Rename(n.Out(0), "x") },
+		"define twice":                 func() { g.Define("x") },
+		"drop an input that is read":   func() { g.DropInput(g.Value("x")) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			misuse()
+		}()
 	}
 }

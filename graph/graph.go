@@ -264,11 +264,15 @@ func (n *Node) Bind(v *Value) {
 	n.out = append(n.out, v)
 }
 
-// AddInput makes a new value an input of g. The name must be free.
+// AddInput makes a value an input of g. The name must be free, or that of a
+// value that neither a node nor another input makes.
 func (g *Graph) AddInput(name string, t *Type) *Value {
 	v := g.values[name]
 	if v == nil {
 		v = g.Define(name)
+	}
+	if v.input || v.producer != nil {
+		panic(fmt.Sprintf("graph: input %q is made twice", name))
 	}
 	v.Type, v.input = t, true
 	g.inputs = append(g.inputs, v)
@@ -305,6 +309,9 @@ func (g *Graph) AddInit(name string, t *tensor.Tensor) *Value {
 
 // SetInit makes l the contents of v, a value of g that no node makes.
 func (g *Graph) SetInit(v *Value, l *Literal) {
+	if v.graph != g || v.producer != nil {
+		panic(fmt.Sprintf("graph: %v is no value of graph %q that can have contents", v, g.Name))
+	}
 	if v.Init == nil {
 		g.inits = append(g.inits, v)
 	}
@@ -340,11 +347,31 @@ func (g *Graph) DropInput(v *Value) {
 	g.inputs = slices.DeleteFunc(g.inputs, func(x *Value) bool { return x == v })
 }
 
-// Rename gives v, a value of g, another name, which must be free in g.
+// Rename gives v, a value of g, another name, which must be free in g; what
+// g's quantization annotations say of v follows.
 func (g *Graph) Rename(v *Value, name string) {
-	if name == v.name {
+	old := v.name
+	if name == old {
 		return
 	}
+	g.rename(v, name)
+	for i := range g.Quantization {
+		q := &g.Quantization[i]
+		if q.Value == old {
+			q.Value = name
+		}
+		if slices.ContainsFunc(q.Params, func(p Prop) bool { return p.Value == old }) {
+			q.Params = slices.Clone(q.Params)
+			for j := range q.Params {
+				if q.Params[j].Value == old {
+					q.Params[j].Value = name
+				}
+			}
+		}
+	}
+}
+
+func (g *Graph) rename(v *Value, name string) {
 	if g.values[name] != nil {
 		panic(fmt.Sprintf("graph: %q is renamed to %q, which exists", v.name, name))
 	}
@@ -357,10 +384,22 @@ func (g *Graph) Rename(v *Value, name string) {
 func (g *Graph) Append(n *Node) *Node { return g.insert(n, g.last, nil) }
 
 // InsertBefore adds n, which no graph holds, before the node at.
-func (g *Graph) InsertBefore(at, n *Node) *Node { return g.insert(n, at.prev, at) }
+func (g *Graph) InsertBefore(at, n *Node) *Node {
+	g.mustHold(at)
+	return g.insert(n, at.prev, at)
+}
 
 // InsertAfter adds n, which no graph holds, after the node at.
-func (g *Graph) InsertAfter(at, n *Node) *Node { return g.insert(n, at, at.next) }
+func (g *Graph) InsertAfter(at, n *Node) *Node {
+	g.mustHold(at)
+	return g.insert(n, at, at.next)
+}
+
+func (g *Graph) mustHold(n *Node) {
+	if n.graph != g {
+		panic(fmt.Sprintf("graph: %v is not in graph %q", n, g.Name))
+	}
+}
 
 func (g *Graph) insert(n, prev, next *Node) *Node {
 	if n.graph != nil {
@@ -426,6 +465,8 @@ func (g *Graph) MoveBefore(at, n *Node) {
 	if at == n {
 		return
 	}
+	g.mustHold(at)
+	g.mustHold(n)
 	g.unlink(n)
 	g.link(n, at.prev, at)
 }
@@ -433,6 +474,7 @@ func (g *Graph) MoveBefore(at, n *Node) {
 // Remove takes n out of g and drops its uses of other values, those in its
 // subgraphs included. Nothing may use its results.
 func (g *Graph) Remove(n *Node) {
+	g.mustHold(n)
 	for _, v := range n.out {
 		if v == nil {
 			continue
@@ -505,8 +547,8 @@ func (g *Graph) takeOver(old, v *Value) bool {
 		return false
 	}
 	name := old.name
-	g.Rename(old, g.Fresh(name+"_old"))
-	g.Rename(v, name)
+	g.rename(old, g.Fresh(name+"_old")) // annotations stay with the name
+	g.rename(v, name)
 	if old.Type != nil {
 		v.Type, v.Inferred = old.Type, old.Inferred
 	}

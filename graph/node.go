@@ -106,6 +106,14 @@ func (n *Node) TrimIn(i int) {
 	n.useAt = n.useAt[:len(n.in)]
 }
 
+// DropIn removes input i, so that those after it move one place forward.
+func (n *Node) DropIn(i int) {
+	for j := i; j+1 < len(n.in); j++ {
+		n.SetIn(j, n.in[j+1])
+	}
+	n.TrimIn(len(n.in) - 1)
+}
+
 // AddOut appends a result and returns it, named if a graph holds n.
 func (n *Node) AddOut() *Value {
 	v := &Value{producer: n, index: len(n.out)}

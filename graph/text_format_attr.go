@@ -66,6 +66,9 @@ func (p *textPrinter) attrValues(a *Attr, force bool) {
 }
 
 func (p *textPrinter) typ(t *Type, force bool) {
+	if t == nil {
+		t = &Type{} // an item that is missing
+	}
 	switch t.Kind {
 	case KindNone:
 		p.str("?")
@@ -108,7 +111,7 @@ func (p *textPrinter) tensorType(t *Type) {
 		return
 	}
 	p.str("[")
-	join(p, ", ", t.Shape, func(d Dim) {
+	join(p, ",", t.Shape, func(d Dim) {
 		switch {
 		case d.Sym != "":
 			p.word(d.Sym)

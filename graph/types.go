@@ -148,34 +148,11 @@ func (d Dims) String() string {
 	return "[" + strings.Join(parts, ",") + "]"
 }
 
-// String returns the type in ONNX's text form: "float[N,3]", "seq(int64[?])".
+// String returns the type in ONNX's text form: "float[N,3]", "seq(int64[?])";
+// "unknown" if t is nil or says nothing.
 func (t *Type) String() string {
-	if t == nil {
+	if t == nil || t.Kind == KindNone {
 		return "unknown"
 	}
-	switch t.Kind {
-	case KindTensor:
-		return t.tensorString()
-	case KindSparse:
-		return "sparse_tensor(" + t.tensorString() + ")"
-	case KindSequence:
-		return "seq(" + t.Item.String() + ")"
-	case KindOptional:
-		return "optional(" + t.Item.String() + ")"
-	case KindMap:
-		return "map(" + t.Elem.String() + ", " + t.Item.String() + ")"
-	case KindOpaque:
-		return "opaque(" + strings.Trim(t.OpaqueDomain+"."+t.Opaque, ".") + ")"
-	}
-	return "unknown"
-}
-
-func (t *Type) tensorString() string {
-	switch {
-	case t.Shape == nil:
-		return t.Elem.String() + "[]" // ONNX's text form of an unknown rank
-	case len(t.Shape) == 0:
-		return t.Elem.String()
-	}
-	return t.Elem.String() + t.Shape.String()
+	return TextOptions{}.text(func(p *textPrinter) { p.typ(t, false) })
 }

@@ -89,6 +89,9 @@ func evalLinearRegressor(e *Eval) error {
 	if err != nil {
 		return err
 	}
+	if l.targets == 1 {
+		post = post.single()
+	}
 	for i := range x.n {
 		post.apply(scores[i*l.targets : (i+1)*l.targets])
 	}
@@ -119,15 +122,15 @@ func evalLinearClassifier(e *Eval) error {
 	if err != nil {
 		return err
 	}
-	classes, width := make([]int, x.n), l.targets
 	if l.targets == 1 && labels.len() == 2 {
-		width = 2
-		scores = mirrored(scores)
+		e.setBinary(labels, scores, post)
+		return nil
 	}
+	classes := make([]int, x.n)
 	for i := range x.n {
-		row := scores[i*width : (i+1)*width]
+		row := scores[i*l.targets : (i+1)*l.targets]
 		switch {
-		case width > 1:
+		case l.targets > 1:
 			classes[i] = argmax(row)
 		case row[0] > 0:
 			classes[i] = 1
@@ -135,8 +138,28 @@ func evalLinearClassifier(e *Eval) error {
 		post.apply(row)
 	}
 	e.SetOut(0, labels.tensor(classes))
-	e.SetOut(1, tensor.FromFloat64s(tensor.Float32, tensor.Shape{x.n, width}, scores))
+	e.SetOut(1, tensor.FromFloat64s(tensor.Float32, tensor.Shape{x.n, l.targets}, scores))
 	return nil
+}
+
+// setBinary sets labels and scores of two classes that share one score: it is
+// that of the second, after the transform if that takes single numbers, and
+// the first gets what is left to one.
+func (e *Eval) setBinary(labels classLabels, scores []float64, post scoreTransform) {
+	classes, both := make([]int, len(scores)), make([]float64, 2*len(scores))
+	for i, s := range scores {
+		if s > 0 {
+			classes[i] = 1
+		}
+		switch one := []float64{s}; post {
+		case scoreLogistic, scoreProbit:
+			post.apply(one)
+			s = one[0]
+		}
+		both[2*i], both[2*i+1] = 1-s, s
+	}
+	e.SetOut(0, labels.tensor(classes))
+	e.SetOut(1, tensor.FromFloat64s(tensor.Float32, tensor.Shape{len(scores), 2}, both))
 }
 
 // mirrored returns the scores -s, s of two classes for every score s.

@@ -37,6 +37,15 @@ func postTransform(c *Call) (scoreTransform, error) {
 	return t, nil
 }
 
+// single is the transform of a model with a single score, to which ONNX
+// Runtime applies PROBIT only.
+func (t scoreTransform) single() scoreTransform {
+	if t == scoreProbit {
+		return t
+	}
+	return scoreNone
+}
+
 // apply transforms the scores of one sample in place.
 func (t scoreTransform) apply(s []float64) {
 	switch t {
@@ -133,8 +142,8 @@ func (l classLabels) dtype() tensor.DType {
 	return tensor.Int64
 }
 
-// tensor returns the labels of the given class numbers. A number beyond the
-// labels stands for itself.
+// tensor returns the labels of the given class numbers. A single integer label
+// tells nothing: then, and beyond the labels, a number stands for itself.
 func (l classLabels) tensor(classes []int) *tensor.Tensor {
 	if len(l.strs) > 0 {
 		out := make([]string, len(classes))
@@ -148,7 +157,7 @@ func (l classLabels) tensor(classes []int) *tensor.Tensor {
 	out := make([]int64, len(classes))
 	for i, k := range classes {
 		out[i] = int64(k)
-		if k < len(l.ints) {
+		if k < len(l.ints) && len(l.ints) > 1 {
 			out[i] = l.ints[k]
 		}
 	}

@@ -238,7 +238,7 @@ func (m *svmClassifier) classify(x []float64) (class int, scores []float64) {
 	if proba {
 		scores = m.probabilities(scores)
 	}
-	if len(m.rho) == 1 {
+	if len(m.rho) == 1 && m.classes <= 2 {
 		class = m.binaryClass(class, votes, scores, proba)
 	}
 	if len(scores) == 1 && m.classes == 2 {

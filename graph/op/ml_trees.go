@@ -159,10 +159,10 @@ func (m *ensemble) leaf(k int32, x []float64) int32 {
 	return ^k
 }
 
-// scores computes the aggregated votes, [n, targets], before base values. A
-// target that no leaf of a sample votes for is NaN in voted only.
-func (m *ensemble) scores(e *Eval, x samples) (scores []float64, voted []bool) {
-	scores, voted = make([]float64, x.n*m.targets), make([]bool, x.n*m.targets)
+// scores computes the aggregated votes, [n, targets], before base values; 0
+// for a target that no leaf of a sample votes for.
+func (m *ensemble) scores(e *Eval, x samples) []float64 {
+	scores, voted := make([]float64, x.n*m.targets), make([]bool, x.n*m.targets)
 	const block = 32 // samples that pass a tree together, while it is in cache
 	e.Parallel(x.n, block, func(lo, hi int) {
 		for b := lo; b < hi; b += block {
@@ -179,7 +179,7 @@ func (m *ensemble) scores(e *Eval, x samples) (scores []float64, voted []bool) {
 			scores[i] /= float64(len(m.roots))
 		}
 	}
-	return scores, voted
+	return scores
 }
 
 func (m *ensemble) vote(leaf int32, scores []float64, voted []bool) {
@@ -199,8 +199,7 @@ func (m *ensemble) vote(leaf int32, scores []float64, voted []bool) {
 	}
 }
 
-// regress sets result 0 to the scores with base values and the transform. A
-// single score is transformed by PROBIT only, as ONNX Runtime does.
+// regress sets result 0 to the scores with base values and the transform.
 func (m *ensemble) regress(e *Eval, d tensor.DType) error {
 	x, err := e.samples()
 	if err != nil {
@@ -209,10 +208,10 @@ func (m *ensemble) regress(e *Eval, d tensor.DType) error {
 	if x.features < m.features {
 		return e.Errorf(0, "the trees read %d features", m.features)
 	}
-	scores, _ := m.scores(e, x)
+	scores := m.scores(e, x)
 	post := m.post
-	if m.targets == 1 && post != scoreProbit {
-		post = scoreNone
+	if m.targets == 1 {
+		post = post.single()
 	}
 	for i := range x.n {
 		row := scores[i*m.targets : (i+1)*m.targets]
@@ -247,7 +246,8 @@ func evalTreeRegressor(e *Eval) error {
 type treeClassifier struct {
 	*ensemble
 	labels   classLabels
-	binary   bool // two classes, all votes for one of them
+	binary   bool // two classes, all votes for one of them:
+	only     int  // that class
 	positive bool // no weight is negative
 }
 
@@ -268,11 +268,10 @@ func evalTreeClassifier(e *Eval) error {
 			x.data[i] = float64(float32(v))
 		}
 	}
-	scores, voted := m.scores(e, x)
+	scores := m.scores(e, x)
 	classes := make([]int, x.n)
 	for i := range x.n {
-		at := i * m.targets
-		classes[i] = m.finish(scores[at:at+m.targets], voted[at:at+m.targets])
+		classes[i] = m.finish(scores[i*m.targets : (i+1)*m.targets])
 	}
 	e.SetOut(0, m.labels.tensor(classes))
 	e.SetOut(1, tensor.FromFloat64s(tensor.Float32, tensor.Shape{x.n, m.targets}, scores))
@@ -280,88 +279,68 @@ func evalTreeClassifier(e *Eval) error {
 }
 
 // finish adds base values to the scores of one sample, transforms them, and
-// returns its class. Two classes may share one score, as gradient boosting
-// gives it: then the class and both scores depend on its sign, or on one half
-// where no weight is negative (ONNX Runtime's rules).
-func (m *treeClassifier) finish(s []float64, voted []bool) int {
-	switch {
-	case m.targets > 2:
-		for j := range s {
-			if len(m.base) > 0 {
-				s[j] += m.base[j%len(m.base)]
-			}
-		}
-		class := argmax(s)
-		m.post.apply(s)
-		return class
-	case m.targets == 1:
+// returns its class.
+func (m *treeClassifier) finish(s []float64) int {
+	for j, x := range s {
+		s[j] = float64(float32(x))
+	}
+	if m.binary {
+		return m.finishBinary(s)
+	}
+	for j := range s {
 		if len(m.base) > 0 {
-			s[0] += m.base[0]
+			s[j] += m.base[j%len(m.base)]
 		}
-		class := 0
+	}
+	if len(s) == 1 {
 		if s[0] > 0 {
-			class = 1
+			return 1
 		}
-		return class
+		return 0
 	}
-	if !m.addBase(s, voted) {
-		return m.shared(s)
-	}
-	class := 0
-	if threshold := m.threshold(); s[1] > threshold {
-		class = 1
-	}
-	if !m.binary {
-		class = argmax(s)
-	}
+	class := argmax(s)
 	m.post.apply(s)
 	return class
 }
 
-// threshold is what the score of the second class of two must exceed.
-func (m *treeClassifier) threshold() float64 {
-	if m.binary && m.positive {
-		return 0.5
+// finishBinary is finish for two classes of which only one gets votes. Its
+// score decides: against one half if no weight is negative, else against
+// zero. That of the first class is spread over both unless each has a base
+// value. (The specification leaves this open; ONNX Runtime does so.)
+func (m *treeClassifier) finishBinary(s []float64) int {
+	class, threshold := 0, 0.0
+	if m.positive {
+		threshold = 0.5
 	}
-	return 0
-}
-
-// addBase adds the base values to the scores of two classes and reports
-// whether each has a score of its own; otherwise s[0] is that of both.
-func (m *treeClassifier) addBase(s []float64, voted []bool) bool {
-	switch len(m.base) {
-	case 2:
-		if voted[1] {
-			s[1] = m.base[1] + s[0]
-			s[0] = -s[1]
-		} else {
-			s[0] += m.base[0]
-			s[1] += m.base[1]
-		}
-		return true
-	case 1:
-		s[0] += m.base[0]
+	if len(m.base) > 0 && (m.only == 0 || len(m.base) == 2) {
+		s[m.only] = float64(float32(s[m.only] + m.base[m.only]))
 	}
-	return voted[1]
-}
-
-// shared spreads the score s[0] of the second of two classes over both and
-// returns the class.
-func (m *treeClassifier) shared(s []float64) int {
-	score, class := s[0], 0
-	if score > m.threshold() {
+	if s[m.only] > threshold {
 		class = 1
 	}
-	switch {
-	case m.post == scoreProbit:
-		s[0], s[1] = probit(score), 0
-	case m.binary && m.positive:
-		s[0], s[1] = 1-score, score
-	default:
-		s[0], s[1] = -score, score
+	if m.only == 0 && len(m.base) < 2 {
+		m.spread(s)
+	} else {
 		m.post.apply(s)
 	}
 	return class
+}
+
+// spread makes the scores of two classes from one; a softmax of both is not
+// taken.
+func (m *treeClassifier) spread(s []float64) {
+	score := s[0]
+	switch {
+	case m.post == scoreProbit:
+		s[0], s[1] = probit(score), 0
+	case m.post == scoreLogistic:
+		s[0], s[1] = -score, score
+		m.post.apply(s)
+	case m.positive:
+		s[0], s[1] = 1-score, score
+	default:
+		s[0], s[1] = -score, score
+	}
 }
 
 func inferTreeEnsemble(c *Infer) error {

@@ -182,7 +182,9 @@ func newTreeClassifier(c *Call) (*treeClassifier, error) {
 	t := &treeClassifier{ensemble: m, labels: labels, positive: true}
 	ids := c.Node.Ints("class_ids")
 	one := !slices.ContainsFunc(ids, func(id int64) bool { return id != ids[0] })
-	t.binary = labels.len() == 2 && one
+	if t.binary = labels.len() == 2 && one; t.binary && len(ids) > 0 {
+		t.only = int(ids[0])
+	}
 	for _, w := range float64s(c, "class_weights") {
 		t.positive = t.positive && w >= 0
 	}

@@ -64,6 +64,34 @@ func TestDepthwiseF32(t *testing.T) {
 	})
 }
 
+func TestDepthwiseU8S8(t *testing.T) {
+	oracle := kernel.Generic()
+	eachTable(t, func(t *testing.T, table *kernel.Table) {
+		for i, c := range windowCases() {
+			r := newRand(i)
+			w, in, weightCount, out := c.window()
+			d := kernel.DepthwiseU8S8{Window: w, In: guarded[uint8](t, in), Weights: weights(t, r, weightCount, false), Lo: -7, Hi: 248, Zero: 7}
+			extremes(r, d.In)
+			d.Scale = guarded[float32](t, c.channels)
+			for c := range d.Scale {
+				d.Scale[c] = r.Float32() / 300
+			}
+			if i%3 != 0 {
+				d.Bias = guarded[int32](t, c.channels)
+				for c := range d.Bias {
+					d.Bias[c] = int32(r.IntN(4000)) - 2000
+				}
+			}
+			want := make([]uint8, out)
+			d.Out = want
+			oracle.DepthwiseU8S8(&d)
+			d.Out = guarded[uint8](t, out)
+			table.DepthwiseU8S8(&d)
+			same(t, fmt.Sprintf("%+v", c), d.Out, want)
+		}
+	})
+}
+
 func TestPools(t *testing.T) {
 	oracle := kernel.Generic()
 	eachTable(t, func(t *testing.T, table *kernel.Table) {

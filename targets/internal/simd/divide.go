@@ -167,6 +167,31 @@ func depthwiseF32(f func(*kernel.DepthwiseF32)) func(*kernel.DepthwiseF32) {
 	}
 }
 
+// depthwiseU8S8 takes kernels for channels that are whole vectors of lanes; the
+// row that the kernel replaces does what is left.
+func depthwiseU8S8(lanes int, f, rest func(*kernel.DepthwiseU8S8)) func(*kernel.DepthwiseU8S8) {
+	return func(d *kernel.DepthwiseU8S8) {
+		n, whole := pixelsPerCall(&d.Window), *d
+		d.C = whole.C / lanes * lanes
+		for x := 0; x < whole.W && d.C > 0; x += n {
+			d.W = min(n, whole.W-x)
+			d.In, d.Out = whole.In[x*d.InStep:], whole.Out[x*d.OutStep:]
+			f(d)
+		}
+		if left := whole.C - d.C; left > 0 && whole.W > 0 {
+			done := d.C
+			*d = whole
+			d.C = left
+			d.In, d.Weights, d.Out, d.Scale = d.In[done:], d.Weights[done:], d.Out[done:], d.Scale[done:]
+			if d.Bias != nil {
+				d.Bias = d.Bias[done:]
+			}
+			rest(d)
+		}
+		*d = whole
+	}
+}
+
 func pool(f func(*kernel.Pool)) func(*kernel.Pool) {
 	return func(p *kernel.Pool) {
 		n, whole := pixelsPerCall(&p.Window), *p

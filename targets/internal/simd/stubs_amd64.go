@@ -410,6 +410,24 @@ func poolmax_f32_avx512(d *kernel.Pool)
 //go:noescape
 func poolsum_f32_avx512(d *kernel.Pool)
 
+// depthwise_u8s8_avx2 is the depthwise convolution of kernel.DepthwiseU8S8,
+// for channels that are whole vectors.
+//
+//go:noescape
+func depthwise_u8s8_avx2(d *kernel.DepthwiseU8S8)
+
+// depthwise_u8s8_avx512 is the depthwise convolution of kernel.DepthwiseU8S8,
+// for channels that are whole vectors.
+//
+//go:noescape
+func depthwise_u8s8_avx512(d *kernel.DepthwiseU8S8)
+
+// depthwise_u8s8_vnni is the depthwise convolution of kernel.DepthwiseU8S8,
+// for channels that are whole vectors.
+//
+//go:noescape
+func depthwise_u8s8_vnni(d *kernel.DepthwiseU8S8)
+
 // quantize_8_avx2 is the low byte of round(clamp(src[i]/scale, lo, hi)) + zero, lo for NaN,
 // for whole vectors.
 //

@@ -28,6 +28,7 @@ type window struct {
 	step    func(x *window, pixel int, m operand.Mem)
 	finish  func(x *window, pixels int)
 
+	whole  bool // the channels are a multiple of the vector
 	masked bool
 	label  string
 
@@ -103,6 +104,10 @@ func (x *window) emit(goType, doc string) {
 // vectors emits the loop over the channels, with a masked form of its body
 // where the instruction set needs one.
 func (x *window) vectors() {
+	if x.whole {
+		x.pixels()
+		return
+	}
 	if x.lanes == 16 {
 		x.mask()
 		x.masked, x.label = true, "m"
@@ -260,11 +265,12 @@ var (
 	poolF kernel.Pool
 )
 
-func windowF32(f *file, s isa, name string, base uintptr) *window {
+// newWindow describes a kernel whose argument has its kernel.Window at base.
+func newWindow(f *file, s isa, name string, base uintptr, size int) *window {
 	var w kernel.Window
 	b := int(base)
 	return &window{
-		file: f, isa: s, name: name, size: 4,
+		file: f, isa: s, name: name, size: size,
 		taps: b + int(unsafe.Offsetof(w.Taps)), tapsLen: b + int(unsafe.Offsetof(w.Taps)) + 8,
 		w: b + int(unsafe.Offsetof(w.W)), c: b + int(unsafe.Offsetof(w.C)),
 		inStep: b + int(unsafe.Offsetof(w.InStep)), outStep: b + int(unsafe.Offsetof(w.OutStep)),
@@ -287,7 +293,7 @@ func windows(s isa) func(*file) {
 }
 
 func depthwiseF32(f *file, s isa, name string) {
-	x := windowF32(f, s, name, unsafe.Offsetof(dwF32.Window))
+	x := newWindow(f, s, name, unsafe.Offsetof(dwF32.Window), 4)
 	x.in, x.out = int(unsafe.Offsetof(dwF32.In)), int(unsafe.Offsetof(dwF32.Out))
 	bias := x.vec(biasVec)
 	x.prepare = func(x *window) {
@@ -351,7 +357,7 @@ func (x *window) storePixels(n int) {
 }
 
 func pool(f *file, s isa, name string, initial float64, join func(x *window, m operand.Op, acc reg.VecPhysical)) {
-	x := windowF32(f, s, name, unsafe.Offsetof(poolF.Window))
+	x := newWindow(f, s, name, unsafe.Offsetof(poolF.Window), 4)
 	x.in, x.out = int(unsafe.Offsetof(poolF.In)), int(unsafe.Offsetof(poolF.Out))
 	x.prepare = func(x *window) {
 		x.VBROADCASTSS(at(argument, int(unsafe.Offsetof(poolF.Factor))), x.vec(weightVec))

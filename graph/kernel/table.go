@@ -23,6 +23,20 @@ type Table struct {
 	// and src are distinct.
 	Transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int)
 
+	// GemvQ4 and GemvQ8 are dst[i] = sum over k of w(row+i,k) * x[k] for weights
+	// of 4 and 8 bits, dequantized in registers; x holds w.K values. DequantQ4
+	// and DequantQ8 dequantize one row to w.K values.
+	GemvQ4, GemvQ8       func(dst, x []float32, w *Quantized, row int)
+	DequantQ4, DequantQ8 func(dst []float32, w *Quantized, row int)
+
+	// SparseRows and SparseBlocks compute a range of rows, or of blocks of four
+	// rows, of a product with sparse weights.
+	SparseRows, SparseBlocks func(*SparseF32, Range)
+
+	// WinogradInput and WinogradOutput transform one tile.
+	WinogradInput  func(*WinogradInput)
+	WinogradOutput func(*WinogradOutput)
+
 	// DepthwiseF32 and DepthwiseU8S8 convolve each channel by itself.
 	DepthwiseF32  func(*DepthwiseF32)
 	DepthwiseU8S8 func(*DepthwiseU8S8)
@@ -79,6 +93,10 @@ type Table struct {
 	F32ToF16  func(dst []uint16, src []float32)
 	BF16ToF32 func(dst []float32, src []uint16)
 	F32ToBF16 func(dst []uint16, src []float32)
+
+	// PeakF32 does nothing but independent float32 multiply-accumulates in
+	// registers, and returns how many: the measure of all other kernels.
+	PeakF32 func(rounds int) int
 }
 
 // Generic returns the portable table.
@@ -95,6 +113,9 @@ func Generic() *Table {
 		GemmU8S8Fit: portableI8("gemm_u8s8_4x8_go", Quad, false, false),
 
 		Gemv: gemv, Axpy: axpy, Transpose: transpose,
+		GemvQ4: gemvQ4, GemvQ8: gemvQ8, DequantQ4: dequantQ4, DequantQ8: dequantQ8,
+		SparseRows: sparseRows, SparseBlocks: sparseBlocks,
+		WinogradInput: winogradInput, WinogradOutput: winogradOutput,
 		DepthwiseF32: depthwiseF32, DepthwiseU8S8: depthwiseU8S8,
 		PoolMax: poolMax, PoolSum: poolSum,
 
@@ -111,6 +132,7 @@ func Generic() *Table {
 		QuantizeU8: quantizeU8, QuantizeS8: quantizeS8,
 		DequantizeU8: dequantizeU8, DequantizeS8: dequantizeS8,
 		F16ToF32: f16ToF32, F32ToF16: f32ToF16, BF16ToF32: bf16ToF32, F32ToBF16: f32ToBF16,
+		PeakF32: peakF32,
 	}
 }
 

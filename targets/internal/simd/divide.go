@@ -274,3 +274,19 @@ func dequantizer[S int8 | uint8](lanes int, f func(dst []float32, src []S, scale
 		rest(dst[whole:], src[whole:], scale, zero)
 	}
 }
+
+// sparse divides a range of rows, or of blocks of rows, into calls of bounded
+// work.
+func sparse(height int, f func(s *kernel.SparseF32, lo, hi int)) func(*kernel.SparseF32, kernel.Range) {
+	return func(s *kernel.SparseF32, rows kernel.Range) {
+		most := 2 * workPerCall / max(1, s.Pixels*height)
+		for lo := rows.Lo; lo < rows.Hi; {
+			hi := lo + 1
+			for hi < rows.Hi && int(s.Start[hi+1]-s.Start[lo]) < most {
+				hi++
+			}
+			f(s, lo, hi)
+			lo = hi
+		}
+	}
+}

@@ -505,6 +505,46 @@ func bf16tof32_avx512(dst []float32, src []uint16)
 //go:noescape
 func f32tobf16_avx512(dst []uint16, src []float32)
 
+// winograd_in_f32_avx2 is the input transform of kernel.WinogradInput.
+//
+//go:noescape
+func winograd_in_f32_avx2(t *kernel.WinogradInput)
+
+// winograd_out_f32_avx2 is the output transform of kernel.WinogradOutput.
+//
+//go:noescape
+func winograd_out_f32_avx2(t *kernel.WinogradOutput)
+
+// winograd_in_f32_avx512 is the input transform of kernel.WinogradInput.
+//
+//go:noescape
+func winograd_in_f32_avx512(t *kernel.WinogradInput)
+
+// winograd_out_f32_avx512 is the output transform of kernel.WinogradOutput.
+//
+//go:noescape
+func winograd_out_f32_avx512(t *kernel.WinogradOutput)
+
+// sparse_csr_f32_avx2 computes the rows, or blocks of rows, from lo to hi of kernel.SparseF32.
+//
+//go:noescape
+func sparse_csr_f32_avx2(t *kernel.SparseF32, lo, hi int)
+
+// sparse_4x1_f32_avx2 computes the rows, or blocks of rows, from lo to hi of kernel.SparseF32.
+//
+//go:noescape
+func sparse_4x1_f32_avx2(t *kernel.SparseF32, lo, hi int)
+
+// sparse_csr_f32_avx512 computes the rows, or blocks of rows, from lo to hi of kernel.SparseF32.
+//
+//go:noescape
+func sparse_csr_f32_avx512(t *kernel.SparseF32, lo, hi int)
+
+// sparse_4x1_f32_avx512 computes the rows, or blocks of rows, from lo to hi of kernel.SparseF32.
+//
+//go:noescape
+func sparse_4x1_f32_avx512(t *kernel.SparseF32, lo, hi int)
+
 // gemv_f32_avx2 is dst[i] = sum over k of w[i*ldw+k] * x[k].
 //
 //go:noescape

@@ -129,13 +129,16 @@ func (m *vector) transpose() {
 	m.Label(loop)
 	m.CMPQ(rows, imm(8))
 	m.JL(operand.LabelRef(over))
-	columns := m.transposed8(src, lds)
-	to := m.GP64()
+	below, to := m.GP64(), m.GP64()
 	m.MOVQ(dst, to)
-	for _, column := range columns {
-		m.avo("VMOVUPS", column, at(to, 0))
-		m.ADDQ(ldd, to)
+	for half := range 2 {
+		m.MOVQ(src, below)
+		for _, column := range m.transposed4(below, lds, 16*half) {
+			m.avo("VMOVUPS", column, at(to, 0))
+			m.ADDQ(ldd, to)
+		}
 	}
+	m.LEAQ(indexed(src, lds, 8, 0), src)
 	m.ADDQ(imm(32), dst)
 	m.SUBQ(imm(8), rows)
 	m.JMP(operand.LabelRef(loop))
@@ -143,32 +146,20 @@ func (m *vector) transpose() {
 	m.done()
 }
 
-// transposed8 loads 8 rows of 8 from src, advances it behind them, and returns
-// their columns. Each half of a row is loaded to the lane where it will stay,
-// which leaves no exchange of lanes to the end.
-func (m *vector) transposed8(src, lds reg.GPVirtual) []v {
-	rows := make([]v, 8)
-	below := m.GP64()
-	m.LEAQ(indexed(src, lds, 4, 0), below)
-	for i := range 4 {
-		left, right := m.fresh(), m.fresh()
-		m.avo("VMOVUPS", at(src, 0), left.AsX())
-		m.avo("VINSERTF128", operand.U8(1), at(below, 0), left, left)
-		m.avo("VMOVUPS", at(src, 16), right.AsX())
-		m.avo("VINSERTF128", operand.U8(1), at(below, 16), right, right)
-		rows[i], rows[4+i] = left, right
+// transposed4 loads four columns, at disp, of 8 rows from src and transposes
+// them. Rows 4 to 7 are loaded beside rows 0 to 3, in the lane where they stay.
+func (m *vector) transposed4(src, lds reg.GPVirtual, disp int) []v {
+	rows := make([]v, 4)
+	for i := range rows {
+		rows[i] = m.fresh()
+		m.avo("VMOVUPS", at(src, disp), rows[i].AsX())
+		m.avo("VINSERTF128", operand.U8(1), indexed(src, lds, 4, disp), rows[i], rows[i])
 		m.ADDQ(lds, src)
-		m.ADDQ(lds, below)
 	}
-	m.MOVQ(below, src)
-	var columns []v
-	for half := 0; half < 8; half += 4 {
-		r := rows[half:]
-		lo0, hi0 := m.op2("VUNPCKLPS", r[1], r[0]), m.op2("VUNPCKHPS", r[1], r[0])
-		lo1, hi1 := m.op2("VUNPCKLPS", r[3], r[2]), m.op2("VUNPCKHPS", r[3], r[2])
-		columns = append(columns,
-			m.op2("VUNPCKLPD", lo1, lo0), m.op2("VUNPCKHPD", lo1, lo0),
-			m.op2("VUNPCKLPD", hi1, hi0), m.op2("VUNPCKHPD", hi1, hi0))
+	lo0, hi0 := m.op2("VUNPCKLPS", rows[1], rows[0]), m.op2("VUNPCKHPS", rows[1], rows[0])
+	lo1, hi1 := m.op2("VUNPCKLPS", rows[3], rows[2]), m.op2("VUNPCKHPS", rows[3], rows[2])
+	return []v{
+		m.op2("VUNPCKLPD", lo1, lo0), m.op2("VUNPCKHPD", lo1, lo0),
+		m.op2("VUNPCKLPD", hi1, hi0), m.op2("VUNPCKHPD", hi1, hi0),
 	}
-	return columns
 }

@@ -12,6 +12,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/mmcloughlin/avo/build"
@@ -50,11 +51,19 @@ var files = []struct {
 	{"window_i8_vnni_amd64.s", windowsI8VNNI},
 	{"convert_avx2_amd64.s", conversions(avx2)},
 	{"convert_avx512_amd64.s", conversions(avx512)},
+	{"winograd_avx2_amd64.s", winograd(avx2)},
+	{"winograd_avx512_amd64.s", winograd(avx512)},
+	{"sparse_avx2_amd64.s", sparse(avx2)},
+	{"sparse_avx512_amd64.s", sparse(avx512)},
 	{"gemv_avx2_amd64.s", gemv(avx2)},
 	{"gemv_avx512_amd64.s", gemv(avx512)},
 }
 
 const destination = ".."
+
+// evexOnly matches the vector registers beyond those of AVX2, which the
+// register allocator knows no reason to avoid.
+var evexOnly = regexp.MustCompile(`\b([XY](1[6-9]|2\d|3[01])|Z\d+|K[0-7])\b`)
 
 func main() {
 	log.SetFlags(0)
@@ -66,6 +75,9 @@ func main() {
 		text, err := f.assemble()
 		if err != nil {
 			log.Fatalf("%s: %v", spec.name, err)
+		}
+		if !strings.Contains(spec.name, "512") && !strings.Contains(spec.name, "_vnni") && evexOnly.Match(text) {
+			log.Fatalf("%s: uses registers that only AVX-512 has", spec.name)
 		}
 		write(spec.name, text)
 		stubs = append(stubs, f.stubs...)

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/onnxpack/onnxpack/graph/kernel"
+)
+
+var sparseF32 kernel.SparseF32
+
+// sparse emits the products with sparse weights. The pixels are taken in blocks
+// of as many vectors as there are registers for; within a block the rows of X
+// that the weights name are multiplied from memory.
+func sparse(s isa) func(*file) {
+	return func(f *file) {
+		m := newVector(f, s)
+		if s.lanes == 8 {
+			f.maskTable()
+		}
+		m.sparse("sparse_csr_f32", 1, 8)
+		if s.lanes == 16 {
+			m.sparse("sparse_4x1_f32", 4, 6)
+		} else {
+			m.sparse("sparse_4x1_f32", 4, 2)
+		}
+		m.end()
+	}
+}
+
+// sparseKernel holds what the code for all block sizes shares.
+type sparseKernel struct {
+	*vector
+	height         int // rows of C for each entry
+	t, pixel, left reg.GPVirtual
+	hi             reg.GPVirtual
+	row, ldx       reg.GPVirtual
+}
+
+func (m *vector) sparse(stem string, height, widest int) {
+	name := stem + "_" + m.suffix
+	m.begin(name, "t *kernel.SparseF32, lo, hi int", "t *byte, lo, hi int",
+		name+" computes the rows, or blocks of rows, from lo to hi of kernel.SparseF32.")
+	m.AllocLocal(frame)
+	s := &sparseKernel{vector: m, height: height, t: m.GP64(), pixel: m.GP64(), hi: m.GP64(), row: m.GP64()}
+	m.MOVQ(param(), s.t)
+	m.Load(m.Param("hi"), s.hi)
+	s.left = m.field(s.t, unsafe.Offsetof(sparseF32.Pixels))
+	s.ldx = m.step(s.t, unsafe.Offsetof(sparseF32.LDX))
+	m.XORQ(s.pixel, s.pixel)
+	m.Label("block")
+	m.TESTQ(s.left, s.left)
+	m.JLE(operand.LabelRef("done"))
+	for n := widest; n > 0; n-- {
+		next := fmt.Sprintf("atmost%d", n-1)
+		m.CMPQ(s.left, imm((n-1)*m.lanes))
+		m.JLE(operand.LabelRef(next))
+		s.block(n)
+		m.JMP(operand.LabelRef("block"))
+		m.Label(next)
+	}
+	m.Label("done")
+	m.done()
+}
+
+// block emits the loop over the rows for n vectors of pixels, the last of which
+// may be partial.
+func (s *sparseKernel) block(n int) {
+	whole := operand.LabelRef(s.label("whole"))
+	over := operand.LabelRef(s.label("blockover"))
+	s.CMPQ(s.left, imm(n*s.lanes))
+	s.JGE(whole)
+	rest := s.GP64()
+	s.MOVQ(s.left, rest)
+	s.SUBQ(imm((n-1)*s.lanes), rest)
+	t := s.tailMask(rest)
+	s.rows(n, &t)
+	s.JMP(over)
+	s.Label(string(whole))
+	s.rows(n, nil)
+	s.Label(string(over))
+	s.ADDQ(imm(4*n*s.lanes), s.pixel)
+	s.SUBQ(imm(n*s.lanes), s.left)
+}
+
+func (s *sparseKernel) rows(n int, t *tail) {
+	loop, over := operand.LabelRef(s.label("row")), operand.LabelRef(s.label("rowover"))
+	s.Load(s.Param("lo"), s.row)
+	s.Label(string(loop))
+	s.CMPQ(s.row, s.hi)
+	s.JGE(over)
+	accs := s.filled(n*s.height, 0)
+	s.entries(accs, n, t)
+	s.finish(accs, n, t)
+	s.INCQ(s.row)
+	s.JMP(loop)
+	s.Label(string(over))
+}
+
+func lastOnly(i, n int, t *tail) *tail {
+	if i == n-1 {
+		return t
+	}
+	return nil
+}
+
+// entries emits the sum over the entries of the current row.
+func (s *sparseKernel) entries(accs []v, n int, t *tail) {
+	start := s.field(s.t, unsafe.Offsetof(sparseF32.Start))
+	j, end := s.GP64(), s.GP64()
+	s.MOVLQSX(indexed(start, s.row, 4, 0), j)
+	s.MOVLQSX(indexed(start, s.row, 4, 4), end)
+	values, columns := s.field(s.t, unsafe.Offsetof(sparseF32.Values)), s.field(s.t, unsafe.Offsetof(sparseF32.Columns))
+	base := s.field(s.t, unsafe.Offsetof(sparseF32.X))
+	s.ADDQ(s.pixel, base)
+	if s.height == 4 {
+		first := s.GP64()
+		s.MOVQ(j, first)
+		s.SHLQ(operand.U8(4), first)
+		s.ADDQ(first, values)
+	} else {
+		s.LEAQ(indexed(values, j, 4, 0), values)
+	}
+	loop, over := operand.LabelRef(s.label("entry")), operand.LabelRef(s.label("entryover"))
+	s.Label(string(loop))
+	s.CMPQ(j, end)
+	s.JGE(over)
+	x := s.GP64()
+	s.MOVLQSX(indexed(columns, j, 4, 0), x)
+	s.IMULQ(s.ldx, x)
+	s.ADDQ(base, x)
+	s.multiply(accs, n, values, x, t)
+	s.ADDQ(imm(4*s.height), values)
+	s.INCQ(j)
+	s.JMP(loop)
+	s.Label(string(over))
+}
+
+func (s *sparseKernel) multiply(accs []v, n int, values, x reg.GPVirtual, t *tail) {
+	if s.height == 1 {
+		value := s.broadcast(at(values, 0))
+		for i := range n {
+			m, mask := at(x, i*s.bytes()), lastOnly(i, n, t)
+			if mask != nil {
+				s.avo("VFMADD231PS", s.load(m, mask), value, accs[i])
+				continue
+			}
+			s.avo("VFMADD231PS", m, value, accs[i])
+		}
+		return
+	}
+	pixels := make([]v, n)
+	for i := range n {
+		pixels[i] = s.load(at(x, i*s.bytes()), lastOnly(i, n, t))
+	}
+	for r := range s.height {
+		value := s.broadcast(at(values, 4*r))
+		for i := range n {
+			s.avo("VFMADD231PS", pixels[i], value, accs[r*n+i])
+		}
+	}
+}
+
+// finish adds the bias, limits and stores the sums of the current row or block.
+func (s *sparseKernel) finish(accs []v, n int, t *tail) {
+	row := s.GP64()
+	s.MOVQ(s.row, row)
+	if s.height == 4 {
+		s.SHLQ(operand.U8(2), row)
+	}
+	s.unlessNil(s.t, unsafe.Offsetof(sparseF32.Bias), func(p reg.GPVirtual) {
+		for r := range s.height {
+			b := s.broadcast(indexed(p, row, 4, 4*r))
+			for i := range n {
+				s.avo("VADDPS", b, accs[r*n+i], accs[r*n+i])
+			}
+		}
+	})
+	out, ldo := s.field(s.t, unsafe.Offsetof(sparseF32.Out)), s.step(s.t, unsafe.Offsetof(sparseF32.LDO))
+	s.IMULQ(ldo, row)
+	s.ADDQ(row, out)
+	s.ADDQ(s.pixel, out)
+	least := s.broadcast(at(s.t, int(unsafe.Offsetof(sparseF32.Lo))))
+	most := s.broadcast(at(s.t, int(unsafe.Offsetof(sparseF32.Hi))))
+	for r := range s.height {
+		for i := range n {
+			acc := accs[r*n+i]
+			s.avo("VMAXPS", acc, least, acc)
+			s.avo("VMINPS", acc, most, acc)
+			s.store(acc, at(out, i*s.bytes()), lastOnly(i, n, t))
+		}
+		s.ADDQ(ldo, out)
+	}
+}

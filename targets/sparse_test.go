@@ -1,0 +1,54 @@
+package targets
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/onnxpack/onnxpack/graph/kernel"
+)
+
+// randomSparse makes a product with about one entry in four.
+func randomSparse(t testing.TB, rows, columns, pixels, height int) *kernel.SparseF32 {
+	r := newRand(rows, columns, pixels, height)
+	s := &kernel.SparseF32{LDX: pixels + 1, LDO: pixels + 2, Pixels: pixels, Start: []int32{0}, Lo: -3, Hi: 3}
+	var values []float32
+	for range rows {
+		for c := range columns {
+			if r.IntN(4) == 0 {
+				s.Columns = append(s.Columns, int32(c))
+				for range height {
+					values = append(values, float32(r.NormFloat64()))
+				}
+			}
+		}
+		s.Start = append(s.Start, int32(len(s.Columns)))
+	}
+	s.Values = guarded[float32](t, len(values))
+	copy(s.Values, values)
+	s.X = normals(t, r, max(0, (columns-1)*s.LDX+pixels))
+	if rows%2 == 0 {
+		s.Bias = normals(t, r, rows*height)
+	}
+	return s
+}
+
+func TestSparse(t *testing.T) {
+	oracle := kernel.Generic()
+	type product = func(*kernel.SparseF32, kernel.Range)
+	eachTable(t, func(t *testing.T, table *kernel.Table) {
+		for height, f := range map[int][2]product{1: {table.SparseRows, oracle.SparseRows}, 4: {table.SparseBlocks, oracle.SparseBlocks}} {
+			for _, pixels := range []int{0, 1, 7, 8, 9, 16, 17, 49, 96, 97, 128, 196} {
+				for _, rows := range []int{1, 2, 9} {
+					s := randomSparse(t, rows, 40, pixels, height)
+					want := make([]float32, max(0, (rows*height-1)*s.LDO+pixels))
+					s.Out = want
+					f[1](s, kernel.Range{Hi: rows})
+					s.Out = guarded[float32](t, len(want))
+					f[0](s, kernel.Range{Hi: rows / 2})
+					f[0](s, kernel.Range{Lo: rows / 2, Hi: rows})
+					sameF32(t, fmt.Sprintf("%d rows of height %d, %d pixels", rows, height, pixels), s.Out, want, 1e-5)
+				}
+			}
+		}
+	})
+}

@@ -52,12 +52,12 @@ func (p Pipeline) Run(ctx context.Context, m *graph.Model, env *Env) (*graph.Mod
 			return m, &Report{}, err
 		}
 	}
+	report := &Report{Repairs: graph.Repair(m)}
 	if err := graph.Check(m); err != nil {
-		return m, &Report{}, fmt.Errorf("model: %w", err)
+		return m, report, fmt.Errorf("model: %w", err)
 	}
 	r := &runner{ctx: ctx, env: env, model: m, verify: newVerifier(p.Verify, env.Threads)}
 	r.facts = op.InferModel(m, op.InferOptions{})
-	report := &Report{}
 	for i, s := range p.Steps {
 		before := r.model.Clone()
 		step, err := r.step(s)

@@ -18,7 +18,8 @@ const (
 
 // Report says what the steps of a pipeline did, in order.
 type Report struct {
-	Steps []*StepReport `json:"steps"`
+	Repairs []string      `json:"repairs,omitempty"` // what graph.Repair mended before the first step
+	Steps   []*StepReport `json:"steps"`
 }
 
 // StepReport says what one step did.

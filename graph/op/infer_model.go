@@ -225,11 +225,18 @@ func (s *inferScope) apply(n *graph.Node, c *Infer) error {
 	case d == nil:
 		s.visit(n)
 		return fmt.Errorf("operator %s of domain %q, version %d, is not known", n.Op, n.Domain, c.Version)
-	case d.Infer == nil:
-		s.visit(n)
-		return fmt.Errorf("operator %s has no rule for shapes", n.Op)
+	case d.Infer != nil:
+		return guarded(func() error { return d.Infer(c) })
 	}
-	return guarded(func() error { return d.Infer(c) })
+	f, err := d.Function(&c.Call, n.Graph().Opset)
+	switch {
+	case err != nil:
+		return err
+	case f != nil:
+		return s.function(n, f, c)
+	}
+	s.visit(n)
+	return fmt.Errorf("operator %s has no rule for shapes", n.Op)
 }
 
 // visit infers the subgraphs of a node without a rule, with inputs as they

@@ -173,7 +173,7 @@ func (c *copier) node(dst *graph.Graph, n *graph.Node) error {
 	version := c.opset(n.Domain)
 	def := op.Find(n.Domain, n.Op, version)
 	if def != nil && def.Eval == nil {
-		f, err := body(def, n, version, c.opset)
+		f, err := def.Function(&op.Call{Node: n, Version: version}, c.opset)
 		if err != nil {
 			return fmt.Errorf("%v: %w", n, err)
 		}
@@ -278,33 +278,6 @@ func (c *copier) inline(dst *graph.Graph, n *graph.Node, f *graph.Function, ins 
 		}
 	}
 	return nil
-}
-
-// body returns the function that an operator without an evaluation of its own
-// stands for, nil if there is none. Where the text states no version of a
-// domain, the caller's is in force.
-func body(def *op.Def, n *graph.Node, version int64, opset func(string) int64) (*graph.Function, error) {
-	text := def.Body
-	if def.BodyFor != nil {
-		t, err := def.BodyFor(&op.Call{Node: n, Version: version})
-		if err != nil {
-			return nil, err
-		}
-		text = t
-	}
-	if text == "" {
-		return nil, nil
-	}
-	f, err := graph.ParseFunction(text)
-	if err != nil {
-		return nil, fmt.Errorf("body of operator %s: %w", def.Name, err)
-	}
-	for node := range f.Body.Nodes() {
-		if f.Opset(node.Domain) == 0 {
-			f.Opsets = append(f.Opsets, graph.Opset{Domain: node.Domain, Version: opset(node.Domain)})
-		}
-	}
-	return f, nil
 }
 
 // callName names a call uniquely enough for messages.

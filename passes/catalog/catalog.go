@@ -7,25 +7,46 @@ import (
 	"slices"
 
 	"github.com/onnxpack/onnxpack/passes"
+	"github.com/onnxpack/onnxpack/passes/quantize"
 	"github.com/onnxpack/onnxpack/passes/simplify"
+	"github.com/onnxpack/onnxpack/passes/weightprune"
 )
 
-// All returns every pass, presets first, then family by family.
+// Family is the passes of one package.
+type Family struct {
+	Name   string
+	Passes []*passes.Pass
+}
+
+// Families lists all passes, family by family.
+func Families() []Family {
+	return []Family{
+		{"simplify", slices.Concat([]*passes.Pass{simplify.Simplify}, simplify.Members)},
+		{"weightprune", []*passes.Pass{weightprune.PruneMagnitude}},
+		{"quantize", []*passes.Pass{quantize.Static}},
+	}
+}
+
+// All lists all passes, in the order of [Families].
 func All() []*passes.Pass {
-	return slices.Concat(
-		[]*passes.Pass{simplify.Simplify},
-		simplify.Members,
-	)
+	var all []*passes.Pass
+	for _, f := range Families() {
+		all = append(all, f.Passes...)
+	}
+	return all
 }
 
 // Order states which passes have to come before which where both are in one
 // pipeline, and why.
-var Order = []passes.Constraint{}
+var Order = []passes.Constraint{
+	{Before: "simplify", After: "quantize-static", Reason: "normalisations and activations that are not folded yet keep their neighbours from the integer kernels"},
+	{Before: "prune-magnitude", After: "quantize-static", Reason: "what is quantized has no float weights left to rank"},
+}
 
 // Parse reads the steps of a command line (see [passes.ParseSteps]).
 func Parse(text string) ([]passes.Step, error) { return passes.ParseSteps(text, All()) }
 
-// Check reports the first constraint that steps, in their order, break.
+// Check reports the first constraint of [Order] that steps break.
 func Check(steps []passes.Step) error {
 	var list []*passes.Pass
 	for _, s := range steps {

@@ -1,6 +1,8 @@
 package quantize
 
 import (
+	"slices"
+
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -8,9 +10,9 @@ import (
 
 // emitter writes a plan into the graph.
 type emitter struct {
-	plan  *plan
-	limit float64
-	graph *graph.Graph
+	plan      *plan
+	saturates bool // products of uint8 and int8 may saturate in pairs
+	graph     *graph.Graph
 
 	weights map[weightKey]*quantWeight
 	dequant map[*graph.Value]*graph.Value // of a value that is quantized
@@ -27,7 +29,8 @@ type weightKey struct {
 // quantWeight is a weight that has been quantized.
 type quantWeight struct {
 	scales []float32
-	value  *graph.Value // dequantized
+	codes  *tensor.Tensor // int8
+	value  *graph.Value   // dequantized
 }
 
 func (e *emitter) emit() {
@@ -104,26 +107,29 @@ func (e *emitter) quantized(v *graph.Value, before *graph.Node) *graph.Value {
 // pair adds a QuantizeLinear of v and a DequantizeLinear before a node, or at
 // the end.
 func (e *emitter) pair(v *graph.Value, before *graph.Node) *graph.Value {
-	s := e.scalar(e.plan.groups[v].params)
-	b := graph.NewBuilder(e.graph, before)
-	q := b.Add(e.node("QuantizeLinear", v.Name()+"_quantized", v, s[0], s[1])).Out(0)
-	return b.Add(e.node("DequantizeLinear", v.Name()+"_dequantized", q, s[0], s[1])).Out(0)
+	s := e.scalar(v.Name(), e.plan.groups[v].params)
+	q := e.add(before, "QuantizeLinear", v.Name()+"_quantized", v, s[0], s[1])
+	return e.add(before, "DequantizeLinear", v.Name()+"_dequantized", q, s[0], s[1])
 }
 
-// node returns a node named after its result.
-func (e *emitter) node(op, result string, in ...*graph.Value) *graph.Node {
+// add adds a node before another, or at the end, and returns its result, which
+// has the given name or one like it.
+func (e *emitter) add(before *graph.Node, op, name string, in ...*graph.Value) *graph.Value {
 	n := graph.NewNode("", op, in, 1)
-	n.Name = e.graph.Fresh(result)
-	return n
+	v := graph.NewBuilder(e.graph, before).Add(n).Out(0)
+	e.graph.Rename(v, e.graph.Fresh(name))
+	n.Name = v.Name()
+	return v
 }
 
-// scalar returns the initializers of a scale and a zero point.
-func (e *emitter) scalar(p params) [2]*graph.Value {
+// scalar returns the initializers of a scale and a zero point, named after the
+// first value that has them.
+func (e *emitter) scalar(name string, p params) [2]*graph.Value {
 	s, ok := e.scalars[p]
 	if !ok {
 		s = [2]*graph.Value{
-			e.graph.AddInit("scale", tensor.Scalar(p.scale)),
-			e.graph.AddInit("zero_point", tensor.Scalar(p.zero)),
+			e.graph.AddInit(name+"_scale", tensor.Scalar(p.scale)),
+			e.graph.AddInit(name+"_zero_point", tensor.Scalar(p.zero)),
 		}
 		e.scalars[p] = s
 	}
@@ -191,10 +197,9 @@ func (e *emitter) constant(n *graph.Node, v *graph.Value) *graph.Value {
 	for i, y := range x {
 		q[i] = p.quantize(y)
 	}
-	s := e.scalar(p)
+	s := e.scalar(v.Name(), p)
 	init := e.graph.AddInit(v.Name()+"_quantized", tensor.Of(v.Init.Tensor.Shape(), q))
-	b := graph.NewBuilder(e.graph, n)
-	e.dequant[v] = b.Add(e.node("DequantizeLinear", v.Name()+"_dequantized", init, s[0], s[1])).Out(0)
+	e.dequant[v] = e.add(n, "DequantizeLinear", v.Name()+"_dequantized", init, s[0], s[1])
 	return e.dequant[v]
 }
 
@@ -234,12 +239,12 @@ func (e *emitter) quantWeight(n *graph.Node, v *graph.Value, axis int, bias []fl
 	if bias != nil {
 		floor = e.floor(v, axis, bias, x)
 	}
-	q, scales := weightParams(v.Init.Tensor, axis, e.limit, floor)
-	if w := e.weights[key]; w != nil && sameScales(w.scales, scales) {
+	scales := weightScales(e.peaks(n, v.Init.Tensor, axis), floor)
+	if w := e.weights[key]; w != nil && slices.Equal(w.scales, scales) {
 		return w
 	}
-	w := &quantWeight{scales: scales}
-	init := e.graph.AddInit(v.Name()+"_quantized", q)
+	w := &quantWeight{scales: scales, codes: quantizeWeight(v.Init.Tensor, axis, scales)}
+	init := e.graph.AddInit(v.Name()+"_quantized", w.codes)
 	w.value = e.dequantize(n, v.Name(), init, scales, tensor.New(tensor.Int8, tensor.Shape{len(scales)}), axis)
 	e.weights[key] = w
 	return w
@@ -264,16 +269,25 @@ func (e *emitter) floor(v *graph.Value, axis int, bias []float64, x float32) []f
 	return all
 }
 
-func sameScales(a, b []float32) bool {
-	if len(a) != len(b) {
-		return false
+// peaks returns what the scales of n's weight have to cover. Where products
+// saturate in pairs, that is the sum of two weights that may meet.
+func (e *emitter) peaks(n *graph.Node, w *tensor.Tensor, axis int) []float64 {
+	p := peaks(w, axis)
+	if !e.saturates || isDepthwise(n, w) {
+		return p
 	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
+	for _, order := range pairings(n, w) {
+		all := peaks(w, weightChannel(n))
+		pairPeaks(all, w, order)
+		if axis >= 0 {
+			for c := range p {
+				p[c] = max(p[c], all[c])
+			}
+			continue
 		}
+		p[0] = max(p[0], slices.Max(all))
 	}
-	return true
+	return p
 }
 
 // dequantize adds a DequantizeLinear of an initializer before n. A list of one
@@ -283,12 +297,12 @@ func (e *emitter) dequantize(n *graph.Node, name string, q *graph.Value, scales 
 	if axis < 0 {
 		scale, zero = scale.Reshape(tensor.Shape{}), zero.Reshape(tensor.Shape{})
 	}
-	d := e.node("DequantizeLinear", name+"_dequantized", q,
+	d := e.add(n, "DequantizeLinear", name+"_dequantized", q,
 		e.graph.AddInit(name+"_scale", scale), e.graph.AddInit(name+"_zero_point", zero))
 	if axis >= 0 {
-		d.SetAttr(graph.IntAttr("axis", int64(axis)))
+		d.Producer().SetAttr(graph.IntAttr("axis", int64(axis)))
 	}
-	return graph.NewBuilder(e.graph, n).Add(d).Out(0)
+	return d
 }
 
 // bias quantizes a bias with the scales of the products that it is added to.

@@ -42,20 +42,14 @@ func (p params) quantize(x float64) uint8 {
 	return uint8(min(max(math.RoundToEven(x/float64(p.scale))+float64(p.zero), 0), 255))
 }
 
-// weightParams quantizes a weight symmetrically to int8: w = scale*q, one
-// scale for each index of axis, or one for all if axis is -1. limit is the
-// largest magnitude of q: 127, or 64 where two products with uint8 have to fit
-// in 16 bits. floor bounds each scale from below.
-func weightParams(w *tensor.Tensor, axis int, limit float64, floor []float64) (q *tensor.Tensor, scales []float32) {
-	channel, n := channelOf(w.Shape(), axis)
-	largest := make([]float64, n)
-	x := tensor.Float64s(w)
-	for i, v := range x {
-		largest[channel(i)] = max(largest[channel(i)], math.Abs(v))
-	}
-	scales = make([]float32, n)
-	for c := range scales {
-		s := largest[c] / limit
+// weightScales returns the scales with which a weight is quantized
+// symmetrically to int8, w = scale*q: one for each index of axis, or one for
+// all if axis is -1. peaks are the largest magnitudes that have to be at most
+// 127 in scale; floor, if not nil, bounds each scale from below.
+func weightScales(peaks, floor []float64) []float32 {
+	scales := make([]float32, len(peaks))
+	for c, peak := range peaks {
+		s := peak / 127
 		if floor != nil {
 			s = max(s, floor[c])
 		}
@@ -63,12 +57,47 @@ func weightParams(w *tensor.Tensor, axis int, limit float64, floor []float64) (q
 			scales[c] = 1
 		}
 	}
-	out := make([]int8, len(x))
+	return scales
+}
+
+// quantizeWeight returns round(w/scale), within -127 and 127.
+func quantizeWeight(w *tensor.Tensor, axis int, scales []float32) *tensor.Tensor {
+	channel, _ := channelOf(w.Shape(), axis)
+	x := tensor.Float64s(w)
+	q := make([]int8, len(x))
 	for i, v := range x {
 		r := math.RoundToEven(v / float64(scales[channel(i)]))
-		out[i] = int8(min(max(r, -limit), limit))
+		q[i] = int8(min(max(r, -127), 127))
 	}
-	return tensor.Of(w.Shape(), out), scales
+	return tensor.Of(w.Shape(), q)
+}
+
+// peaks returns the largest magnitude for each index of axis.
+func peaks(w *tensor.Tensor, axis int) []float64 {
+	channel, n := channelOf(w.Shape(), axis)
+	p := make([]float64, n)
+	for i, v := range tensor.Float64s(w) {
+		c := channel(i)
+		p[c] = max(p[c], math.Abs(v))
+	}
+	return p
+}
+
+// pairPeaks raises peaks to the largest sum of two neighbours of one sign, so
+// that no two products with an uint8 exceed 16 bits when they are added:
+// 255*(127+1) < 1<<15, rounding included. order lists the positions of one
+// output channel's weights in the order in which a runtime may pair them.
+func pairPeaks(p []float64, w *tensor.Tensor, order func(channel int) []int) {
+	x := tensor.Float64s(w)
+	for c := range p {
+		at := order(c)
+		for k := 1; k < len(at); k++ {
+			a, b := x[at[k-1]], x[at[k]]
+			if a*b > 0 {
+				p[c] = max(p[c], math.Abs(a+b))
+			}
+		}
+	}
 }
 
 // channelOf returns the function from an element's position to its index on

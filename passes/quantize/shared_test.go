@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -75,11 +77,12 @@ func TestAccuracy(t *testing.T) {
 				os.WriteFile(filepath.Join(out, c.model+".onnx"), after, 0o644)
 			}
 			size := float64(len(after)) / float64(len(before))
-			f32, tf := top1(t, p, before, rest)
-			i8, ti := top1(t, p, after, rest)
-			t.Logf("top-1 %.4f -> %.4f, bytes %.3f, latency %v -> %v, quantized in %v", f32, i8, size, tf, ti, took.Round(time.Millisecond))
-			if f32-i8 > c.loss {
-				t.Errorf("accuracy falls by %.4f, want at most %.4f", f32-i8, c.loss)
+			was, is := judge(t, p, before, rest), judge(t, p, after, rest)
+			agree, sqnr := compare(was.scores, is.scores)
+			t.Logf("top-1 %.4f -> %.4f, same class %.4f, SQNR %.2f dB, bytes %.3f, latency %v -> %v, quantized in %v",
+				was.top1, is.top1, agree, sqnr, size, was.latency, is.latency, took.Round(time.Millisecond))
+			if was.top1-is.top1 > c.loss {
+				t.Errorf("accuracy falls by %.4f, want at most %.4f", was.top1-is.top1, c.loss)
 			}
 			if size > 0.30 {
 				t.Errorf("file is %.3f of the original, want at most 0.30", size)
@@ -126,9 +129,14 @@ func encode(t *testing.T, m *graph.Model) []byte {
 	return b.Bytes()
 }
 
-// top1 returns the share of samples whose label has the highest score, and
-// the median time of a run.
-func top1(t *testing.T, p *ort.Process, model []byte, data *dataset.Data) (float64, time.Duration) {
+// verdict is what ONNX Runtime makes of a model.
+type verdict struct {
+	top1    float64
+	latency time.Duration // the least of some runs
+	scores  [][]float32   // by sample
+}
+
+func judge(t *testing.T, p *ort.Process, model []byte, data *dataset.Data) verdict {
 	t.Helper()
 	ctx := context.Background()
 	s, err := p.Load(ctx, ort.Options{Model: model, Threads: 1})
@@ -136,8 +144,7 @@ func top1(t *testing.T, p *ort.Process, model []byte, data *dataset.Data) (float
 		t.Fatal(err)
 	}
 	defer s.Close(ctx)
-	right, n := 0, 0
-	var times []time.Duration
+	var v verdict
 	for sample, err := range data.All(ctx) {
 		if err != nil {
 			t.Fatal(err)
@@ -146,19 +153,39 @@ func top1(t *testing.T, p *ort.Process, model []byte, data *dataset.Data) (float
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n == 0 {
-			if times, err = s.Time(ctx, sample.Feeds, 20); err != nil {
+		if v.scores == nil {
+			times, err := s.Time(ctx, sample.Feeds, 20)
+			if err != nil {
 				t.Fatal(err)
 			}
+			v.latency = slices.Min(times)
 		}
-		for _, v := range out {
-			if argmax(tensor.Float32s(v.(*tensor.Tensor))) == sample.Label {
-				right++
+		for _, x := range out {
+			scores := slices.Clone(tensor.Float32s(x.(*tensor.Tensor)))
+			v.scores = append(v.scores, scores)
+			if argmax(scores) == sample.Label {
+				v.top1++
 			}
 		}
-		n++
 	}
-	return float64(right) / float64(n), median(times)
+	v.top1 /= float64(len(v.scores))
+	return v
+}
+
+// compare returns the share of samples with the same class, and the ratio of
+// signal to quantization noise of all scores.
+func compare(want, got [][]float32) (agree, sqnr float64) {
+	var signal, noise float64
+	for i, w := range want {
+		if argmax(w) == argmax(got[i]) {
+			agree++
+		}
+		for k, x := range w {
+			signal += float64(x) * float64(x)
+			noise += float64(x-got[i][k]) * float64(x-got[i][k])
+		}
+	}
+	return agree / float64(len(want)), 10 * math.Log10(signal/noise)
 }
 
 func argmax(x []float32) int {
@@ -167,14 +194,6 @@ func argmax(x []float32) int {
 		if v > x[best] {
 			best = i
 		}
-	}
-	return best
-}
-
-func median(d []time.Duration) time.Duration {
-	best := d[0]
-	for _, x := range d {
-		best = min(best, x)
 	}
 	return best
 }

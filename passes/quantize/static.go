@@ -27,9 +27,10 @@ operator between (QDQ form):
 
 A Relu or Clip is taken up by the range that it leaves. Operators that move,
 join, add or average quantized values are quantized with them if a quantized
-operator follows; all else stays float. Where products of uint8 and int8
-saturate on the target, or it is not known, weights take 7 bits, so that
-results are the same on every CPU.`,
+operator follows; all else stays float. Where pairs of products of uint8
+and int8 saturate on the target, or it is not known, a channel's weights take
+only as much of the range as keeps every pair that may meet within 16 bits, so
+that results are the same on every CPU.`,
 	Kind:  passes.Lossy,
 	Needs: passes.Calibration,
 }, StaticOptions{
@@ -42,7 +43,7 @@ type StaticOptions struct {
 	Method      string   `opt:"method" oneof:"minmax|percentile|mse" help:"how the range of an activation is chosen"`
 	Percentile  float64  `opt:"percentile" help:"percentage of numbers that lie below the upper bound, and above the lower one"`
 	PerChannel  bool     `opt:"per-channel" help:"one weight scale for each output channel"`
-	ReduceRange string   `opt:"reduce-range" oneof:"auto|true|false" help:"keep weights in 7 bits; auto asks the target"`
+	ReduceRange string   `opt:"reduce-range" oneof:"auto|true|false" help:"keep pairs of products within 16 bits; auto asks the target"`
 	Ops         []string `opt:"ops" help:"operators with weights that are quantized"`
 	Include     []string `opt:"include" help:"nodes that are quantized, patterns with * and ?; all if empty"`
 	Exclude     []string `opt:"exclude" help:"nodes that stay float, patterns with * and ?"`
@@ -61,16 +62,13 @@ func (o StaticOptions) Validate() error {
 	return nil
 }
 
-// limit returns the largest magnitude of a quantized weight.
-func (o StaticOptions) limit(env *passes.Env) float64 {
-	reduce := o.ReduceRange == "true"
+// saturates reports whether weights have to keep pairs of products within 16
+// bits.
+func (o StaticOptions) saturates(env *passes.Env) bool {
 	if o.ReduceRange == "auto" {
-		reduce = env.Target == nil || env.Target.Saturates
+		return env.Target == nil || env.Target.Saturates
 	}
-	if reduce {
-		return 64
-	}
-	return 127
+	return o.ReduceRange == "true"
 }
 
 // firstOpset is the version since which QuantizeLinear takes an axis.
@@ -89,7 +87,7 @@ func runStatic(j *passes.Job, o StaticOptions) error {
 		return err
 	}
 	p.choose()
-	e := &emitter{plan: p, limit: o.limit(j.Env), graph: j.Model.Graph}
+	e := &emitter{plan: p, saturates: o.saturates(j.Env), graph: j.Model.Graph}
 	e.emit()
 	j.Changed(len(p.cores))
 	j.Figure("quantized nodes", float64(len(p.nodes)))

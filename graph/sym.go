@@ -5,18 +5,6 @@ import (
 	"slices"
 )
 
-// Arithmetic on dimensions. A dimension stands for an integer: a number, or
-// an expression over symbols, each a size that is at least 0 and below 2^31.
-// Results are expressions in one canonical text, a polynomial with integer
-// coefficients whose terms stand by falling degree, over symbols and over
-// floor(p/q), min(p, q, …) and max(p, q, …) of polynomials:
-//
-//	2*h*w + floor((h + 1)/2) - 3
-//
-// An operation on an unknown dimension, one that overflows, or one whose
-// result is too long to be useful gives an unknown one. A dim_param of a file
-// that is no expression ("batch size") counts as a symbol.
-
 // Number returns the dimension, or the content of a shape tensor, of the
 // given value. A Dim has no room for a negative number as such, so that this
 // is a constant expression then.

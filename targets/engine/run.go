@@ -101,9 +101,16 @@ func (r *run) exec(f *frame) error {
 func (r *run) step(f *frame, st *step, e *op.Eval) error {
 	for i, s := range st.in {
 		e.In[i] = nil
-		if s >= 0 {
-			e.In[i] = f.vals[s]
+		if s < 0 {
+			continue
 		}
+		v := f.vals[s]
+		if _, ok := v.(*tensor.Tensor); !ok {
+			if err := st.accepts(i, v); err != nil {
+				return f.explain(st, err)
+			}
+		}
+		e.In[i] = v
 	}
 	clear(e.Out)
 	e.Context = r.ctx
@@ -126,6 +133,31 @@ func (r *run) step(f *frame, st *step, e *op.Eval) error {
 		f.arena.settle()
 	}
 	return nil
+}
+
+// accepts reports how a value that is no tensor breaks the operator's schema
+// as input i.
+func (st *step) accepts(i int, v tensor.Value) error {
+	if v == nil {
+		return fmt.Errorf("input %d has no value", i)
+	}
+	if st.info.def == nil {
+		return nil
+	}
+	schema := st.info.def.Schema(st.info.version)
+	if schema == nil || len(schema.In) == 0 {
+		return nil
+	}
+	formal := schema.In[min(i, len(schema.In)-1)]
+	for _, t := range formal.Types {
+		if fitsKind(v, t) {
+			return nil
+		}
+	}
+	if len(formal.Types) == 0 {
+		return nil
+	}
+	return fmt.Errorf("input %d (%s) is %s, want %v", i, formal.Name, describe(v), formal.Types[0])
 }
 
 // evaluate computes one step under the eyes of the session's observers.

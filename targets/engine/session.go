@@ -29,6 +29,7 @@ type Session struct {
 	runs    atomic.Uint64
 
 	model    *graph.Model
+	needs    cache[string, memoryNeed] // by shapes of feeds
 	mu       sync.Mutex
 	idle     []*run
 	variants map[string]*Session // by the names of the defaults that are overridden
@@ -114,6 +115,9 @@ func (s *Session) Run(ctx context.Context, feeds map[string]tensor.Value) (map[s
 	if len(feeds) > len(s.inputs) {
 		return s.runVariant(ctx, feeds)
 	}
+	if err := s.admit(feeds); err != nil {
+		return nil, err
+	}
 	r := s.acquire(ctx)
 	defer s.release(r)
 	r.team.enter(s.opts.threads())
@@ -181,6 +185,9 @@ func (s *Session) feed(f *frame, feeds map[string]tensor.Value) error {
 	}
 	return nil
 }
+
+// Explain says why nodes were not fused, a line for each.
+func (s *Session) Explain() []string { return slices.Clone(s.notes) }
 
 func (s *Session) results(f *frame) (map[string]tensor.Value, error) {
 	out := make(map[string]tensor.Value, len(s.outputs))

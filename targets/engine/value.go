@@ -59,3 +59,25 @@ func fits(v tensor.Value, t *graph.Type) error {
 	}
 	return nil
 }
+
+// fitsKind reports whether v is of the kind of t: tensor, sequence, map or
+// optional.
+func fitsKind(v tensor.Value, t *graph.Type) bool {
+	if t.Kind == graph.KindOptional {
+		if _, none := v.(tensor.None); none {
+			return true
+		}
+		return t.Item == nil || fitsKind(v, t.Item)
+	}
+	switch v.(type) {
+	case *tensor.Tensor:
+		return t.Kind == graph.KindTensor
+	case *tensor.Sparse:
+		return t.Kind == graph.KindTensor || t.Kind == graph.KindSparse
+	case *tensor.Seq:
+		return t.Kind == graph.KindSequence
+	case *tensor.Map:
+		return t.Kind == graph.KindMap
+	}
+	return false
+}

@@ -1,0 +1,152 @@
+package benchmark
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/targets/engine"
+)
+
+// Profile says where the time of a run goes.
+type Profile struct {
+	Host  Host         `json:"host"`
+	Runs  int          `json:"runs"`
+	Total int64        `json:"total_ns"` // of all steps of one run, mean
+	Ops   []ProfileRow `json:"ops"`      // by operator, the longest first
+	Nodes []ProfileRow `json:"nodes"`    // by node, in order of execution
+	Why   []string     `json:"not_fused,omitempty"`
+}
+
+// ProfileRow is the share of an operator or node in one run. Flops and Bytes
+// are of the node that a fused operator stands for, 0 if they are not known;
+// a multiply-accumulate is two flops.
+type ProfileRow struct {
+	Name   string  `json:"name"`
+	Op     string  `json:"op"`
+	Calls  int     `json:"calls"`
+	Nanos  int64   `json:"ns"`
+	Share  float64 `json:"share"`
+	Flops  int64   `json:"flops"`
+	Bytes  int64   `json:"bytes"`
+	GFlops float64 `json:"gflops"` // per second
+	GBytes float64 `json:"gbytes"` // per second
+}
+
+// ProfileModel runs m on the embedded engine, once to warm up and then the
+// given number of times, and says which steps took how long.
+func ProfileModel(ctx context.Context, m *graph.Model, o engine.Options, feeds map[string]tensor.Value, runs int) (*Profile, error) {
+	rec := &recorder{work: workOf(m, feeds), rows: map[profileKey]*ProfileRow{}}
+	o.Trace = rec.step
+	s, err := engine.Compile(ctx, m, o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Run(ctx, feeds); err != nil {
+		return nil, err
+	}
+	clear(rec.rows)
+	rec.order = nil
+	runs = max(runs, 1)
+	for range runs {
+		if _, err := s.Run(ctx, feeds); err != nil {
+			return nil, err
+		}
+	}
+	p := rec.profile(runs)
+	p.Host, p.Why = ThisHost(), s.Explain()
+	return p, nil
+}
+
+// workOf returns the work of each node of the main graph for the given feeds.
+func workOf(m *graph.Model, feeds map[string]tensor.Value) map[*graph.Node]op.Cost {
+	types := map[string]*graph.Type{}
+	for name, v := range feeds {
+		if t, ok := v.(*tensor.Tensor); ok {
+			types[name] = graph.TensorOf(t.DType(), graph.DimsOf(t.Shape()))
+		}
+	}
+	to := graph.NewMapping()
+	op.InferModel(m.CloneMapped(to), op.InferOptions{Inputs: types})
+	work := map[*graph.Node]op.Cost{}
+	for n := range m.Graph.Nodes() {
+		work[n] = op.CostOf(to.Nodes[n])
+	}
+	return work
+}
+
+type profileKey struct {
+	node *graph.Node
+	op   string
+}
+
+// recorder sums up the steps of runs.
+type recorder struct {
+	mu    sync.Mutex
+	work  map[*graph.Node]op.Cost
+	rows  map[profileKey]*ProfileRow
+	order []profileKey
+}
+
+func (r *recorder) step(s engine.Step) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := profileKey{s.Node, s.Op}
+	row := r.rows[key]
+	if row == nil {
+		row = &ProfileRow{Name: s.Node.Name, Op: s.Op}
+		if s.Op != "ToImage" && s.Op != "FromImage" {
+			row.Flops, row.Bytes = r.work[s.Node].Flops, r.work[s.Node].Bytes
+		}
+		r.rows[key] = row
+		r.order = append(r.order, key)
+	}
+	row.Calls++
+	row.Nanos += s.Elapsed.Nanoseconds()
+}
+
+func (r *recorder) profile(runs int) *Profile {
+	p := &Profile{Runs: runs, Ops: []ProfileRow{}, Nodes: []ProfileRow{}}
+	byOp := map[string]*ProfileRow{}
+	for _, key := range r.order {
+		row := *r.rows[key]
+		row.Nanos /= int64(runs)
+		row.Calls /= runs
+		p.Total += row.Nanos
+		p.Nodes = append(p.Nodes, row)
+		sum := byOp[row.Op]
+		if sum == nil {
+			sum = &ProfileRow{Name: row.Op, Op: row.Op}
+			byOp[row.Op] = sum
+		}
+		sum.Calls += row.Calls
+		sum.Nanos += row.Nanos
+		sum.Flops += row.Flops
+		sum.Bytes += row.Bytes
+	}
+	for _, row := range slices.SortedFunc(maps.Values(byOp), func(a, b *ProfileRow) int { return int(b.Nanos - a.Nanos) }) {
+		p.Ops = append(p.Ops, *row)
+	}
+	for _, rows := range [][]ProfileRow{p.Ops, p.Nodes} {
+		for i := range rows {
+			rows[i].rates(p.Total)
+		}
+	}
+	return p
+}
+
+func (r *ProfileRow) rates(total int64) {
+	seconds := time.Duration(r.Nanos).Seconds()
+	if seconds > 0 {
+		r.GFlops = float64(r.Flops) / seconds / 1e9
+		r.GBytes = float64(r.Bytes) / seconds / 1e9
+	}
+	if total > 0 {
+		r.Share = float64(r.Nanos) / float64(total)
+	}
+}

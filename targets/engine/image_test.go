@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/onnxio"
+)
+
+// imageNets are small graphs over x, float[N,8,9,7], with weights from init.
+var imageNets = []struct{ name, body string }{
+	{"direct", `{ y = Conv<pads = [1,1,1,1]>(x, w3, b) }`},
+	{"valid stride", `{ y = Conv<strides = [2,2]>(x, w3) }`},
+	{"same upper", `{ y = Conv<auto_pad = "SAME_UPPER", strides = [2,2]>(x, w3, b) }`},
+	{"same lower", `{ y = Conv<auto_pad = "SAME_LOWER", strides = [2,1]>(x, w3, b) }`},
+	{"uneven pads", `{ y = Conv<pads = [2,0,1,3]>(x, w3, b) }`},
+	{"dilated", `{ y = Conv<pads = [2,2,2,2], dilations = [2,2]>(x, w3, b) }`},
+	{"dilated height", `{ y = Conv<pads = [2,1,2,1], dilations = [2,1]>(x, w3, b) }`},
+	{"pointwise", `{ y = Conv(x, w1, b) }`},
+	{"pointwise stride pad", `{ y = Conv<strides = [2,2], pads = [1,1,1,1]>(x, w1, b) }`},
+	{"groups", `{ y = Conv<group = 2, pads = [1,1,1,1]>(x, wg, b) }`},
+	{"depthwise", `{ y = Conv<group = 8, pads = [1,1,1,1]>(x, wd, bd) }`},
+	{"depthwise stride", `{ y = Conv<group = 8, pads = [1,0,1,2], strides = [2,2]>(x, wd) }`},
+	{"depthwise dilated", `{ y = Conv<group = 8, pads = [2,2,2,2], dilations = [2,2]>(x, wd) }`},
+	{"relu", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) y = Relu(c) }`},
+	{"clip", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) y = Clip(c, lo, hi) }`},
+	{"leaky", `{ c = Conv(x, w1, b) y = LeakyRelu<alpha = 0.3>(c) }`},
+	{"silu", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) s = Sigmoid(c) y = Mul(c, s) }`},
+	{"hard swish", `{ c = Conv(x, w1, b) s = HardSigmoid<alpha = 0.16666667, beta = 0.5>(c) y = Mul(s, c) }`},
+	{"norm", `{ c = Conv(x, w1, b) n = BatchNormalization(c, gamma, beta, mean, variance) y = Relu(n) }`},
+	{"norm alone", `{ c = Conv(x, w1, b) p = MaxPool<kernel_shape = [2,2]>(c) n = BatchNormalization(p, gamma, beta, mean, variance) y = Relu(n) }`},
+	{"constant factors", `{ c = Conv(x, w1) s = Mul(c, k) a = Add(k1, s) y = Tanh(a) }`},
+	{"residual", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv<pads = [1,1,1,1]>(c, w3s, b) a = Add(d, c) y = Relu(a) }`},
+	{"residual of conv", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv(x, w1) y = Add(c, d) }`},
+	{"broadcast residual", `{ c = Conv(x, w1, b) p = GlobalAveragePool(c) d = Conv(p, ws) y = Add(d, c) }`},
+	{"squeeze excite", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) p = GlobalAveragePool(c) d = Conv(p, ws, b) s = HardSigmoid(d) y = Mul(c, s) }`},
+	{"max pool", `{ c = Conv(x, w1, b) y = MaxPool<kernel_shape = [3,3], strides = [2,2], pads = [1,1,1,1]>(c) }`},
+	{"max pool ceil", `{ c = Conv(x, w1, b) y = MaxPool<kernel_shape = [3,2], strides = [2,3], ceil_mode = 1>(c) }`},
+	{"mean pool", `{ c = Conv(x, w1, b) y = AveragePool<kernel_shape = [3,3], pads = [1,1,1,1]>(c) }`},
+	{"mean pool whole", `{ c = Conv(x, w1, b) y = AveragePool<kernel_shape = [3,3], pads = [1,1,1,1], count_include_pad = 1>(c) }`},
+	{"global max", `{ c = Conv(x, w1, b) y = GlobalMaxPool(c) }`},
+	{"reduce mean", `{ c = Conv(x, w1, b) y = ReduceMean<axes = [-1,2]>(c) }`},
+	{"concat", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv(x, w1) e = Concat<axis = 1>(c, d, x) y = Conv<pads = [1,1,1,1]>(e, wc) }`},
+	{"plain reader", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv<pads = [1,1,1,1]>(c, w3s) t = Transpose<perm = [0,2,3,1]>(c) u = Transpose<perm = [0,3,1,2]>(t) y = Sub(d, u) }`},
+	{"subgraph reader", `{ c = Conv(x, w1, b) one = Constant<value = bool {1}>() y = If(one) <then_branch = t () => (float[N,12,9,7] a) { a = Neg(c) }, else_branch = e () => (float[N,12,9,7] z) { z = Identity(c) }> }`},
+	{"several outputs", `{ c = Conv(x, w1, b) r = Relu(c) y = Add(c, r) }`},
+}
+
+// init holds the weights of imageNets.
+func imageWeights() map[string]*tensor.Tensor {
+	positive := random(30, 12)
+	for i, v := range tensor.Data[float32](positive) {
+		tensor.Data[float32](positive)[i] = v*v + 0.5
+	}
+	return map[string]*tensor.Tensor{
+		"w3": random(2, 12, 8, 3, 3), "w3s": random(3, 12, 12, 3, 3), "w1": random(4, 12, 8, 1, 1), "ws": random(5, 12, 12, 1, 1),
+		"wg": random(6, 12, 4, 3, 3), "wd": random(7, 8, 1, 3, 3), "wc": random(8, 5, 32, 3, 3),
+		"b": random(9, 12), "bd": random(10, 8), "k": random(11, 12, 1, 1), "k1": random(12, 1, 12, 1, 1),
+		"gamma": random(13, 12), "beta": random(14, 12), "mean": random(15, 12), "variance": positive,
+		"lo": tensor.Scalar[float32](-0.5), "hi": tensor.Scalar[float32](3),
+	}
+}
+
+func imageNet(t *testing.T, body string) *graph.Model {
+	t.Helper()
+	weights := ""
+	for name, w := range imageWeights() {
+		weights += fmt.Sprintf(", float%v %s", w.Shape(), name)
+	}
+	m := parse(t, `<ir_version: 8, opset_import: ["": 17]> g (float[N,8,9,7] x`+weights+`) => (y) `+body)
+	for name, w := range imageWeights() {
+		v := m.Graph.Value(name)
+		m.Graph.SetInit(v, &graph.Literal{Tensor: w})
+		m.Graph.DropInput(v)
+	}
+	return m
+}
+
+func TestImages(t *testing.T) {
+	for _, net := range imageNets {
+		t.Run(net.name, func(t *testing.T) {
+			m := imageNet(t, net.body)
+			for _, batch := range []int{1, 3} {
+				in := feeds{"x": random(1, batch, 8, 9, 7)}
+				want := runModel(t, m, Options{Plain: true, Threads: 1}, in)["y"].(*tensor.Tensor)
+				for threads := 1; threads <= 2; threads++ {
+					got := runModel(t, m, Options{Threads: threads}, in)["y"].(*tensor.Tensor)
+					if !got.Shape().Equal(want.Shape()) || !near(floats(t, got), floats(t, want)) {
+						t.Errorf("batch %d, %d threads: fused %v differs from plain %v", batch, threads, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Every net above is fused: none keeps its convolution.
+func TestImagesAreFused(t *testing.T) {
+	for _, net := range imageNets {
+		s, err := Compile(t.Context(), imageNet(t, net.body), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(s.main.steps, func(st step) bool { return st.node.Is("Conv") }) {
+			t.Errorf("%s: a convolution is left: %q", net.name, s.Explain())
+		}
+	}
+}
+
+// sharedModel opens a model of the shared folder, or skips.
+func sharedModel(t testing.TB, name string) *onnxio.File {
+	t.Helper()
+	shared := os.Getenv("ONNXPACK_SHARED")
+	if shared == "" {
+		t.Skip("ONNXPACK_SHARED names no folder of models")
+	}
+	f, err := onnxio.Open(filepath.Join(shared, "models", name), onnxio.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func TestSharedImageNets(t *testing.T) {
+	for _, name := range []string{
+		"cifar10_resnet20.onnx", "lenet_openvino.onnx", "mlperftiny_resnet8_large_f32.onnx", "mnist_cntk.onnx",
+		"mobilenetv2_tv.onnx", "squeezenet1.1.onnx", "ultraface_slim320.onnx", "wonnx_opt_mnist.onnx",
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := sharedModel(t, name).Model
+			in := feeds{}
+			for i, v := range m.Graph.Feeds() {
+				shape := tensor.Shape{}
+				for _, d := range v.Type.Shape {
+					shape = append(shape, max(d.Size, 1))
+				}
+				in[v.Name()] = random(uint64(i), shape...)
+			}
+			want := runModel(t, m, Options{Plain: true}, in)
+			one, two := runModel(t, m, Options{Threads: 1}, in), runModel(t, m, Options{Threads: 2}, in)
+			for name, w := range want {
+				if !near(floats(t, one[name]), floats(t, w)) {
+					t.Errorf("output %q: fused differs from plain", name)
+				}
+				if !one[name].(*tensor.Tensor).Equal(two[name].(*tensor.Tensor)) {
+					t.Errorf("output %q depends on the number of threads", name)
+				}
+			}
+		})
+	}
+}

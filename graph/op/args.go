@@ -49,11 +49,10 @@ func (e *Eval) ints(i int) ([]int, error) {
 	if t.Rank() > 1 {
 		return nil, e.Errorf(i, "has %d axes, want at most 1", t.Rank())
 	}
-	list, err := ints(t)
-	if err != nil {
-		return nil, e.Errorf(i, "want integers")
+	if d := t.DType(); d != tensor.Int64 && d != tensor.Int32 {
+		return nil, e.Errorf(i, "want int64 or int32")
 	}
-	return list, nil
+	return ints(t)
 }
 
 // int returns the only element of input i, or def if the input is omitted.
@@ -62,9 +61,12 @@ func (e *Eval) int(i, def int) (int, error) {
 	if t == nil {
 		return def, nil
 	}
+	if d := t.DType(); t.Len() != 1 || d != tensor.Int64 && d != tensor.Int32 {
+		return 0, e.Errorf(i, "want one int64 or int32")
+	}
 	list, err := ints(t)
-	if err != nil || len(list) != 1 {
-		return 0, e.Errorf(i, "want one integer")
+	if err != nil {
+		return 0, e.Errorf(i, "%w", err)
 	}
 	return list[0], nil
 }

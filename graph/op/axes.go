@@ -1,6 +1,10 @@
 package op
 
-import "github.com/onnxpack/onnxpack/graph"
+import (
+	"slices"
+
+	"github.com/onnxpack/onnxpack/graph"
+)
 
 // Axes is one call while the ties between the axes of its operands and
 // results are listed. Types are those of shape inference.
@@ -33,4 +37,75 @@ type Tie struct {
 type Fixed struct {
 	Side   Side
 	Reason string
+}
+
+// In returns the side that is an axis of input slot.
+func In(slot, axis int) Side { return Side{Slot: slot, Axis: axis} }
+
+// Out returns the side that is an axis of result slot.
+func Out(slot, axis int) Side { return Side{Out: true, Slot: slot, Axis: axis} }
+
+// Equal says that every index of one side goes with the same of the other.
+func (a *Axes) Equal(x, y Side) { a.Ties = append(a.Ties, Tie{A: x, B: y, Outer: 1, Inner: 1}) }
+
+// Fix says that a side cannot lose indices.
+func (a *Axes) Fix(s Side, reason string) { a.Fixed = append(a.Fixed, Fixed{s, reason}) }
+
+// Dims returns the shape of input slot, nil if its rank is not known.
+func (a *Axes) Dims(slot int) graph.Dims { return dimsAt(a.In, slot) }
+
+// OutDims returns the shape of result slot, nil if its rank is not known.
+func (a *Axes) OutDims(slot int) graph.Dims { return dimsAt(a.Out, slot) }
+
+func dimsAt(ts []*graph.Type, i int) graph.Dims {
+	if i < len(ts) && ts[i] != nil && ts[i].Kind == graph.KindTensor {
+		return ts[i].Shape
+	}
+	return nil
+}
+
+// FixAll says that no axis of any operand or result can lose indices.
+func (a *Axes) FixAll(reason string) {
+	for i := range a.In {
+		for axis := range a.Dims(i) {
+			a.Fix(In(i, axis), reason)
+		}
+	}
+	for i := range a.Out {
+		for axis := range a.OutDims(i) {
+			a.Fix(Out(i, axis), reason)
+		}
+	}
+}
+
+// EqualAxes ties every axis of input slot but those named to the same axis of
+// result out.
+func (a *Axes) EqualAxes(slot, out int, but ...int) {
+	for axis := range a.Dims(slot) {
+		if !slices.Contains(but, axis) {
+			a.Equal(In(slot, axis), Out(out, axis))
+		}
+	}
+}
+
+// Broadcast ties the axes of inputs that broadcast to result 0 under NumPy's
+// rules. An axis that is repeated is fixed on its own side.
+func (a *Axes) Broadcast(slots ...int) {
+	out := a.OutDims(0)
+	for _, slot := range slots {
+		in := a.Dims(slot)
+		shift := len(out) - len(in)
+		for axis, d := range in {
+			if shift < 0 {
+				a.Fix(In(slot, axis), "the shape of the result is not known")
+				continue
+			}
+			o := out[shift+axis]
+			if d.IsKnown() && d.Size == 1 && !o.Same(d) {
+				a.Fix(In(slot, axis), "it is repeated")
+				continue
+			}
+			a.Equal(In(slot, axis), Out(0, shift+axis))
+		}
+	}
 }

@@ -103,7 +103,9 @@ func evalSVMRegressor(e *Eval) error {
 	if err != nil {
 		return err
 	}
-	m.supports = int(e.Node.Int("n_supports", 0))
+	if m.supports = int(e.Node.Int("n_supports", 0)); m.supports < 0 {
+		return fmt.Errorf("attribute n_supports is %d", m.supports)
+	}
 	if m.supports == 0 {
 		m.kernel = "LINEAR"
 	}

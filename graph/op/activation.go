@@ -10,7 +10,7 @@ import (
 
 // activationDefs holds elementwise activations.
 var activationDefs = []*Def{
-	{Name: "Relu", Since: 1, Infer: inferSame, Eval: relu.eval, Cost: perElement(1), Quant: passes},
+	{Name: "Relu", Since: 1, Infer: inferSame, Eval: relu.eval, Cost: perElement(1), Quant: passes, Axes: axesElementwise},
 	activationDef("Sigmoid", 1, 10, unaries, func(*graph.Node, int64) unary {
 		return unary{row: func(k *kernel.Table) rowFunc { return k.Sigmoid }, f64: logistic}
 	}),
@@ -42,7 +42,7 @@ var unaries = &Quant{Class: QuantUnary, Weight: -1, Bias: -1}
 // attributes and the version in force.
 func activationDef(name string, since, flops int64, q *Quant, f func(n *graph.Node, version int64) unary) *Def {
 	return &Def{
-		Name: name, Since: since, Infer: inferSame, Cost: perElement(flops), Quant: q,
+		Name: name, Since: since, Infer: inferSame, Cost: perElement(flops), Quant: q, Axes: axesElementwise,
 		Eval: func(e *Eval) error { return f(e.Node, e.Version).eval(e) },
 	}
 }

@@ -59,7 +59,7 @@ type comparison struct {
 }
 
 func comparisonDef(name string, since int64, r comparison) *Def {
-	return &Def{Name: name, Since: since, Infer: inferLegacyCompare, Eval: legacyBroadcast(r.eval), Cost: perElement(1)}
+	return &Def{Name: name, Since: since, Infer: inferLegacyCompare, Eval: legacyBroadcast(r.eval), Cost: perElement(1), Axes: axesElementwise}
 }
 
 func inferLegacyCompare(c *Infer) error {
@@ -102,14 +102,14 @@ func (r comparison) eval(e *Eval) error {
 
 func logicDef(name string, f func(a, b uint64) uint64) *Def {
 	return &Def{
-		Name: name, Since: 1, Infer: inferLegacyCompare, Cost: perElement(1),
+		Name: name, Since: 1, Infer: inferLegacyCompare, Cost: perElement(1), Axes: axesElementwise,
 		Eval: legacyBroadcast(binary{u64: f}.eval),
 	}
 }
 
 func bitwiseDef(name string, f func(a, b uint64) uint64) *Def {
 	b := binary{u64: f, i64: func(a, b int64) int64 { return int64(f(uint64(a), uint64(b))) }}
-	return &Def{Name: name, Since: 18, Infer: inferBroadcast, Eval: b.eval, Cost: perElement(1)}
+	return &Def{Name: name, Since: 18, Infer: inferBroadcast, Eval: b.eval, Cost: perElement(1), Axes: axesElementwise}
 }
 
 func evalBitShift(e *Eval) error {

@@ -38,15 +38,15 @@ var mathDefs = []*Def{
 	binaryDef("Add", addition, &Quant{Class: QuantBinary, Weight: -1, Bias: -1}),
 	binaryDef("Sub", subtraction, nil),
 	binaryDef("Mul", multiplication, &Quant{Class: QuantBinary, Weight: -1, Bias: -1}),
-	{Name: "Div", Since: 1, Infer: inferArithmetic, Eval: evalDiv, Cost: perElement(1)},
-	{Name: "Mod", Since: 10, Infer: inferArithmetic, Eval: evalMod, Cost: perElement(1)},
-	{Name: "Pow", Since: 1, Infer: inferLegacyBroadcast, Eval: evalPow, Cost: perElement(20)},
+	{Name: "Div", Since: 1, Infer: inferArithmetic, Eval: evalDiv, Cost: perElement(1), Axes: axesElementwise},
+	{Name: "Mod", Since: 10, Infer: inferArithmetic, Eval: evalMod, Cost: perElement(1), Axes: axesElementwise},
+	{Name: "Pow", Since: 1, Infer: inferLegacyBroadcast, Eval: evalPow, Cost: perElement(20), Axes: axesElementwise},
 
-	{Name: "Sum", Since: 1, Infer: inferBroadcast, Eval: addition.fold(nil), Cost: perInputs},
-	{Name: "Mean", Since: 1, Infer: inferBroadcast, Eval: addition.fold(mean), Cost: perInputs},
-	{Name: "Max", Since: 1, Infer: inferBroadcast, Eval: maximum.fold(nil), Cost: perInputs},
-	{Name: "Min", Since: 1, Infer: inferBroadcast, Eval: minimum.fold(nil), Cost: perInputs},
-	{Name: "Clip", Since: 1, Infer: inferSame, Eval: evalClip, Cost: perElement(2), Quant: passes},
+	{Name: "Sum", Since: 1, Infer: inferBroadcast, Eval: addition.fold(nil), Cost: perInputs, Axes: axesElementwise},
+	{Name: "Mean", Since: 1, Infer: inferBroadcast, Eval: addition.fold(mean), Cost: perInputs, Axes: axesElementwise},
+	{Name: "Max", Since: 1, Infer: inferBroadcast, Eval: maximum.fold(nil), Cost: perInputs, Axes: axesElementwise},
+	{Name: "Min", Since: 1, Infer: inferBroadcast, Eval: minimum.fold(nil), Cost: perInputs, Axes: axesElementwise},
+	{Name: "Clip", Since: 1, Infer: inferSame, Eval: evalClip, Cost: perElement(2), Quant: passes, Axes: axesFirst},
 }
 
 // rowFunc is a kernel over a row.
@@ -56,11 +56,11 @@ type rowFunc = func(dst, src []float32)
 var passes = &Quant{Class: QuantPass, Weight: -1, Bias: -1}
 
 func unaryDef(name string, u unary, flops int64) *Def {
-	return &Def{Name: name, Since: 1, Infer: inferSame, Eval: u.eval, Cost: perElement(flops)}
+	return &Def{Name: name, Since: 1, Infer: inferSame, Eval: u.eval, Cost: perElement(flops), Axes: axesElementwise}
 }
 
 func binaryDef(name string, b binary, q *Quant) *Def {
-	return &Def{Name: name, Since: 1, Infer: inferArithmetic, Eval: legacyBroadcast(b.eval), Cost: perElement(1), Quant: q}
+	return &Def{Name: name, Since: 1, Infer: inferArithmetic, Eval: legacyBroadcast(b.eval), Cost: perElement(1), Quant: q, Axes: axesElementwise}
 }
 
 // perInputs is the Cost of an operator that folds its inputs elementwise.

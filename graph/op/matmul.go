@@ -12,9 +12,9 @@ import (
 
 // matmulDefs holds matrix products and what is built on them.
 var matmulDefs = []*Def{
-	{Name: "MatMul", Since: 1, Infer: inferMatMul, Eval: evalMatMul, Cost: costMatMul,
+	{Name: "MatMul", Since: 1, Infer: inferMatMul, Eval: evalMatMul, Cost: costMatMul, Axes: axesMatMul,
 		Quant: &Quant{Class: QuantInteger, Weight: 1, Bias: -1, Channel: matMulChannel}},
-	{Name: "Gemm", Since: 1, Infer: inferGemm, Eval: evalGemm, Cost: costGemm,
+	{Name: "Gemm", Since: 1, Infer: inferGemm, Eval: evalGemm, Cost: costGemm, Axes: axesGemm,
 		Quant: &Quant{Class: QuantInteger, Weight: 1, Bias: 2, Channel: gemmChannel}},
 	{Name: "Einsum", Since: 12, Infer: inferEinsum, Eval: evalEinsum, Cost: costEinsum},
 	{Name: "Det", Since: 11, Infer: inferDet, Eval: evalDet, Cost: costDet},

@@ -52,9 +52,9 @@ var reductionDefs = []*Def{
 	}),
 	reductionDef("ReduceLogSumExp", 18, 12, func(tensor.DType) reduction { return realReduction(logSumExp) }),
 
-	{Name: "ArgMax", Since: 1, Infer: inferArg, Cost: perInput(1),
+	{Name: "ArgMax", Since: 1, Infer: inferArg, Cost: perInput(1), Axes: axesReduced(oneAxis("axis", 0)),
 		Eval: func(e *Eval) error { return evalArg(e, func(cmp int) bool { return cmp > 0 }) }},
-	{Name: "ArgMin", Since: 1, Infer: inferArg, Cost: perInput(1),
+	{Name: "ArgMin", Since: 1, Infer: inferArg, Cost: perInput(1), Axes: axesReduced(oneAxis("axis", 0)),
 		Eval: func(e *Eval) error { return evalArg(e, func(cmp int) bool { return cmp < 0 }) }},
 }
 
@@ -161,6 +161,7 @@ func logSumExp(x []float64) float64 {
 func reductionDef(name string, axesInput, flops int64, make func(tensor.DType) reduction) *Def {
 	return &Def{
 		Name: name, Since: 1, Cost: perInput(flops),
+		Axes:  axesReduced(func(a *Axes, rank int) []int { return constAxes(a, rank, axesInput) }),
 		Infer: func(c *Infer) error { return inferReduce(c, axesInput) },
 		Eval: func(e *Eval) error {
 			t := e.Tensor(0)
@@ -241,6 +242,25 @@ func normalAxes(list []int, rank int, n *graph.Node) ([]int, error) {
 	over, err := axes(list, rank)
 	slices.Sort(over)
 	return over, err
+}
+
+// constAxes returns the axes that a call reduces, nil if they are not known.
+func constAxes(a *Axes, rank int, axesInput int64) []int {
+	list := toInts(a.Node.Ints("axes"))
+	if v := a.Node.In(1); a.Version >= axesInput && v != nil {
+		if !v.IsConst() || v.Init.Tensor == nil {
+			return nil
+		}
+		list = toInts(tensor.Int64s(v.Init.Tensor))
+	}
+	over, err := normalAxes(list, rank, a.Node)
+	if err != nil {
+		return nil
+	}
+	if over == nil {
+		return []int{}
+	}
+	return over
 }
 
 // withoutAxes returns s without the given axes.

@@ -20,7 +20,8 @@ var scanDefs = []*Def{
 			f32: runningProduct[float32], f64: runningProduct[float64], i64: runningProduct[int64], u64: runningProduct[uint64],
 		})
 	}},
-	{Name: "TopK", Since: 1, Infer: inferTopK, Eval: evalTopK, Cost: perInput(8)},
+	{Name: "TopK", Since: 1, Infer: inferTopK, Eval: evalTopK, Cost: perInput(8),
+		Axes: axesAlong(oneAxis("axis", -1), "its elements are ordered together")},
 }
 
 // running is a function of a lane, written over it, in each of the types

@@ -8,10 +8,12 @@ import (
 
 // softmaxDefs holds the normalizations of a lane to a distribution.
 var softmaxDefs = []*Def{
-	{Name: "Softmax", Since: 1, Infer: inferSame, Eval: evalSoftmax, Cost: perElement(12)},
-	{Name: "LogSoftmax", Since: 1, Infer: inferSame, Eval: evalLogSoftmax, Cost: perElement(12)},
-	{Name: "Hardmax", Since: 1, Infer: inferSame, Eval: evalHardmax, Cost: perElement(1)},
+	{Name: "Softmax", Since: 1, Infer: inferSame, Eval: evalSoftmax, Cost: perElement(12), Axes: axesSoftmax},
+	{Name: "LogSoftmax", Since: 1, Infer: inferSame, Eval: evalLogSoftmax, Cost: perElement(12), Axes: axesSoftmax},
+	{Name: "Hardmax", Since: 1, Infer: inferSame, Eval: evalHardmax, Cost: perElement(1), Axes: axesSoftmax},
 }
+
+var axesSoftmax = axesAlong(softmaxAxes, "its elements are normalized together")
 
 // softmaxLanes returns the lanes that are normalized: along one axis, the last
 // by default, or below version 13 along all axes from the given one, 1 by

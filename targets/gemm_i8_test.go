@@ -163,7 +163,7 @@ func compareI8(t *testing.T, what string, signed bool, p *kernel.ProductI8, b []
 		if p.Bias != nil {
 			acc += p.Bias[j]
 		}
-		v := float32(acc) * p.Scale[j]
+		v := float32(float32(acc) * p.Scale[j])
 		switch p.Out {
 		case kernel.OutS32:
 			if p.C32[at] != acc {

@@ -18,24 +18,24 @@ const (
 	// first half of a group holds k+0 and k+2, the second k+1 and k+3, which
 	// are what masking and shifting leave of four bytes of A.
 	Pair16
-	// Oct is [k/8][NR][8] int8, for products of 2x8 by 8x2 matrices.
-	Oct
+	// Wide16 is [k][NR] int16, for widening products by one element of A.
+	Wide16
 )
 
 // group is the number of consecutive k that a layout keeps together.
 func (l LayoutI8) group() int {
-	if l == Oct {
-		return 8
+	if l == Wide16 {
+		return 1
 	}
 	return 4
 }
 
 // width is the bytes taken by one weight.
 func (l LayoutI8) width() int {
-	if l == Pair16 {
-		return 2
+	if l == Quad {
+		return 1
 	}
-	return 1
+	return 2
 }
 
 // GemmI8 is one tile kernel of C = A*B over bytes with int32 sums. B is int8.
@@ -159,23 +159,25 @@ func (g GemmI8) packColumn(panel []int8, c, taps, k int, at func(r int) int8) {
 
 // put stores the weight of row r and column c of a panel.
 func (g GemmI8) put(body []int8, r, c int, w int8) {
-	switch g.Layout {
-	case Pair16:
-		at := 4*(((r/4*2+r%2)*g.NR)+c) + r%4/2*2
-		body[at], body[at+1] = w, w>>7
-	default:
-		group := g.Layout.group()
-		body[(r/group*g.NR+c)*group+r%group] = w
+	at := g.place(r, c)
+	body[at] = w
+	if g.Layout.width() == 2 {
+		body[at+1] = w >> 7
 	}
 }
 
 // weight is the inverse of put.
-func (g GemmI8) weight(body []int8, r, c int) int8 {
-	if g.Layout == Pair16 {
-		return body[4*(((r/4*2+r%2)*g.NR)+c)+r%4/2*2]
+func (g GemmI8) weight(body []int8, r, c int) int8 { return body[g.place(r, c)] }
+
+// place is where the low byte of a weight lies.
+func (g GemmI8) place(r, c int) int {
+	switch g.Layout {
+	case Pair16:
+		return 4*((r/4*2+r%2)*g.NR+c) + r%4/2*2
+	case Wide16:
+		return 2 * (r*g.NR + c)
 	}
-	group := g.Layout.group()
-	return body[(r/group*g.NR+c)*group+r%group]
+	return 4*(r/4*g.NR+c) + r%4
 }
 
 // sums views the header of a panel.
@@ -329,7 +331,7 @@ func finishI8(t *TileI8, i, j int, acc int32) {
 		t.C32[at] = acc
 		return
 	}
-	v := float32(acc) * t.Scale[j]
+	v := float32(float32(acc) * t.Scale[j]) // the conversion keeps it from being fused with the sum
 	if t.Out == OutQ8 {
 		t.C8[at] = uint8(int32(math.RoundToEven(float64(clamp(v, t.Lo, t.Hi)))) + t.Zero)
 		return

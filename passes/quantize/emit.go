@@ -67,7 +67,9 @@ func (e *emitter) dropFloats() {
 
 // replace makes v input i of n in place of a constant.
 func (e *emitter) replace(n *graph.Node, i int, v *graph.Value) {
-	e.replaced[n.In(i)] = true
+	if old := n.In(i); old != nil {
+		e.replaced[old] = true
+	}
 	n.SetIn(i, v)
 }
 
@@ -216,6 +218,11 @@ func (e *emitter) weight(n *graph.Node) {
 		bias = tensor.Float64s(n.In(def.Bias).Init.Tensor)
 	}
 	w := e.quantWeight(n, n.In(def.Weight), axis, bias, x)
+	if m := e.plan.means[e.plan.inputs[n]]; m != nil && def.Bias >= 0 {
+		t := n.In(def.Weight).Init.Tensor
+		more := biasCorrection(t, w.codes, weightChannel(n), w.scales, inputOf(n, t), m)
+		bias = corrected(bias, more, w.scales, x)
+	}
 	if bias != nil {
 		e.bias(n, def.Bias, bias, w.scales, x)
 	}
@@ -311,11 +318,14 @@ func (e *emitter) bias(n *graph.Node, slot int, b []float64, weights []float32, 
 	for i, w := range weights {
 		scales[i] = x * w
 	}
-	v := n.In(slot)
+	name := n.In(1).Name() + "_bias"
+	if v := n.In(slot); v != nil {
+		name = v.Name()
+	}
 	axis := 0
 	if len(scales) == 1 {
 		axis = -1
 	}
-	init := e.graph.AddInit(v.Name()+"_quantized", biasParams(b, scales))
-	e.replace(n, slot, e.dequantize(n, v.Name(), init, scales, tensor.New(tensor.Int32, tensor.Shape{len(scales)}), axis))
+	init := e.graph.AddInit(name+"_quantized", biasParams(b, scales))
+	e.replace(n, slot, e.dequantize(n, name, init, scales, tensor.New(tensor.Int32, tensor.Shape{len(scales)}), axis))
 }

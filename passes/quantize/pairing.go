@@ -59,3 +59,24 @@ func column(s tensor.Shape, axis, c int) []int {
 	}
 	return at
 }
+
+// inputChannel returns the axis of n's first operand that its weight sums
+// over.
+func inputChannel(n *graph.Node) int {
+	if n.Op == "Conv" {
+		return 1
+	}
+	return -1
+}
+
+// inputOf returns the function from an element of n's weight w to the channel
+// of the input that it multiplies.
+func inputOf(n *graph.Node, w *tensor.Tensor) func(i int) int {
+	s := w.Shape()
+	if n.Op != "Conv" {
+		in, _ := channelOf(s, 1-weightChannel(n))
+		return in
+	}
+	taps, area, perGroup := s[1:].Len(), s[2:].Len(), s[0]/int(n.Int("group", 1))
+	return func(i int) int { return i/taps/perGroup*s[1] + i%taps/area }
+}

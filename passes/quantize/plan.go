@@ -40,6 +40,10 @@ type plan struct {
 	// range takes up.
 	absorbed map[*graph.Node]*graph.Node
 	groups   map[*graph.Value]*group // of every value that is quantized
+	// inputs are the first operands of cores, as they are before the graph is
+	// changed, and means those of their channels.
+	inputs map[*graph.Node]*graph.Value
+	means  map[*graph.Value]*channelMeans
 }
 
 // group is a set of values with the same scale.
@@ -54,6 +58,7 @@ func newPlan(j *passes.Job, o StaticOptions) *plan {
 	p := &plan{
 		job: j, options: o,
 		nodes: map[*graph.Node]bool{}, absorbed: map[*graph.Node]*graph.Node{}, groups: map[*graph.Value]*group{},
+		inputs: map[*graph.Node]*graph.Value{}, means: map[*graph.Value]*channelMeans{},
 	}
 	for n := range j.Model.Graph.Nodes() {
 		p.consider(n)
@@ -88,6 +93,7 @@ func (p *plan) consider(n *graph.Node) {
 		}
 		p.cores = append(p.cores, n)
 		p.nodes[n] = true
+		p.inputs[n] = n.In(0)
 	}
 }
 
@@ -316,9 +322,20 @@ func (p *plan) calibrate() error {
 	for v := range p.groups {
 		values = append(values, v)
 	}
+	channels := map[*graph.Value]int{} // axis of an input of a core
+	if p.options.BiasCorrection {
+		for _, n := range p.cores {
+			v := p.inputs[n]
+			channels[v], p.means[v] = inputChannel(n), &channelMeans{}
+		}
+	}
 	return p.job.Observe(values, func(v *graph.Value, t *tensor.Tensor) {
-		if t.DType() == tensor.Float32 {
-			p.groups[v].seen.add(tensor.Data[float32](t))
+		if t.DType() != tensor.Float32 {
+			return
+		}
+		p.groups[v].seen.add(tensor.Data[float32](t))
+		if m := p.means[v]; m != nil {
+			m.add(t, (channels[v]+t.Rank())%t.Rank())
 		}
 	})
 }

@@ -30,23 +30,27 @@ join, add or average quantized values are quantized with them if a quantized
 operator follows; all else stays float. Where pairs of products of uint8
 and int8 saturate on the target, or it is not known, a channel's weights take
 only as much of the range as keeps every pair that may meet within 16 bits, so
-that results are the same on every CPU.`,
+that results are the same on every CPU. Biases make up for the shift of means
+that rounded weights cause (Nagel et al. 2019, arXiv 1906.04721).`,
 	Kind:  passes.Lossy,
 	Needs: passes.Calibration,
 }, StaticOptions{
-	Method: "mse", Percentile: 99.99, PerChannel: true, ReduceRange: "auto",
+	Method: "mse", Percentile: 99.99, PerChannel: true, ReduceRange: "auto", BiasCorrection: true,
 	Ops: []string{"Conv", "Gemm", "MatMul"},
 }, runStatic)
 
 // StaticOptions are the options of [Static].
 type StaticOptions struct {
-	Method      string   `opt:"method" oneof:"minmax|percentile|mse" help:"how the range of an activation is chosen"`
-	Percentile  float64  `opt:"percentile" help:"percentage of numbers that lie below the upper bound, and above the lower one"`
-	PerChannel  bool     `opt:"per-channel" help:"one weight scale for each output channel"`
-	ReduceRange string   `opt:"reduce-range" oneof:"auto|true|false" help:"keep pairs of products within 16 bits; auto asks the target"`
-	Ops         []string `opt:"ops" help:"operators with weights that are quantized"`
-	Include     []string `opt:"include" help:"nodes that are quantized, patterns with * and ?; all if empty"`
-	Exclude     []string `opt:"exclude" help:"nodes that stay float, patterns with * and ?"`
+	Method      string  `opt:"method" oneof:"minmax|percentile|mse" help:"how the range of an activation is chosen"`
+	Percentile  float64 `opt:"percentile" help:"percentage of numbers that lie below the upper bound, and above the lower one"`
+	PerChannel  bool    `opt:"per-channel" help:"one weight scale for each output channel"`
+	ReduceRange string  `opt:"reduce-range" oneof:"auto|true|false" help:"keep pairs of products within 16 bits; auto asks the target"`
+	// BiasCorrection adds to each bias what quantizing the weights takes from
+	// the mean of the result.
+	BiasCorrection bool     `opt:"bias-correction" help:"make up for the shift of means that quantized weights cause"`
+	Ops            []string `opt:"ops" help:"operators with weights that are quantized"`
+	Include        []string `opt:"include" help:"nodes that are quantized, patterns with * and ?; all if empty"`
+	Exclude        []string `opt:"exclude" help:"nodes that stay float, patterns with * and ?"`
 }
 
 // Validate reports an option out of range.

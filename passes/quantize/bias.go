@@ -46,18 +46,24 @@ func biasCorrection(w, q *tensor.Tensor, axis int, scales []float32, in func(i i
 	return correction
 }
 
-// corrected returns bias + correction, where bias may be nil. The correction is
+// corrected returns bias + correction, where bias may be nil, which it stays if
+// there is nothing to correct. The correction is
 // rounded to a multiple of 16 units of the quantized bias, a fraction of a
 // level of the result, so that it does not depend on the last bits of the means
 // observed, which differ between CPUs.
 func corrected(bias, correction []float64, scales []float32, x float32) []float64 {
 	sum := make([]float64, len(correction))
+	corrects := false
 	for i, c := range correction {
 		unit := 16 * float64(x*scales[min(i, len(scales)-1)])
 		sum[i] = math.RoundToEven(c/unit) * unit
+		corrects = corrects || sum[i] != 0
 		if bias != nil {
 			sum[i] += bias[i]
 		}
+	}
+	if !corrects {
+		return bias
 	}
 	return sum
 }

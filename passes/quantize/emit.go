@@ -182,6 +182,7 @@ func (e *emitter) giveOut(v, d *graph.Value) {
 			continue // given out twice, renamed with the last
 		}
 		e.graph.Rename(v, e.graph.Fresh(name+"_float"))
+		v.Inferred = true
 		e.graph.Rename(d, name)
 		d.Type, d.Inferred = t, false
 	}

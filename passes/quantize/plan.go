@@ -164,7 +164,25 @@ func mixes8(n *graph.Node) bool {
 			return false
 		}
 	}
-	return true
+	return n.Op != "Add" || !isStream(n)
+}
+
+// isStream reports whether n, an Add, is a step of a stream that runs through
+// a network and that block after block adds to without an activation between.
+// Rounding it at every step would add up, so it stays float; the blocks read it
+// in quantized form.
+func isStream(n *graph.Node) bool {
+	for _, u := range n.Out(0).Uses() {
+		if u.Node.Is("Add") {
+			return true
+		}
+	}
+	for _, v := range n.Ins() {
+		if p := v.Producer(); p != nil && p.Is("Add") {
+			return true
+		}
+	}
+	return false
 }
 
 // isBound reports whether n is a Relu, or a Clip with constant bounds.

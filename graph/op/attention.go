@@ -66,6 +66,10 @@ type attention[T real] struct {
 	// whether no key is left.
 	Bias func(b, h, i int, scores []T) (none bool)
 
+	// Sink, where not nil, is a score of no key that takes its share of the
+	// weights of a head.
+	Sink func(h int) T
+
 	// Stages, where not nil, gets the scores [Batch, QHeads, QLen, KVLen] as
 	// they are at Stage.
 	Stages []T
@@ -135,7 +139,12 @@ func (a *attention[T]) weigh(b, h int, scores []T) {
 	}
 	a.keep(afterBias, u, scores)
 	for i := range a.QLen {
-		softmaxOr0(scores[i*a.KVLen:][:a.KVLen], none[i])
+		row := scores[i*a.KVLen:][:a.KVLen]
+		if a.Sink != nil {
+			softmaxWith(row, a.Sink(h))
+		} else {
+			softmaxOr0(row, none[i])
+		}
 	}
 	a.keep(afterSoftmax, u, scores)
 }
@@ -158,14 +167,33 @@ func softmaxOr0[T real](row []T, none bool) {
 		clear(row)
 		return
 	}
+	divideAll(row, expAll(row, most))
+}
+
+// softmaxWith normalizes a row and one more score beside it.
+func softmaxWith[T real](row []T, sink T) {
+	most := sink
+	for _, v := range row {
+		most = max(most, v)
+	}
+	sum := expAll(row, most)
+	divideAll(row, sum+math.Exp(float64(sink-most)))
+}
+
+// expAll sets each element to e^(x-most) and returns their sum.
+func expAll[T real](row []T, most T) float64 {
 	sum := 0.0
 	for i, v := range row {
 		x := math.Exp(float64(v - most))
 		row[i] = T(x)
 		sum += x
 	}
-	for i := range row {
-		row[i] = T(float64(row[i]) / sum)
+	return sum
+}
+
+func divideAll[T real](row []T, by float64) {
+	for i, v := range row {
+		row[i] = T(float64(v) / by)
 	}
 }
 

@@ -19,23 +19,45 @@ type convChain struct {
 	act      activation
 }
 
+// chain is a group of nodes that one image operator stands for.
+type chain interface {
+	stands() []*graph.Node // in order
+	operands() []*graph.Value
+	machine() imageMachine
+}
+
 func (l *layout) findChains() {
 	for n := range l.src.graph.Nodes() {
 		if !n.Is("Conv") {
 			continue
 		}
-		if c := l.chain(n); c != nil {
-			c.extend()
-			l.chains[c.nodes[len(c.nodes)-1]] = c
-			for _, m := range c.nodes {
-				l.absorbed[m] = true
-			}
+		c := l.chainOf(n)
+		if c == nil {
+			continue
+		}
+		nodes := c.stands()
+		l.chains[nodes[len(nodes)-1]] = c
+		for _, m := range nodes {
+			l.absorbed[m] = true
 		}
 	}
 }
 
-// chain returns the chain of n alone, nil if it cannot work on images.
-func (l *layout) chain(n *graph.Node) *convChain {
+// chainOf returns the chain that a convolution begins, nil if it cannot work
+// on images.
+func (l *layout) chainOf(n *graph.Node) chain {
+	if q := l.quantChain(n); q != nil {
+		return q
+	}
+	if c := l.floatChain(n); c != nil {
+		c.extend()
+		return c
+	}
+	return nil
+}
+
+// floatChain returns the chain of n alone, nil if it cannot work on images.
+func (l *layout) floatChain(n *graph.Node) *convChain {
 	w := l.constant(n.In(1))
 	switch {
 	case w == nil:
@@ -155,6 +177,8 @@ func (c *convChain) scale(scale, shift []float32) {
 	}
 	c.weights, c.bias = w, bias
 }
+
+func (c *convChain) stands() []*graph.Node { return c.nodes }
 
 // operands returns the chain's inputs: the image and the residual, if any.
 func (c *convChain) operands() []*graph.Value {

@@ -5,64 +5,113 @@ import (
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
-// toImage lays a float32 tensor [N, C, H, W] out as an image.
-type toImage struct{ out halo }
+// toImage lays a tensor [N, C, H, W] of float32 or 8-bit integers out as an
+// image. The halo holds 0, or the given zero point of integers.
+type toImage struct {
+	out  halo
+	zero uint8
+}
 
 func (c *toImage) name() string { return "ToImage" }
 
 func (c *toImage) eval(e *op.Eval) error {
 	x := e.Tensor(0)
-	if x == nil || x.Rank() != 4 || x.DType() != tensor.Float32 {
-		return e.Errorf(0, "want float with 4 axes")
+	switch {
+	case x == nil || x.Rank() != 4:
+		return e.Errorf(0, "want 4 axes")
+	case x.DType() == tensor.Float32:
+		interleave(e, x, c.out, 0, e.Kernels.Transpose)
+	case x.DType().Bits() == 8:
+		interleave(e, x, c.out, c.zero, transposeBytes)
+	default:
+		return e.Errorf(0, "want float or 8-bit integers")
 	}
-	s := x.Shape()
-	n, ch, h, w := s[0], s[1], s[2], s[3]
-	if (ch == 1 || h*w == 1) && c.out == (halo{}) {
-		e.SetOut(0, x.Reshape(tensor.Shape{n, h, w, ch}))
-		return nil
-	}
-	y, t := newImage[float32](e, tensor.Float32, n, h, w, ch, c.out, 0)
-	src := tensor.Data[float32](x)
-	rows(e, &y, func(i, lo, hi int) {
-		from := src[i*ch*h*w:]
-		if y.halo == (halo{}) {
-			e.Kernels.Transpose(y.data[y.at(i, lo):], ch, from[lo*w:], h*w, ch, (hi-lo)*w)
-			return
-		}
-		for r := lo; r < hi; r++ {
-			e.Kernels.Transpose(y.row(i, r), ch, from[r*w:], h*w, ch, w)
-		}
-	})
-	e.SetOut(0, t)
 	return nil
 }
 
-// fromImage lays an image out as a float32 tensor [N, C, H, W].
+// transposer writes dst[c*ldd+r] = src[r*lds+c] for rows x cols elements.
+type transposer[T any] func(dst []T, ldd int, src []T, lds, rows, cols int)
+
+func transposeBytes(dst []uint8, ldd int, src []uint8, lds, rows, cols int) {
+	for r := range rows {
+		for c := range cols {
+			dst[c*ldd+r] = src[r*lds+c]
+		}
+	}
+}
+
+func interleave[T tensor.Elem](e *op.Eval, x *tensor.Tensor, out halo, border T, transpose transposer[T]) {
+	s := x.Shape()
+	n, ch, h, w := s[0], s[1], s[2], s[3]
+	if (ch == 1 || h*w == 1) && out == (halo{}) {
+		e.SetOut(0, x.Reshape(tensor.Shape{n, h, w, ch}))
+		return
+	}
+	y, t := newImage(e, x.DType(), n, h, w, ch, out, border)
+	src := tensor.Data[T](x)
+	rows(e, &y, func(i, lo, hi int) {
+		from := src[i*ch*h*w:]
+		if out == (halo{}) {
+			spread(transpose, y.data[y.at(i, lo):], ch, from[lo*w:], h*w, (hi-lo)*w)
+			return
+		}
+		for r := lo; r < hi; r++ {
+			spread(transpose, y.row(i, r), ch, from[r*w:], h*w, w)
+		}
+	})
+	e.SetOut(0, t)
+}
+
+// spread interleaves ch planes of the given number of pixels each. For the
+// three planes of a colour image a plain loop is faster than a transposition
+// made for squares.
+func spread[T any](transpose transposer[T], dst []T, ch int, src []T, plane, pixels int) {
+	if ch != 3 {
+		transpose(dst, ch, src, plane, ch, pixels)
+		return
+	}
+	r, g, b := src[:pixels], src[plane:][:pixels], src[2*plane:][:pixels]
+	dst = dst[:3*pixels]
+	for i, v := range r {
+		p := dst[3*i : 3*i+3 : 3*i+3]
+		p[0], p[1], p[2] = v, g[i], b[i]
+	}
+}
+
+// fromImage lays an image of float32 or 8-bit integers out as a tensor
+// [N, C, H, W].
 type fromImage struct{ in halo }
 
 func (c *fromImage) name() string { return "FromImage" }
 
 func (c *fromImage) eval(e *op.Eval) error {
-	x, err := imageOf[float32](e.Tensor(0), c.in)
+	if x := e.Tensor(0); x != nil && x.DType().Bits() == 8 {
+		return separate(e, c.in, transposeBytes)
+	}
+	return separate(e, c.in, transposer[float32](e.Kernels.Transpose))
+}
+
+func separate[T tensor.Elem](e *op.Eval, in halo, transpose transposer[T]) error {
+	x, err := imageOf[T](e.Tensor(0), in)
 	if err != nil {
 		return err
 	}
 	shape := tensor.Shape{x.n, x.c, x.h, x.w}
-	if (x.c == 1 || x.h*x.w == 1) && c.in == (halo{}) {
+	if (x.c == 1 || x.h*x.w == 1) && in == (halo{}) {
 		e.SetOut(0, e.Tensor(0).Reshape(shape))
 		return nil
 	}
-	t := e.New(tensor.Float32, shape)
-	dst := tensor.Data[float32](t)
+	t := e.New(e.Tensor(0).DType(), shape)
+	dst := tensor.Data[T](t)
 	pixels := x.h * x.w
 	rows(e, &x, func(i, lo, hi int) {
 		to := dst[i*x.c*pixels:]
-		if x.halo == (halo{}) {
-			e.Kernels.Transpose(to[lo*x.w:], pixels, x.data[x.at(i, lo):], x.c, (hi-lo)*x.w, x.c)
+		if in == (halo{}) {
+			transpose(to[lo*x.w:], pixels, x.data[x.at(i, lo):], x.c, (hi-lo)*x.w, x.c)
 			return
 		}
 		for r := lo; r < hi; r++ {
-			e.Kernels.Transpose(to[r*x.w:], pixels, x.row(i, r), x.c, x.w, x.c)
+			transpose(to[r*x.w:], pixels, x.row(i, r), x.c, x.w, x.c)
 		}
 	})
 	e.SetOut(0, t)

@@ -191,11 +191,11 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-const chain = `<ir_version: 10, opset_import: ["": 17]>
+const waves = `<ir_version: 10, opset_import: ["": 17]>
 g (float[N,512] x) => (float[N,512] y) { a = Sin(x) b = Cos(a) c = Add(a, b) y = Neg(c) }`
 
 func TestMaxMemory(t *testing.T) {
-	m := parse(t, chain)
+	m := parse(t, waves)
 	one := int64(4 * 100 * 512)
 	in := feeds{"x": random(1, 100, 512)}
 	for limit, ok := range map[int64]bool{0: true, 3 * one: true, 3*one - 1: false} {
@@ -211,7 +211,7 @@ func TestMaxMemory(t *testing.T) {
 
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	s, err := Compile(ctx, parse(t, chain), Options{})
+	s, err := Compile(ctx, parse(t, waves), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestCancelled(t *testing.T) {
 }
 
 func TestOutputsAndObserve(t *testing.T) {
-	m := parse(t, chain)
+	m := parse(t, waves)
 	in := feeds{"x": random(1, 2, 512)}
 	out := runModel(t, m, Options{Outputs: []string{"b", "y"}}, in)
 	if len(out) != 2 || out["b"] == nil || out["y"] == nil {
@@ -250,7 +250,7 @@ func TestSeed(t *testing.T) {
 }
 
 func TestConcurrentRuns(t *testing.T) {
-	s, err := Compile(t.Context(), parse(t, chain), Options{Threads: 2})
+	s, err := Compile(t.Context(), parse(t, waves), Options{Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func TestConcurrentRuns(t *testing.T) {
 
 // Results of one run stay as they are while later runs reuse its buffers.
 func TestResultsOutliveRuns(t *testing.T) {
-	s, err := Compile(t.Context(), parse(t, chain), Options{})
+	s, err := Compile(t.Context(), parse(t, waves), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,3 +45,18 @@ func (c *toImage) place(_ []halo, out halo) { c.out = out }
 
 func (c *fromImage) border(int) halo          { return halo{} }
 func (c *fromImage) place(ins []halo, _ halo) { c.in = ins[0] }
+
+func (c *qconv) border(int) halo            { return c.window.border() }
+func (c *qconv) place(ins []halo, out halo) { c.in, c.out = ins[0], out }
+
+func (d *qdepthwise) border(int) halo            { return d.window.border() }
+func (d *qdepthwise) place(ins []halo, out halo) { d.in, d.out = ins[0], out }
+
+func (d *dequantizeImage) border(int) halo            { return halo{} }
+func (d *dequantizeImage) place(ins []halo, out halo) { d.in, d.out = ins[0], out }
+
+func (d *quantizeImage) border(int) halo            { return halo{} }
+func (d *quantizeImage) place(ins []halo, out halo) { d.in, d.out = ins[0], out }
+
+func (m *qadd) border(int) halo            { return halo{} }
+func (m *qadd) place(ins []halo, out halo) { m.ha, m.hb, m.hq = ins[0], ins[1], out }

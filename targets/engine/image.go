@@ -16,11 +16,16 @@ func (h halo) union(o halo) halo {
 	return halo{max(h.top, o.top), max(h.left, o.left), max(h.bottom, o.bottom), max(h.right, o.right)}
 }
 
-// image views a tensor [N, top+H+bottom, left+W+right, C]: a batch of images
-// with the channels of a pixel together, and its halo.
-type image[T tensor.Elem] struct {
+// pixels is the layout of a tensor [N, top+H+bottom, left+W+right, C]: a batch
+// of images with the channels of a pixel together, and their halo.
+type pixels struct {
 	n, h, w, c int
 	halo
+}
+
+// image is a batch of images in memory.
+type image[T tensor.Elem] struct {
+	pixels
 	data []T
 }
 
@@ -33,7 +38,8 @@ func imageOf[T tensor.Elem](t *tensor.Tensor, b halo) (image[T], error) {
 	if len(s) != 4 {
 		return image[T]{}, fmt.Errorf("%v has %d axes, want 4", t, len(s))
 	}
-	im := image[T]{n: s[0], h: s[1] - b.top - b.bottom, w: s[2] - b.left - b.right, c: s[3], halo: b, data: tensor.Data[T](t)}
+	p := pixels{s[0], s[1] - b.top - b.bottom, s[2] - b.left - b.right, s[3], b}
+	im := image[T]{p, tensor.Data[T](t)}
 	if im.h < 0 || im.w < 0 {
 		return im, fmt.Errorf("%v has no room for its border", t)
 	}
@@ -44,7 +50,7 @@ func imageOf[T tensor.Elem](t *tensor.Tensor, b halo) (image[T], error) {
 // whose pixels are unspecified.
 func newImage[T tensor.Elem](e *op.Eval, d tensor.DType, n, h, w, c int, b halo, border T) (image[T], *tensor.Tensor) {
 	t := e.New(d, tensor.Shape{n, b.top + h + b.bottom, b.left + w + b.right, c})
-	im := image[T]{n: n, h: h, w: w, c: c, halo: b, data: tensor.Data[T](t)}
+	im := image[T]{pixels{n, h, w, c, b}, tensor.Data[T](t)}
 	if b != (halo{}) {
 		im.fillHalo(border)
 	}
@@ -52,11 +58,11 @@ func newImage[T tensor.Elem](e *op.Eval, d tensor.DType, n, h, w, c int, b halo,
 }
 
 // rowStep is the distance between rows, plane that between images.
-func (im *image[T]) rowStep() int { return (im.left + im.w + im.right) * im.c }
-func (im *image[T]) plane() int   { return (im.top + im.h + im.bottom) * im.rowStep() }
+func (im *pixels) rowStep() int { return (im.left + im.w + im.right) * im.c }
+func (im *pixels) plane() int   { return (im.top + im.h + im.bottom) * im.rowStep() }
 
 // at returns the offset of pixel (y, 0) of image n.
-func (im *image[T]) at(n, y int) int {
+func (im *pixels) at(n, y int) int {
 	return n*im.plane() + (im.top+y)*im.rowStep() + im.left*im.c
 }
 
@@ -85,11 +91,9 @@ func fill[T any](s []T, v T) {
 }
 
 // sameSize reports whether two images have equal pixels and channels.
-func sameSize[T tensor.Elem](a, b *image[T]) bool {
-	return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c
-}
+func sameSize(a, b *pixels) bool { return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c }
 
 // String states the logical size of an image for messages.
-func (im *image[T]) String() string {
+func (im *pixels) String() string {
 	return fmt.Sprintf("image of %d x %d x %d x %d (N, C, H, W)", im.n, im.c, im.h, im.w)
 }

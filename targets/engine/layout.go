@@ -29,7 +29,8 @@ type imageMachine interface {
 type layout struct {
 	*optimizer
 	images   map[*graph.Value]*graph.Value // plain value -> image
-	chains   map[*graph.Node]*convChain    // by last node
+	bytes    map[*graph.Value]bool         // plain values whose images are of 8-bit integers
+	chains   map[*graph.Node]chain         // by last node
 	absorbed map[*graph.Node]bool          // part of a chain, or of an operator with activation
 	replaced []*graph.Node                 // in the order in which their images were made
 }
@@ -37,8 +38,8 @@ type layout struct {
 // layoutImages is the rewriting of a whole main graph.
 func (o *optimizer) layoutImages() {
 	l := &layout{
-		optimizer: o, images: map[*graph.Value]*graph.Value{},
-		chains: map[*graph.Node]*convChain{}, absorbed: map[*graph.Node]bool{},
+		optimizer: o, images: map[*graph.Value]*graph.Value{}, bytes: map[*graph.Value]bool{},
+		chains: map[*graph.Node]chain{}, absorbed: map[*graph.Node]bool{},
 	}
 	l.findChains()
 	if len(l.chains) == 0 {
@@ -46,7 +47,7 @@ func (o *optimizer) layoutImages() {
 	}
 	for n := range o.src.graph.Nodes() {
 		if c := l.chains[n]; c != nil {
-			l.emit(c.machine(), c.nodes, c.operands()...)
+			l.emit(c.machine(), c.stands(), c.operands()...)
 		} else if !l.absorbed[n] {
 			l.visit(n)
 		}
@@ -61,18 +62,34 @@ func (l *layout) emit(m imageMachine, stands []*graph.Node, ins ...*graph.Value)
 	last := stands[len(stands)-1]
 	images := make([]*graph.Value, len(ins))
 	for i, v := range ins {
-		images[i] = l.image(v, last)
+		images[i] = l.image(v, last, m)
 	}
 	n := l.insert(last, m, stands[0], images...)
 	l.images[last.Out(0)] = n.Out(0)
+	l.bytes[last.Out(0)] = makesBytes(m)
 	l.replaced = append(l.replaced, stands...)
 	for _, s := range stands {
 		l.absorbed[s] = true
 	}
 }
 
-// image returns v as an image, converted in front of a node if need be.
-func (l *layout) image(v *graph.Value, before *graph.Node) *graph.Value {
+// makesBytes reports whether m makes images of 8-bit integers.
+func makesBytes(m imageMachine) bool {
+	switch m := m.(type) {
+	case *qconv:
+		return m.result.typ != tensor.Undefined
+	case *qdepthwise, *qadd, *quantizeImage:
+		return true
+	}
+	return false
+}
+
+// zeroReader is an operator that reads 8-bit images whose halo holds their
+// zero point.
+type zeroReader interface{ zeroPoint() uint8 }
+
+// image returns v as an image for m, converted in front of a node if need be.
+func (l *layout) image(v *graph.Value, before *graph.Node, m imageMachine) *graph.Value {
 	if im := l.images[v]; im != nil {
 		return im
 	}
@@ -80,8 +97,13 @@ func (l *layout) image(v *graph.Value, before *graph.Node) *graph.Value {
 	if t := l.constant(v); t != nil {
 		im = l.src.graph.AddInit(v.Name()+"_image", constantImage(t))
 	} else {
-		n := graph.NewNode(machineDomain, "ToImage", []*graph.Value{v}, 1)
-		l.src.info[n] = nodeInfo{origin: l.src.info[before].origin, machine: &toImage{}}
+		c := &toImage{}
+		if z, ok := m.(zeroReader); ok {
+			c.zero = z.zeroPoint()
+			l.bytes[v] = true
+		}
+		n := graph.NewNode(machineDomain, c.name(), []*graph.Value{v}, 1)
+		l.src.info[n] = nodeInfo{origin: l.src.info[before].origin, machine: c}
 		im = l.src.graph.InsertBefore(before, n).Out(0)
 	}
 	l.images[v] = im
@@ -101,7 +123,7 @@ func (l *layout) imageable(v *graph.Value) bool {
 		return false
 	}
 	if l.images[v] != nil {
-		return true
+		return !l.bytes[v]
 	}
 	if t := l.constant(v); t != nil {
 		return t.DType() == tensor.Float32 && t.Rank() <= 4
@@ -117,6 +139,10 @@ func (o *optimizer) isFloat32(v *graph.Value) bool {
 // visit makes an image operator of n if that can be, and one of its operands
 // is an image.
 func (l *layout) visit(n *graph.Node) {
+	if m, ins, stands := l.quantAdd(n); m != nil {
+		l.emit(m, stands, ins...)
+		return
+	}
 	if !slices.ContainsFunc(n.Ins(), func(v *graph.Value) bool { return l.images[v] != nil }) {
 		return
 	}
@@ -144,6 +170,7 @@ func (l *layout) rename(n *graph.Node) {
 		return
 	}
 	l.images[n.Out(0)] = l.images[n.In(0)]
+	l.bytes[n.Out(0)] = l.bytes[n.In(0)]
 	l.replaced = append(l.replaced, n)
 }
 
@@ -164,7 +191,16 @@ func (l *layout) activationAfter(n *graph.Node) (activation, *graph.Node) {
 // operands, or nil.
 func (l *layout) operator(n *graph.Node) (imageMachine, []*graph.Value) {
 	first := n.In(0)
-	if act, ok := l.activationOf(n); ok {
+	if l.bytes[first] {
+		if q, ok := l.dequantized(n.Out(0)); ok {
+			return &dequantizeImage{q: q}, []*graph.Value{first}
+		}
+		return nil, nil
+	}
+	if q, ok := l.quantizes(n); ok && l.hasZero(q) {
+		return &quantizeImage{q: q}, []*graph.Value{first}
+	}
+	if act, ok := l.activationOf(n); ok && l.images[first] != nil {
 		return &unaryImage{act: act}, []*graph.Value{first}
 	}
 	if n.Domain != "" {
@@ -259,7 +295,7 @@ func (l *layout) finish() {
 		v := n.Out(0)
 		if v.Used() {
 			im := l.images[v]
-			c := graph.NewNode(machineDomain, "FromImage", []*graph.Value{im}, 1)
+			c := graph.NewNode(machineDomain, (&fromImage{}).name(), []*graph.Value{im}, 1)
 			l.src.info[c] = nodeInfo{origin: l.src.info[n].origin, machine: &fromImage{}}
 			if p := im.Producer(); p != nil {
 				g.InsertAfter(p, c)

@@ -36,6 +36,7 @@ func (o *optimizer) optimize() {
 	for _, rewrite := range []func(){
 		o.combineActivations,
 		o.layoutImages,
+		o.dropDead,
 	} {
 		rewrite()
 	}
@@ -122,6 +123,17 @@ func next(n *graph.Node) (*graph.Node, int) {
 		return nil, 0
 	}
 	return u.Node, u.Index
+}
+
+// dropDead removes nodes whose results nothing reads.
+func (o *optimizer) dropDead() {
+	for n := range o.src.graph.Backward() {
+		info := o.src.info[n]
+		effects := info.machine == nil && (info.def == nil || info.def.Effects)
+		if !effects && !slices.ContainsFunc(n.Outs(), func(v *graph.Value) bool { return v != nil && v.Used() }) {
+			o.src.graph.Remove(n)
+		}
+	}
 }
 
 // combineActivations makes one operator of activations that models spell as

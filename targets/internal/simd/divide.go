@@ -2,6 +2,7 @@ package simd
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/onnxpack/onnxpack/graph/kernel"
 )
@@ -289,4 +290,54 @@ func sparse(height int, f func(s *kernel.SparseF32, lo, hi int)) func(*kernel.Sp
 			lo = hi
 		}
 	}
+}
+
+// gemvQuantized takes kernels for blocks that are a multiple of unit weights;
+// the row that the kernel replaces serves the other blocks.
+func gemvQuantized(unit int, f, rest func(dst, x []float32, w *kernel.Quantized, row int)) func(dst, x []float32, w *kernel.Quantized, row int) {
+	return func(dst, x []float32, w *kernel.Quantized, row int) {
+		if w.Block%unit != 0 {
+			rest(dst, x, w, row)
+			return
+		}
+		x = x[:w.K]
+		height := max(4, 16*run/max(1, w.K)&^3)
+		for ; len(dst) > height; dst, row = dst[height:], row+height {
+			f(dst[:height], x, w, row)
+		}
+		f(dst, x, w, row)
+	}
+}
+
+// dequantQ4 dequantizes a row block by block.
+func dequantQ4(f func(dst []float32, q []uint8, zero, scale float32)) func(dst []float32, w *kernel.Quantized, row int) {
+	return func(dst []float32, w *kernel.Quantized, row int) {
+		blocks := w.K / w.Block
+		for b := range blocks {
+			at, zero := row*blocks+b, float32(8)
+			if w.Zero != nil {
+				zero = w.Zero[at]
+			}
+			f(dst[b*w.Block:(b+1)*w.Block], w.Q[at*w.Block/2:], zero, w.Scale[at])
+		}
+	}
+}
+
+// dequantQ8 dequantizes a row block by block with the row for int8 tensors.
+func dequantQ8(t *kernel.Table) func(dst []float32, w *kernel.Quantized, row int) {
+	return func(dst []float32, w *kernel.Quantized, row int) {
+		blocks := w.K / w.Block
+		for b := range blocks {
+			at := row*blocks + b
+			d := dst[b*w.Block : (b+1)*w.Block]
+			t.DequantizeS8(d, int8s(w.Q[at*w.Block:][:w.Block]), w.Scale[at], 0)
+			if w.Zero != nil {
+				t.AddScalar(d, d, -w.Zero[at]*w.Scale[at])
+			}
+		}
+	}
+}
+
+func int8s(s []uint8) []int8 {
+	return unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(s))), len(s))
 }

@@ -545,6 +545,45 @@ func sparse_csr_f32_avx512(t *kernel.SparseF32, lo, hi int)
 //go:noescape
 func sparse_4x1_f32_avx512(t *kernel.SparseF32, lo, hi int)
 
+// gemv_q4_avx2 is dst[i] = sum over k of w(row+i,k)*x[k] for kernel.Quantized,
+// with blocks that are whole units of registers.
+//
+//go:noescape
+func gemv_q4_avx2(dst, x []float32, w *kernel.Quantized, row int)
+
+// gemv_q8_avx2 is dst[i] = sum over k of w(row+i,k)*x[k] for kernel.Quantized,
+// with blocks that are whole units of registers.
+//
+//go:noescape
+func gemv_q8_avx2(dst, x []float32, w *kernel.Quantized, row int)
+
+// dequant_q4_avx2 is dst[i] = (q(i)-zero) * scale for 4-bit weights, 16 at a time.
+//
+//go:noescape
+func dequant_q4_avx2(dst []float32, q []uint8, zero, scale float32)
+
+// gemv_q4_avx512 is dst[i] = sum over k of w(row+i,k)*x[k] for kernel.Quantized,
+// with blocks that are whole units of registers.
+//
+//go:noescape
+func gemv_q4_avx512(dst, x []float32, w *kernel.Quantized, row int)
+
+// gemv_q8_avx512 is dst[i] = sum over k of w(row+i,k)*x[k] for kernel.Quantized,
+// with blocks that are whole units of registers.
+//
+//go:noescape
+func gemv_q8_avx512(dst, x []float32, w *kernel.Quantized, row int)
+
+// peak_f32_avx2 is rounds times 10 independent vectors of multiply-adds, and returns their number.
+//
+//go:noescape
+func peak_f32_avx2(rounds int) (r int)
+
+// peak_f32_avx512 is rounds times 10 independent vectors of multiply-adds, and returns their number.
+//
+//go:noescape
+func peak_f32_avx512(rounds int) (r int)
+
 // gemv_f32_avx2 is dst[i] = sum over k of w[i*ldw+k] * x[k].
 //
 //go:noescape

@@ -36,6 +36,10 @@ func vectorsAVX2(t *kernel.Table) {
 	t.BF16ToF32, t.F32ToBF16 = converter(8, bf16tof32_avx2, t.BF16ToF32), converter(8, f32tobf16_avx2, t.F32ToBF16)
 	t.WinogradInput, t.WinogradOutput = winograd_in_f32_avx2, winograd_out_f32_avx2
 	t.SparseRows, t.SparseBlocks = sparse(1, sparse_csr_f32_avx2), sparse(4, sparse_4x1_f32_avx2)
+	t.GemvQ4 = gemvQuantized(16, gemv_q4_avx2, t.GemvQ4)
+	t.GemvQ8 = gemvQuantized(8, gemv_q8_avx2, t.GemvQ8)
+	t.DequantQ4, t.DequantQ8 = dequantQ4(dequant_q4_avx2), dequantQ8(t)
+	t.PeakF32 = peak_f32_avx2
 	t.Gemv = gemv(gemv_f32_avx2)
 	t.DepthwiseF32 = depthwiseF32(depthwise_f32_avx2)
 	t.DepthwiseU8S8 = depthwiseU8S8(8, depthwise_u8s8_avx2, t.DepthwiseU8S8)
@@ -83,6 +87,9 @@ func vectorsAVX512(t *kernel.Table) {
 	t.BF16ToF32, t.F32ToBF16 = converter(16, bf16tof32_avx512, t.BF16ToF32), converter(16, f32tobf16_avx512, t.F32ToBF16)
 	t.WinogradInput, t.WinogradOutput = winograd_in_f32_avx512, winograd_out_f32_avx512
 	t.SparseRows, t.SparseBlocks = sparse(1, sparse_csr_f32_avx512), sparse(4, sparse_4x1_f32_avx512)
+	t.GemvQ4 = gemvQuantized(32, gemv_q4_avx512, t.GemvQ4)
+	t.GemvQ8 = gemvQuantized(16, gemv_q8_avx512, t.GemvQ8)
+	t.PeakF32 = peak_f32_avx512
 	t.Gemv = gemv(gemv_f32_avx512)
 	t.DepthwiseF32 = depthwiseF32(depthwise_f32_avx512)
 	t.DepthwiseU8S8 = depthwiseU8S8(16, depthwise_u8s8_avx512, t.DepthwiseU8S8)

@@ -2,6 +2,8 @@
 // of its symbols. Run it in its own folder:
 //
 //	go run .
+//
+// An argument limits it to the files whose names begin so.
 package main
 
 import (
@@ -55,6 +57,10 @@ var files = []struct {
 	{"winograd_avx512_amd64.s", winograd(avx512)},
 	{"sparse_avx2_amd64.s", sparse(avx2)},
 	{"sparse_avx512_amd64.s", sparse(avx512)},
+	{"weightonly_avx2_amd64.s", weightOnly(avx2)},
+	{"weightonly_avx512_amd64.s", weightOnly(avx512)},
+	{"peak_avx2_amd64.s", peak(avx2)},
+	{"peak_avx512_amd64.s", peak(avx512)},
 	{"gemv_avx2_amd64.s", gemv(avx2)},
 	{"gemv_avx512_amd64.s", gemv(avx512)},
 }
@@ -72,15 +78,18 @@ func main() {
 		f := &file{Context: build.NewContext()}
 		f.ConstraintExpr("!purego")
 		spec.emit(f)
+		stubs = append(stubs, f.stubs...)
+		if len(os.Args) > 1 && !strings.HasPrefix(spec.name, os.Args[1]) {
+			continue
+		}
 		text, err := f.assemble()
 		if err != nil {
 			log.Fatalf("%s: %v", spec.name, err)
 		}
 		if !strings.Contains(spec.name, "512") && !strings.Contains(spec.name, "_vnni") && evexOnly.Match(text) {
-			log.Fatalf("%s: uses registers that only AVX-512 has", spec.name)
+			log.Fatalf("%s: uses %s, which only AVX-512 has", spec.name, evexOnly.Find(text))
 		}
 		write(spec.name, text)
-		stubs = append(stubs, f.stubs...)
 	}
 	write("stubs_amd64.go", declarations(stubs))
 }

@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"github.com/onnxpack/onnxpack/graph/kernel"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// qconv is a convolution of 8-bit images with 8-bit or float32 result:
+//
+//	y = Quantize(act(Conv(Dequantize(x), Dequantize(w)) + bias))
+//
+// The sums are integers; the halo of x holds its zero point.
+type qconv struct {
+	convGeometry
+	gemm    kernel.GemmI8
+	x       quantized
+	weights [][]int8 // per group, packed
+	requantization
+}
+
+func (c *qconv) name() string     { return "QConv" }
+func (c *qconv) zeroPoint() uint8 { return uint8(c.x.zero) }
+
+// newQConv packs the weights, [cout, cin/groups, kh, kw].
+func newQConv(k *kernel.Table, w window, groups int, weights quantWeights, x quantized, r func(sums []int32) requantization) *qconv {
+	s := weights.shape
+	c := &qconv{convGeometry: convGeometry{window: w, groups: groups, cin: s[1] * groups, cout: s[0]}, x: x}
+	each, perGroup, depth := s[1], s[0]/groups, s[1]*s[2]*s[3]
+	flat := channelsLast(weights.data, s[0], each, s[2]*s[3])
+	run, taps := c.taps(&pixels{c: c.cin, h: 1, w: 1})
+	c.gemm = integerGemm(k, x.typ, flat, len(taps), run, s[0])
+	for g := range groups {
+		packed := alignedInts(c.gemm.PackedLen(len(taps), run, perGroup))
+		c.gemm.Pack(packed, flat[g*perGroup*depth:], len(taps), run, perGroup, depth, true)
+		c.weights = append(c.weights, packed)
+	}
+	c.requantization = r(columnSums(flat, s[0]))
+	return c
+}
+
+// integerGemm returns the product for activations of the given type and
+// weights of n rows of taps*run.
+func integerGemm(k *kernel.Table, typ tensor.DType, flat []int8, taps, run, n int) kernel.GemmI8 {
+	switch {
+	case typ == tensor.Int8:
+		return k.GemmS8S8
+	case kernel.PairsFit(flat, taps, run, n, taps*run, true, 255):
+		return k.GemmU8S8Fit
+	}
+	return k.GemmU8S8
+}
+
+// columnSums returns the sum of each of n rows of weights.
+func columnSums(flat []int8, n int) []int32 {
+	sums := make([]int32, n)
+	per := len(flat) / n
+	for i, w := range flat {
+		sums[i/per] += int32(w)
+	}
+	return sums
+}
+
+// alignedInts returns n zeroed bytes at the start of a cache line.
+func alignedInts(n int) []int8 {
+	if n == 0 {
+		return nil
+	}
+	t, err := tensor.FromBytes(tensor.Int8, tensor.Shape{n}, newBuffer(n).data)
+	if err != nil {
+		panic("engine: " + err.Error()) // the length was made to fit
+	}
+	return tensor.Data[int8](t)
+}
+
+func (c *qconv) eval(e *op.Eval) error {
+	x, err := imageOf[uint8](e.Tensor(0), c.in)
+	if err != nil {
+		return err
+	}
+	if x.c != c.cin {
+		return e.Errorf(0, "%v has %d channels, want %d", &x, x.c, c.cin)
+	}
+	p, err := c.planFor(x.n, x.h, x.w)
+	if err != nil {
+		return e.Errorf(0, "%w", err)
+	}
+	if c.result.typ == tensor.Undefined {
+		y, t := newImage[float32](e, tensor.Float32, x.n, p.oh, p.ow, c.cout, c.out, 0)
+		c.run(e, p, x.data, func(prod *kernel.ProductI8, from int) { prod.Out, prod.CF = kernel.OutF32, y.data[from:] })
+		e.SetOut(0, t)
+		return nil
+	}
+	out := c.result
+	y, t := newImage(e, out.typ, x.n, p.oh, p.ow, c.cout, c.out, uint8(out.zero))
+	c.run(e, p, x.data, func(prod *kernel.ProductI8, from int) {
+		prod.Out, prod.C8, prod.Zero = kernel.OutQ8, y.data[from:], out.zero
+	})
+	e.SetOut(0, t)
+	return nil
+}
+
+// run computes all groups; to sets the destination of a product whose first
+// filter is the given one.
+func (c *qconv) run(e *op.Eval, p *convPlan, x []uint8, to func(prod *kernel.ProductI8, from int)) {
+	each, perGroup := c.cin/c.groups, c.cout/c.groups
+	for g := range c.groups {
+		from := g * perGroup
+		prod := kernel.ProductI8{
+			Geometry: p.Geometry, A: x[g*each:], B: c.weights[g],
+			Bias: c.bias[from:], Scale: c.scale[from:], Lo: c.lo, Hi: c.hi,
+		}
+		if c.add != nil {
+			prod.Add = c.add[from:]
+		}
+		to(&prod, from)
+		productI8(e, c.gemm, &prod)
+	}
+}

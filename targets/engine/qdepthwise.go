@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/onnxpack/onnxpack/graph/kernel"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// qdepthwise is a convolution of each channel by itself, of uint8 images, with
+// uint8 result:
+//
+//	y = Quantize(act(Conv(Dequantize(x), Dequantize(w)) + bias))
+//
+// Every window has all its taps: the halo of x holds its zero point.
+type qdepthwise struct {
+	window
+	x       quantized
+	weights []int8 // [kh, kw, channels]
+	in, out halo
+	requant requantization
+	plans   cache[[2]int, []kernel.Tap] // by distance of rows, channels
+}
+
+func (d *qdepthwise) name() string     { return "QDepthwise" }
+func (d *qdepthwise) zeroPoint() uint8 { return uint8(d.x.zero) }
+
+// newQDepthwise takes weights [channels, 1, kh, kw].
+func newQDepthwise(w window, weights quantWeights, x quantized, r func(sums []int32) requantization) *qdepthwise {
+	s := weights.shape
+	d := &qdepthwise{window: w, x: x, weights: channelsLast(weights.data, 1, s[0], s[2]*s[3])}
+	d.requant = r(columnSums(weights.data, s[0]))
+	return d
+}
+
+func (d *qdepthwise) eval(e *op.Eval) error {
+	x, err := imageOf[uint8](e.Tensor(0), d.in)
+	if err != nil {
+		return err
+	}
+	if want := len(d.requant.scale); x.c != want {
+		return e.Errorf(0, "%v has %d channels, want %d", &x, x.c, want)
+	}
+	oh, top, err := d.over(0, x.h)
+	if err != nil {
+		return e.Errorf(0, "height: %w", err)
+	}
+	ow, left, err := d.over(1, x.w)
+	if err != nil {
+		return e.Errorf(0, "width: %w", err)
+	}
+	taps, err := d.plans.get([2]int{x.rowStep(), x.c}, func() ([]kernel.Tap, error) {
+		return d.tapList([4]int{0, d.kernel[0], 0, d.kernel[1]}, x.rowStep(), x.c), nil
+	})
+	if err != nil {
+		return fmt.Errorf("taps: %w", err)
+	}
+	y, t := newImage(e, tensor.Uint8, x.n, oh, ow, x.c, d.out, uint8(d.requant.result.zero))
+	grain := macsPerTask/max(1, ow*len(d.weights)*2) + 1
+	e.Parallel(x.n*oh, grain, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			from := x.at(i/oh, i%oh*d.stride[0]-top) - left*x.c
+			e.Kernels.DepthwiseU8S8(&kernel.DepthwiseU8S8{
+				Window: kernel.Window{Taps: taps, W: ow, C: x.c, InStep: d.stride[1] * x.c, OutStep: x.c},
+				In:     x.data[from:], Out: y.row(i/oh, i%oh), Weights: d.weights,
+				Bias: d.requant.bias, Scale: d.requant.scale, Lo: d.requant.lo, Hi: d.requant.hi, Zero: d.requant.result.zero,
+			})
+		}
+	})
+	e.SetOut(0, t)
+	return nil
+}

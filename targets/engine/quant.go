@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"math"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// quantized is an integer value with what its numbers stand for:
+// scale * (q - zero).
+type quantized struct {
+	value *graph.Value
+	typ   tensor.DType // Uint8 or Int8
+	scale float32
+	zero  int32
+}
+
+// low and high return the range of the quantized type.
+func (q *quantized) low() int32 {
+	if q.typ == tensor.Int8 {
+		return math.MinInt8
+	}
+	return 0
+}
+
+func (q *quantized) high() int32 { return q.low() + math.MaxUint8 }
+
+// dequantized returns what v is dequantized from, if that has one scale and
+// eight bits.
+func (o *optimizer) dequantized(v *graph.Value) (quantized, bool) {
+	if v == nil || v.Producer() == nil || !isQuantOp(v.Producer(), "DequantizeLinear") {
+		return quantized{}, false
+	}
+	n := v.Producer()
+	return o.quantOf(n, n.In(0))
+}
+
+// quantizes returns what n quantizes its input to, if n does.
+func (o *optimizer) quantizes(n *graph.Node) (quantized, bool) {
+	if n == nil || !isQuantOp(n, "QuantizeLinear") || !o.isFloat32(n.In(0)) {
+		return quantized{}, false
+	}
+	return o.quantOf(n, n.Out(0))
+}
+
+func isQuantOp(n *graph.Node, name string) bool {
+	return n.Op == name && (n.Domain == "" || n.Domain == "com.microsoft")
+}
+
+// quantOf reads the scale and zero point of a quantizing or dequantizing node
+// whose integer side is v.
+func (o *optimizer) quantOf(n *graph.Node, v *graph.Value) (quantized, bool) {
+	if v.Type == nil || v.Type.Kind != graph.KindTensor {
+		return quantized{}, false
+	}
+	q := quantized{value: v, typ: v.Type.Elem}
+	if q.typ != tensor.Uint8 && q.typ != tensor.Int8 || n.Int("block_size", 0) != 0 {
+		return q, false
+	}
+	scale, ok := o.scalar(n.In(1))
+	if !ok || !(scale > 0) {
+		return q, false
+	}
+	q.scale = scale
+	if z := n.In(2); z != nil {
+		t := o.constant(z)
+		if t == nil || t.Len() != 1 || t.DType() != q.typ {
+			return q, false
+		}
+		q.zero = int32(tensor.Int64s(t)[0])
+	}
+	return q, true
+}
+
+// quantWeights are constant int8 weights with a scale for each filter.
+type quantWeights struct {
+	data   []int8 // in the order of the model's tensor
+	shape  tensor.Shape
+	scales []float32 // one for each index of the axis
+}
+
+// weights returns the integers and scales that v, constant, is dequantized
+// from: symmetric per tensor or along the given axis, or in uint8 as far as
+// the differences to the zero point fit int8.
+func (o *optimizer) weights(v *graph.Value, axis int) (quantWeights, bool) {
+	w := quantWeights{}
+	if v == nil || v.Producer() == nil || !isQuantOp(v.Producer(), "DequantizeLinear") {
+		return w, false
+	}
+	n := v.Producer()
+	q, scale := o.constant(n.In(0)), o.constant(n.In(1))
+	if q == nil || scale == nil || scale.DType() != tensor.Float32 || n.Int("block_size", 0) != 0 {
+		return w, false
+	}
+	if q.DType() != tensor.Int8 && q.DType() != tensor.Uint8 || q.Rank() < 2 {
+		return w, false
+	}
+	w.shape = q.Shape()
+	count := w.shape[axis]
+	if scale.Len() != 1 && (scale.Len() != count || modulo(int(n.Int("axis", 1)), q.Rank()) != axis) {
+		return w, false
+	}
+	w.scales = make([]float32, count)
+	for i := range w.scales {
+		w.scales[i] = tensor.Data[float32](scale)[i%scale.Len()]
+	}
+	zeros := make([]int64, 1)
+	if n.In(2) != nil {
+		z := o.constant(n.In(2))
+		if z == nil || z.Len() != 1 && z.Len() != count {
+			return w, false
+		}
+		zeros = tensor.Int64s(z)
+	}
+	return w, w.center(tensor.Int64s(q), zeros, axis)
+}
+
+// center stores the integers minus their zero points, if they fit.
+func (w *quantWeights) center(q, zeros []int64, axis int) bool {
+	per := 1
+	for _, d := range w.shape[axis+1:] {
+		per *= d
+	}
+	w.data = make([]int8, len(q))
+	for i, x := range q {
+		x -= zeros[i/per%w.shape[axis]%len(zeros)]
+		if x < math.MinInt8 || x > math.MaxInt8 {
+			return false
+		}
+		w.data[i] = int8(x)
+	}
+	return true
+}
+
+func modulo(axis, rank int) int { return (axis%rank + rank) % rank }
+
+// requantization is the epilogue of an integer product whose sums stand for
+// in.scale * scales[j] * sum: the parameters of the kernels' OutQ8, or of
+// OutF32 if there is no quantized result.
+type requantization struct {
+	result quantized // typ is Undefined for a float result
+	scale  []float32
+	bias   []int32   // nil if none
+	add    []float32 // of a float result; nil if none
+	lo, hi float32
+}
+
+// requantize plans the epilogue. bias is float, nil if none; colSums are the
+// sums of the weights, by which the zero point of the operand is taken out.
+func requantize(in quantized, scales, bias []float32, colSums []int32, act activation, out quantized) requantization {
+	r := requantization{result: out, scale: make([]float32, len(scales)), bias: make([]int32, len(scales))}
+	for j := range scales {
+		unit := float64(in.scale) * float64(scales[j])
+		r.bias[j] = -in.zero * colSums[j]
+		r.scale[j] = float32(unit)
+		if out.typ != tensor.Undefined {
+			r.scale[j] = float32(unit / float64(out.scale))
+			if bias != nil && bias[j] != 0 {
+				r.bias[j] += int32(math.RoundToEven(float64(bias[j]) / unit))
+			}
+		}
+	}
+	r.lo, r.hi = float32(math.Inf(-1)), float32(math.Inf(1))
+	if act.lo != 0 || act.hi != 0 {
+		r.lo, r.hi = act.lo, act.hi
+	}
+	if out.typ == tensor.Undefined {
+		r.add = bias
+		return r
+	}
+	r.lo = max(r.lo/out.scale, float32(out.low()-out.zero))
+	r.hi = min(r.hi/out.scale, float32(out.high()-out.zero))
+	return r
+}
+
+// fitsBias reports whether float biases can be stated in units of the sums of
+// products of in's numbers with w, and added to them without leaving int32.
+// Each index of w's first axis has a bias.
+func (w *quantWeights) fitsBias(bias []float32, in quantized) bool {
+	per := len(w.data) / len(bias)
+	for j, b := range bias {
+		limit := float64(math.MaxInt32)
+		for _, x := range w.data[j*per : (j+1)*per] {
+			limit -= 2 * math.MaxUint8 * math.Abs(float64(x))
+		}
+		if !(math.Abs(float64(b)) <= float64(in.scale)*float64(w.scales[j])*limit) {
+			return false
+		}
+	}
+	return true
+}

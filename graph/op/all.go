@@ -41,20 +41,23 @@ var families = [][]*Def{
 	msAttentionDefs,
 	msFusedDefs,
 	msGeneralDefs,
+	privateDefs,
 }
 
-// All ranges over every Def, family by family.
-func All() iter.Seq[*Def] {
-	return func(yield func(*Def) bool) {
-		for _, defs := range families {
-			for _, d := range defs {
-				if !yield(d) {
-					return
-				}
-			}
+// all joins the families, and gives each Def the rules that stand in tables
+// by name: gradients, which have files of their own.
+var all = sync.OnceValue(func() []*Def {
+	defs := slices.Concat(families...)
+	for _, d := range defs {
+		if d.Grad == nil {
+			d.Grad = gradRules[opName{d.Domain, d.Name}]
 		}
 	}
-}
+	return defs
+})
+
+// All ranges over every Def, family by family.
+func All() iter.Seq[*Def] { return slices.Values(all()) }
 
 type opName struct{ domain, name string }
 

@@ -49,9 +49,11 @@ var gradActivationRules = map[opName]func(*Grad) error{
 		ay := g.Op("Mul", alpha, y)
 		return g.Op("Add", g.Op("Mul", s, g.Op("Sub", g.Number(1), ay)), ay)
 	}),
-	std("Mish"):            slope(slopeMish),
-	std("Gelu"):            slope(slopeGelu),
-	std("ThresholdedRelu"): slope(func(g *Grad, x, _ *graph.Value) *graph.Value { return g.Mask(g.Op("Greater", x, g.Number(float64(g.Node.Float("alpha", 1))))) }),
+	std("Mish"): slope(slopeMish),
+	std("Gelu"): slope(slopeGelu),
+	std("ThresholdedRelu"): slope(func(g *Grad, x, _ *graph.Value) *graph.Value {
+		return g.Mask(g.Op("Greater", x, g.Number(float64(g.Node.Float("alpha", 1)))))
+	}),
 	std("Shrink"): slope(func(g *Grad, x, _ *graph.Value) *graph.Value {
 		return g.Mask(g.Op("Greater", g.Op("Abs", x), g.Number(float64(g.Node.Float("lambd", 0.5)))))
 	}),
@@ -106,7 +108,7 @@ func gradPRelu(g *Grad) error {
 
 // softmaxAxes returns the axes that a softmax runs over: one from version 13
 // on, before that all from axis on.
-func softmaxAxes(g *Grad) ([]int64, error) {
+func (g *Grad) softmaxAxes() ([]int64, error) {
 	rank, err := g.Rank(0)
 	if err != nil {
 		return nil, err
@@ -127,7 +129,7 @@ func softmaxAxes(g *Grad) ([]int64, error) {
 
 // gradSoftmax: dx = y (dy - sum(y dy)).
 func gradSoftmax(g *Grad) error {
-	axes, err := softmaxAxes(g)
+	axes, err := g.softmaxAxes()
 	if err != nil {
 		return err
 	}
@@ -138,7 +140,7 @@ func gradSoftmax(g *Grad) error {
 
 // gradLogSoftmax: dx = dy - exp(y) sum(dy).
 func gradLogSoftmax(g *Grad) error {
-	axes, err := softmaxAxes(g)
+	axes, err := g.softmaxAxes()
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,9 @@ var gradMathRules = map[opName]func(*Grad) error{
 	std("Tan"): slope(func(g *Grad, _, y *graph.Value) *graph.Value {
 		return g.Op("Add", g.Number(1), g.Op("Mul", y, y))
 	}),
-	std("Asin"): slope(func(g *Grad, x, _ *graph.Value) *graph.Value { return g.Op("Reciprocal", g.Op("Sqrt", g.oneMinusSquare(x))) }),
+	std("Asin"): slope(func(g *Grad, x, _ *graph.Value) *graph.Value {
+		return g.Op("Reciprocal", g.Op("Sqrt", g.oneMinusSquare(x)))
+	}),
 	std("Acos"): slope(func(g *Grad, x, _ *graph.Value) *graph.Value {
 		return g.Op("Neg", g.Op("Reciprocal", g.Op("Sqrt", g.oneMinusSquare(x))))
 	}),

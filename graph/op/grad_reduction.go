@@ -8,14 +8,16 @@ import (
 )
 
 var gradReductionRules = map[opName]func(*Grad) error{
-	std("ReduceSum"):       reduced(func(_ *Grad, dy, _ *graph.Value) *graph.Value { return dy }),
-	std("ReduceMean"):      gradReduceMean,
-	std("ReduceMax"):       gradReduceExtreme,
-	std("ReduceMin"):       gradReduceExtreme,
-	std("ReduceSumSquare"): reduced(func(g *Grad, dy, _ *graph.Value) *graph.Value { return g.Op("Mul", dy, g.Op("Mul", g.Number(2), g.In[0])) }),
-	std("ReduceL1"):        reduced(func(g *Grad, dy, _ *graph.Value) *graph.Value { return g.Op("Mul", dy, g.Op("Sign", g.In[0])) }),
-	std("ReduceL2"):        reduced(func(g *Grad, dy, y *graph.Value) *graph.Value { return g.Op("Mul", dy, g.Op("Div", g.In[0], y)) }),
-	std("ReduceProd"):      reduced(func(g *Grad, dy, y *graph.Value) *graph.Value { return g.Op("Mul", dy, g.Op("Div", y, g.In[0])) }),
+	std("ReduceSum"):  reduced(func(_ *Grad, dy, _ *graph.Value) *graph.Value { return dy }),
+	std("ReduceMean"): gradReduceMean,
+	std("ReduceMax"):  gradReduceExtreme,
+	std("ReduceMin"):  gradReduceExtreme,
+	std("ReduceSumSquare"): reduced(func(g *Grad, dy, _ *graph.Value) *graph.Value {
+		return g.Op("Mul", dy, g.Op("Mul", g.Number(2), g.In[0]))
+	}),
+	std("ReduceL1"):   reduced(func(g *Grad, dy, _ *graph.Value) *graph.Value { return g.Op("Mul", dy, g.Op("Sign", g.In[0])) }),
+	std("ReduceL2"):   reduced(func(g *Grad, dy, y *graph.Value) *graph.Value { return g.Op("Mul", dy, g.Op("Div", g.In[0], y)) }),
+	std("ReduceProd"): reduced(func(g *Grad, dy, y *graph.Value) *graph.Value { return g.Op("Mul", dy, g.Op("Div", y, g.In[0])) }),
 	std("ReduceLogSum"): reduced(func(g *Grad, dy, y *graph.Value) *graph.Value {
 		return g.Op("Div", dy, g.Op("Exp", y))
 	}),

@@ -17,13 +17,14 @@ import (
 type Profile struct {
 	Host  Host         `json:"host"`
 	Runs  int          `json:"runs"`
-	Total int64        `json:"total_ns"` // of all steps of one run, mean
+	Total int64        `json:"total_ns"` // of all steps of one run
 	Ops   []ProfileRow `json:"ops"`      // by operator, the longest first
 	Nodes []ProfileRow `json:"nodes"`    // by node, in order of execution
 	Why   []string     `json:"not_fused,omitempty"`
 }
 
-// ProfileRow is the share of an operator or node in one run. Flops and Bytes
+// ProfileRow is the share of an operator or node in one run: the median of its
+// calls, times their number. Flops and Bytes
 // are of the node that a fused operator stands for, 0 if they are not known;
 // a multiply-accumulate is two flops.
 type ProfileRow struct {
@@ -41,7 +42,7 @@ type ProfileRow struct {
 // ProfileModel runs m on the embedded engine, once to warm up and then the
 // given number of times, and says which steps took how long.
 func ProfileModel(ctx context.Context, m *graph.Model, o engine.Options, feeds map[string]tensor.Value, runs int) (*Profile, error) {
-	rec := &recorder{work: workOf(m, feeds), rows: map[profileKey]*ProfileRow{}}
+	rec := &recorder{work: workOf(m, feeds), rows: map[profileKey]*ProfileRow{}, times: map[profileKey][]int64{}}
 	o.Trace = rec.step
 	s, err := engine.Compile(ctx, m, o)
 	if err != nil {
@@ -51,6 +52,7 @@ func ProfileModel(ctx context.Context, m *graph.Model, o engine.Options, feeds m
 		return nil, err
 	}
 	clear(rec.rows)
+	clear(rec.times)
 	rec.order = nil
 	runs = max(runs, 1)
 	for range runs {
@@ -90,6 +92,7 @@ type recorder struct {
 	mu    sync.Mutex
 	work  map[*graph.Node]op.Cost
 	rows  map[profileKey]*ProfileRow
+	times map[profileKey][]int64 // of all calls
 	order []profileKey
 }
 
@@ -106,8 +109,7 @@ func (r *recorder) step(s engine.Step) {
 		r.rows[key] = row
 		r.order = append(r.order, key)
 	}
-	row.Calls++
-	row.Nanos += s.Elapsed.Nanoseconds()
+	r.times[key] = append(r.times[key], s.Elapsed.Nanoseconds())
 }
 
 func (r *recorder) profile(runs int) *Profile {
@@ -115,8 +117,10 @@ func (r *recorder) profile(runs int) *Profile {
 	byOp := map[string]*ProfileRow{}
 	for _, key := range r.order {
 		row := *r.rows[key]
-		row.Nanos /= int64(runs)
-		row.Calls /= runs
+		times := r.times[key]
+		slices.Sort(times)
+		row.Calls = max(1, len(times)/runs)
+		row.Nanos = times[len(times)/2] * int64(row.Calls)
 		p.Total += row.Nanos
 		p.Nodes = append(p.Nodes, row)
 		sum := byOp[row.Op]

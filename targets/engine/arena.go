@@ -7,9 +7,6 @@ import (
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
-// align is where buffers begin: a cache line, and the widest vector.
-const align = 64
-
 // smallBuffer is the size below which a buffer is not worth reusing.
 const smallBuffer = 512
 
@@ -72,9 +69,7 @@ func (a *arena) take(n int) *buffer {
 }
 
 func newBuffer(n int) *buffer {
-	raw := make([]byte, n+align)
-	skip := int(-uintptr(unsafe.Pointer(&raw[0])) & (align - 1))
-	data := raw[skip : skip+n]
+	data := alignedBytes(n)
 	return &buffer{data: data, start: uintptr(unsafe.Pointer(&data[0]))}
 }
 

@@ -193,5 +193,5 @@ func (c *convChain) machine() imageMachine {
 	if c.depthwise() {
 		return newDepthwise(c.window, c.weights, c.bias, c.act)
 	}
-	return newConv(c.l.kernels, c.window, c.groups, c.weights, c.bias, c.act)
+	return newConv(c.l.kernels, &c.l.memory, c.window, c.groups, c.weights, c.bias, c.act)
 }

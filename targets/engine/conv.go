@@ -24,13 +24,13 @@ func (c *conv) name() string {
 }
 
 // newConv packs the weights, [cout, cin/groups, kh, kw].
-func newConv(k *kernel.Table, w window, groups int, weights *tensor.Tensor, bias []float32, act activation) *conv {
+func newConv(k *kernel.Table, mem *slab, w window, groups int, weights *tensor.Tensor, bias []float32, act activation) *conv {
 	s := weights.Shape()
 	c := &conv{convGeometry: convGeometry{window: w, groups: groups, cin: s[1] * groups, cout: s[0]}, bias: bias, act: act}
 	each, perGroup, depth := s[1], s[0]/groups, s[1]*s[2]*s[3]
 	flat := channelsLast(tensor.Data[float32](weights), s[0], each, s[2]*s[3])
 	for g := range groups {
-		packed := alignedFloats(k.GemmF32.PackedLen(depth, perGroup))
+		packed := mem.floats(k.GemmF32.PackedLen(depth, perGroup))
 		k.PackF32(packed, flat[g*perGroup*depth:], depth, perGroup, depth, true)
 		c.weights = append(c.weights, packed)
 	}
@@ -49,19 +49,6 @@ func channelsLast[T any](src []T, n, channels, taps int) []T {
 		}
 	}
 	return dst
-}
-
-// alignedFloats returns n zeroed floats at the start of a cache line.
-func alignedFloats(n int) []float32 {
-	if n == 0 {
-		return nil
-	}
-	b := newBuffer(4 * n)
-	t, err := tensor.FromBytes(tensor.Float32, tensor.Shape{n}, b.data)
-	if err != nil {
-		panic("engine: " + err.Error()) // the length was made to fit
-	}
-	return tensor.Data[float32](t)
 }
 
 func (c *conv) eval(e *op.Eval) error {

@@ -25,6 +25,7 @@ type optimizer struct {
 	src     *source
 	low     *lowering
 	kernels *kernel.Table
+	memory  slab // of packed weights
 	notes   []string
 }
 

@@ -117,7 +117,7 @@ func (c *qchain) machine() imageMachine {
 	if c.depthwise() {
 		return newQDepthwise(c.window, c.weights, c.x, epilogue)
 	}
-	return newQConv(c.l.kernels, c.window, c.groups, c.weights, c.x, epilogue)
+	return newQConv(c.l.kernels, &c.l.memory, c.window, c.groups, c.weights, c.x, epilogue)
 }
 
 // quantAdd returns the sum of two 8-bit images that n is part of, its operands

@@ -23,7 +23,7 @@ func (c *qconv) name() string     { return "QConv" }
 func (c *qconv) zeroPoint() uint8 { return uint8(c.x.zero) }
 
 // newQConv packs the weights, [cout, cin/groups, kh, kw].
-func newQConv(k *kernel.Table, w window, groups int, weights quantWeights, x quantized, r func(sums []int32) requantization) *qconv {
+func newQConv(k *kernel.Table, mem *slab, w window, groups int, weights quantWeights, x quantized, r func(sums []int32) requantization) *qconv {
 	s := weights.shape
 	c := &qconv{convGeometry: convGeometry{window: w, groups: groups, cin: s[1] * groups, cout: s[0]}, x: x}
 	each, perGroup, depth := s[1], s[0]/groups, s[1]*s[2]*s[3]
@@ -31,7 +31,7 @@ func newQConv(k *kernel.Table, w window, groups int, weights quantWeights, x qua
 	run, taps := c.taps(&pixels{c: c.cin, h: 1, w: 1})
 	c.gemm = integerGemm(k, x.typ, flat, len(taps), run, s[0])
 	for g := range groups {
-		packed := alignedInts(c.gemm.PackedLen(len(taps), run, perGroup))
+		packed := mem.ints(c.gemm.PackedLen(len(taps), run, perGroup))
 		c.gemm.Pack(packed, flat[g*perGroup*depth:], len(taps), run, perGroup, depth, true)
 		c.weights = append(c.weights, packed)
 	}
@@ -59,18 +59,6 @@ func columnSums(flat []int8, n int) []int32 {
 		sums[i/per] += int32(w)
 	}
 	return sums
-}
-
-// alignedInts returns n zeroed bytes at the start of a cache line.
-func alignedInts(n int) []int8 {
-	if n == 0 {
-		return nil
-	}
-	t, err := tensor.FromBytes(tensor.Int8, tensor.Shape{n}, newBuffer(n).data)
-	if err != nil {
-		panic("engine: " + err.Error()) // the length was made to fit
-	}
-	return tensor.Data[int8](t)
 }
 
 func (c *qconv) eval(e *op.Eval) error {

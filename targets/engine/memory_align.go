@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"unsafe"
+
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+const (
+	// align is where buffers begin: a cache line, and the widest vector.
+	align = 64
+	// hugePage is the size of a large page where there are such. Memory that
+	// spans some of them costs fewer misses of the page table.
+	hugePage = 2 << 20
+)
+
+// alignedBytes returns n zeroed bytes, n > 0, that start at a cache line, or
+// at a large page if there are enough.
+func alignedBytes(n int) []byte {
+	to := align
+	if n >= hugePage {
+		to = hugePage
+	}
+	raw := make([]byte, n+to)
+	skip := int(-uintptr(unsafe.Pointer(&raw[0])) & uintptr(to-1))
+	data := raw[skip : skip+n : skip+n]
+	if n >= hugePage {
+		adviseHuge(data[:n/hugePage*hugePage])
+	}
+	return data
+}
+
+// slab hands out memory for packed weights, which stays in use together.
+type slab struct{ free []byte }
+
+// The sizes of the chunks that a slab takes.
+const (
+	firstChunk = 128 << 10
+	largeChunk = 4 * hugePage
+)
+
+// bytes returns n zeroed bytes at the start of a cache line.
+func (s *slab) bytes(n int) []byte {
+	if n == 0 {
+		return nil
+	}
+	size := roundUp(n, align)
+	if size > len(s.free) {
+		chunk := min(max(2*cap(s.free), firstChunk), largeChunk)
+		s.free = alignedBytes(max(size, chunk))
+	}
+	b := s.free[:n:n]
+	s.free = s.free[size:]
+	return b
+}
+
+// floats returns n zeroed floats at the start of a cache line.
+func (s *slab) floats(n int) []float32 { return slabOf[float32](s, tensor.Float32, n) }
+
+// ints returns n zeroed 8-bit integers at the start of a cache line.
+func (s *slab) ints(n int) []int8 { return slabOf[int8](s, tensor.Int8, n) }
+
+func slabOf[T tensor.Elem](s *slab, d tensor.DType, n int) []T {
+	t, err := tensor.FromBytes(d, tensor.Shape{n}, s.bytes(d.Bytes(n)))
+	if err != nil {
+		panic("engine: " + err.Error()) // the length was made to fit
+	}
+	return tensor.Data[T](t)
+}

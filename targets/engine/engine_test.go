@@ -23,6 +23,21 @@ func parse(t testing.TB, text string) *graph.Model {
 	return m
 }
 
+// parseWith parses a model and gives the named values, declared as
+// initializers or inputs, their contents.
+func parseWith(t testing.TB, text string, weights map[string]*tensor.Tensor) *graph.Model {
+	t.Helper()
+	m := parse(t, text)
+	for name, w := range weights {
+		v := m.Graph.Value(name)
+		m.Graph.SetInit(v, &graph.Literal{Tensor: w})
+		if v.IsInput() {
+			m.Graph.DropInput(v)
+		}
+	}
+	return m
+}
+
 type feeds = map[string]tensor.Value
 
 // runModel compiles and runs a model.

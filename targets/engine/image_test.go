@@ -72,13 +72,7 @@ func imageNet(t *testing.T, body string) *graph.Model {
 	for name, w := range imageWeights() {
 		weights += fmt.Sprintf(", float%v %s", w.Shape(), name)
 	}
-	m := parse(t, `<ir_version: 8, opset_import: ["": 17]> g (float[N,8,9,7] x`+weights+`) => (y) `+body)
-	for name, w := range imageWeights() {
-		v := m.Graph.Value(name)
-		m.Graph.SetInit(v, &graph.Literal{Tensor: w})
-		m.Graph.DropInput(v)
-	}
-	return m
+	return parseWith(t, `<ir_version: 8, opset_import: ["": 17]> g (float[N,8,9,7] x`+weights+`) => (y) `+body, imageWeights())
 }
 
 func TestImages(t *testing.T) {

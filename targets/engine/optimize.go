@@ -36,7 +36,10 @@ func (o *optimizer) optimize() {
 	}
 	for _, rewrite := range []func(){
 		o.combineActivations,
+		o.combineGelu,
+		o.combineLayerNorm,
 		o.layoutImages,
+		o.fuseProducts,
 		o.dropDead,
 	} {
 		rewrite()
@@ -95,7 +98,8 @@ func (o *optimizer) insert(before *graph.Node, m machine, origin *graph.Node, in
 	n := graph.NewNode(machineDomain, m.name(), ins, 1)
 	n.Name = origin.Name
 	o.src.info[n] = nodeInfo{origin: o.src.info[origin].origin, machine: m}
-	return o.src.graph.InsertBefore(before, n)
+	o.src.graph.InsertBefore(before, n)
+	return n
 }
 
 // replace puts the results of a fused operator in place of the last of the
@@ -103,6 +107,7 @@ func (o *optimizer) insert(before *graph.Node, m machine, origin *graph.Node, in
 func (o *optimizer) replace(n *graph.Node, stands ...*graph.Node) bool {
 	g := o.src.graph
 	last := stands[len(stands)-1]
+	n.Out(0).Type, n.Out(0).Inferred = last.Out(0).Type, true
 	if !g.Replace(last.Out(0), n.Out(0)) {
 		g.Remove(n)
 		return false

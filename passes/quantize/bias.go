@@ -14,15 +14,21 @@ type channelMeans struct {
 
 // add counts a tensor whose channels lie on the given axis.
 func (m *channelMeans) add(t *tensor.Tensor, axis int) {
-	channel, n := channelOf(t.Shape(), axis)
+	n, run := t.Shape()[axis], t.Shape()[axis+1:].Len()
 	if m.sums == nil {
 		m.sums = make([]float64, n)
 	}
-	if n != len(m.sums) || n == 0 {
+	if n != len(m.sums) || t.Len() == 0 {
 		return
 	}
-	for i, v := range tensor.Data[float32](t) {
-		m.sums[channel(i)] += float64(v)
+	x := tensor.Data[float32](t)
+	for c := 0; len(x) > 0; c = (c + 1) % n {
+		sum := 0.0
+		for _, v := range x[:run] {
+			sum += float64(v)
+		}
+		m.sums[c] += sum
+		x = x[run:]
 	}
 	m.count += t.Len() / n
 }

@@ -36,8 +36,8 @@ func (h *histogram) add(x []float32) {
 		if v-v != 0 {
 			continue
 		}
-		i := int(math.Floor(float64(v*inverse))) + halfBins
-		h.bins[min(max(i, 0), len(h.bins)-1)]++
+		i := int(v*inverse + halfBins) // not negative, so this is the floor
+		h.bins[min(i, len(h.bins)-1)]++
 		h.count++
 	}
 }
@@ -47,8 +47,11 @@ func (h *histogram) add(x []float32) {
 func extremes(x []float32) (lo, hi float64) {
 	l, h := float32(math.Inf(1)), float32(math.Inf(-1))
 	for _, v := range x {
-		if v-v == 0 {
-			l, h = min(l, v), max(h, v)
+		if v < l && v >= -math.MaxFloat32 {
+			l = v
+		}
+		if v > h && v <= math.MaxFloat32 {
+			h = v
 		}
 	}
 	return float64(l), float64(h)

@@ -3,6 +3,7 @@ package quantize
 import (
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
@@ -60,7 +61,7 @@ func newPlan(j *passes.Job, o StaticOptions) *plan {
 		nodes: map[*graph.Node]bool{}, absorbed: map[*graph.Node]*graph.Node{}, groups: map[*graph.Value]*group{},
 		inputs: map[*graph.Node]*graph.Value{}, means: map[*graph.Value]*channelMeans{},
 	}
-	for n := range j.Model.Graph.Nodes() {
+	for n := range j.Model.Nodes(graph.InMain | graph.InSubgraphs) {
 		p.consider(n)
 	}
 	p.followers()
@@ -89,6 +90,10 @@ func (p *plan) consider(n *graph.Node) {
 	default:
 		if why := unfit(n); why != "" {
 			p.job.Skip(n, "%s", why)
+			return
+		}
+		if n.Graph() != p.job.Model.Graph {
+			p.job.Skip(n, "it stands in a subgraph, whose values are not calibrated")
 			return
 		}
 		p.cores = append(p.cores, n)
@@ -340,6 +345,7 @@ func (p *plan) calibrate() error {
 	for v := range p.groups {
 		values = append(values, v)
 	}
+	slices.SortFunc(values, func(v, w *graph.Value) int { return strings.Compare(v.Name(), w.Name()) })
 	channels := map[*graph.Value]int{} // axis of an input of a core
 	if p.options.BiasCorrection {
 		for _, n := range p.cores {

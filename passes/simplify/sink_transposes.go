@@ -112,8 +112,10 @@ func sinkElementwise(n *graph.Node, perm []int64) bool {
 			return false
 		}
 	}
-	for i, t := range consts {
-		n.SetIn(i, n.Graph().AddInit(n.In(i).Name(), t))
+	for i, v := range n.Ins() {
+		if t := consts[i]; t != nil {
+			n.SetIn(i, n.Graph().AddInit(v.Name(), t))
+		}
 	}
 	liftOperands(n)
 	transposeResult(n, perm)

@@ -42,6 +42,18 @@ purego:
 arm64:
 	.ci/arm64.sh
 
+golden:
+	go test ./... -update
+
+generate:
+	.ci/generate.sh
+
+bench:
+	go test -run '^$$' -bench . -benchtime 1s ./onnxio ./targets/... ./graph/kernel
+
+bench-ort: build
+	.ci/bench-ort.sh
+
 fuzz-short:
 	$(MAKE) fuzz FUZZTIME=20s
 

@@ -1,9 +1,13 @@
-// Command onnxpack-testdata makes testdata/digits: pictures of digits with
-// their labels, and a small convolutional classifier for them with real
-// weights. Everything follows from one seed, so a second run writes the same
-// bytes.
+// Command onnxpack-testdata makes the models and data that the project tests
+// and measures itself with. Everything follows from one seed, so a second run
+// writes the same bytes.
 //
-//	go run ./cmd/onnxpack-testdata testdata/digits
+//	onnxpack-testdata digits testdata/digits
+//	onnxpack-testdata resnet18|bert FILE
+//
+// digits are pictures of digits with their labels, and a small convolutional
+// classifier for them with real weights. resnet18 and bert have the shapes of
+// well-known networks and random weights: they are for measuring speed.
 package main
 
 import (
@@ -16,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/onnxio"
 )
 
@@ -26,17 +31,33 @@ const (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: onnxpack-testdata DIR")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: onnxpack-testdata digits DIR | resnet18 FILE | bert FILE")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1]); err != nil {
+	if err := run(os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "onnxpack-testdata:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string) error {
+func run(what, path string) error {
+	switch what {
+	case "digits":
+		return makeDigits(path)
+	case "resnet18":
+		return save(path, resNet18(rand.New(rand.NewPCG(seed, 4))))
+	case "bert":
+		return save(path, bert(rand.New(rand.NewPCG(seed, 5))))
+	}
+	return fmt.Errorf("there is no %q to make, want digits, resnet18 or bert", what)
+}
+
+func save(path string, m *graph.Model) error {
+	return onnxio.Save(context.Background(), path, m, onnxio.SaveOptions{})
+}
+
+func makeDigits(dir string) error {
 	train := drawAll(rand.New(rand.NewPCG(seed, 1)), trainCount)
 	test := drawAll(rand.New(rand.NewPCG(seed, 2)), testCount)
 	c := fit(rand.New(rand.NewPCG(seed, 3)), train)
@@ -50,7 +71,7 @@ func run(dir string) error {
 	if err := writePictures(dir, test); err != nil {
 		return err
 	}
-	return onnxio.Save(context.Background(), filepath.Join(dir, "model.onnx"), c.model(), onnxio.SaveOptions{})
+	return save(filepath.Join(dir, "model.onnx"), c.model())
 }
 
 func writePictures(dir string, glyphs []glyph) error {

@@ -11,9 +11,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/onnxpack/onnxpack/benchmark"
+	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/onnxio/dataset"
 	"github.com/onnxpack/onnxpack/targets"
+	"github.com/onnxpack/onnxpack/targets/engine"
 )
 
 func benchCommand() *cli.Command {
@@ -29,6 +31,8 @@ func benchCommand() *cli.Command {
 			&cli.StringFlag{Name: "threads", Usage: "numbers of threads, divided by commas (default: all cores)", Category: "Common"},
 			&cli.StringFlag{Name: "engine", Usage: "engines, divided by commas", Value: benchmark.EngineEmbedded},
 			&cli.DurationFlag{Name: "time", Usage: "measure each for `DURATION`", Value: time.Second},
+			&cli.BoolFlag{Name: "profile", Usage: "show where the time of one model goes, by operator; with --layers node by node"},
+			&cli.BoolFlag{Name: "layers", Usage: "list the nodes of a profile"},
 			&cli.IntFlag{Name: "rounds", Usage: "measure at least `N` rounds", Value: 5},
 			targetFlagDef(),
 		},
@@ -70,6 +74,9 @@ func benchModels(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Bool("profile") {
+		return profileModel(c, paths, target, counts[0])
+	}
 	b := &bencher{c: c, target: target}
 	defer b.close()
 	for _, path := range paths {
@@ -104,16 +111,7 @@ func (b *bencher) add(path string, names []string, counts []int) error {
 		return err
 	}
 	b.closers = append(b.closers, f.Close)
-	spec := b.c.String("data")
-	if spec == "" {
-		spec = fmt.Sprintf("random:1?seed=%d", b.c.Uint64("seed"))
-	}
-	data, err := dataset.Open(spec, f.Model.Graph.Inputs())
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	defer data.Close()
-	sample, err := data.At(0)
+	sample, err := benchSample(b.c, path, f.Model)
 	if err != nil {
 		return err
 	}
@@ -131,6 +129,64 @@ func (b *bencher) add(path string, names []string, counts []int) error {
 		}
 	}
 	return nil
+}
+
+// benchSample returns the first sample of --data, or a random one.
+func benchSample(c *cli.Context, path string, m *graph.Model) (dataset.Sample, error) {
+	spec := c.String("data")
+	if spec == "" {
+		spec = fmt.Sprintf("random:1?seed=%d", c.Uint64("seed"))
+	}
+	data, err := dataset.Open(spec, m.Graph.Inputs())
+	if err != nil {
+		return dataset.Sample{}, fmt.Errorf("%s: %w", path, err)
+	}
+	defer data.Close()
+	return data.At(0)
+}
+
+// profileModel shows where the time of a run on the embedded engine goes.
+func profileModel(c *cli.Context, paths []string, target targets.Target, threads int) error {
+	if len(paths) != 1 {
+		return errors.New("bench: --profile takes one model")
+	}
+	f, err := openModel(paths[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	sample, err := benchSample(c, paths[0], f.Model)
+	if err != nil {
+		return err
+	}
+	p, err := benchmark.ProfileModel(c.Context, f.Model, engine.Options{Target: target, Threads: threads}, sample.Feeds, c.Int("rounds"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", paths[0], err)
+	}
+	return emit(c, p, func(w io.Writer) {
+		writeProfile(w, p, c.Bool("layers"))
+		fmt.Fprintf(w, "\n%s in all, mean of %d runs, %d threads\n", nsText(p.Total), p.Runs, threads)
+		for _, why := range p.Why {
+			fmt.Fprintf(w, "not fused: %s\n", why)
+		}
+	})
+}
+
+func writeProfile(w io.Writer, p *benchmark.Profile, layers bool) {
+	head, rows := []any{"operator", "calls"}, p.Ops
+	if layers {
+		head, rows = []any{"node", "operator"}, p.Nodes
+	}
+	tab := newTable(w, append(head, "time", "share", "GFLOP/s", "GB/s")...)
+	rightAlign(tab, 6)
+	for _, r := range rows {
+		row := []any{r.Op, r.Calls}
+		if layers {
+			row = []any{r.Name, r.Op}
+		}
+		tab.AppendRow(append(row, nsText(r.Nanos), fmt.Sprintf("%.1f %%", 100*r.Share), fmt.Sprintf("%.1f", r.GFlops), fmt.Sprintf("%.1f", r.GBytes)))
+	}
+	tab.Render()
 }
 
 func writeComparison(w io.Writer, cmp *benchmark.Comparison) {

@@ -70,6 +70,10 @@ func (r *checkResult) checkCalls(m *graph.Model) {
 			d := op.Find(n.Domain, n.Op, n.Opset())
 			if d == nil {
 				r.Remarks = append(r.Remarks, fmt.Sprintf("%v: operator of domain %q, version %d, is not known: it is kept, and cannot be run", n, n.Domain, n.Opset()))
+				continue
+			}
+			if err := op.CheckCall(n, n.Opset()); err != nil {
+				r.Problems = append(r.Problems, fmt.Sprintf("%v: %v", n, err))
 			}
 		}
 	}

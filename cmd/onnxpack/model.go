@@ -99,7 +99,8 @@ func modelBytes(path string, f *onnxio.File) int64 {
 
 // figures are what can be said of a model without running it.
 type figures struct {
-	Nodes      int    `json:"nodes"` // Constant nodes aside, those of subgraphs included
+	Nodes      int    `json:"nodes"`          // those of subgraphs included, Constant and quantizing ones aside
+	QDQ        int    `json:"quantize_nodes"` // QuantizeLinear and DequantizeLinear, which runtimes fuse into others
 	Params     int64  `json:"parameters"`
 	FileBytes  int64  `json:"file_bytes"`
 	Flops      int64  `json:"flops"`
@@ -118,6 +119,10 @@ func countModel(m *graph.Model, feeds map[string]tensor.Shape) figures {
 		for n := range g.Nodes() {
 			if n.Is("Constant") {
 				fig.Params += constantLen(n)
+				continue
+			}
+			if n.Is("QuantizeLinear", "DequantizeLinear") {
+				fig.QDQ++
 				continue
 			}
 			fig.Nodes++

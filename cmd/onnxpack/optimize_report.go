@@ -58,6 +58,9 @@ func (r *optimizeReport) write(w io.Writer) {
 	rightAlign(tab, 4)
 	b, a := r.Before, r.After
 	tab.AppendRow([]any{"nodes", b.Nodes, a.Nodes, ratioText(float64(b.Nodes), float64(a.Nodes))})
+	if b.QDQ+a.QDQ > 0 {
+		tab.AppendRow([]any{"  and to quantize (fused away)", b.QDQ, a.QDQ, ""})
+	}
 	tab.AppendRow([]any{"parameters", countText(b.Params), countText(a.Params), ratioText(float64(b.Params), float64(a.Params))})
 	tab.AppendRow([]any{"file", bytesText(b.FileBytes), bytesText(a.FileBytes), ratioText(float64(b.FileBytes), float64(a.FileBytes))})
 	if b.Flops > 0 {

@@ -326,3 +326,55 @@ func BenchmarkEmpty(b *testing.B) {
 		}
 	}
 }
+
+// What follows from the sizes of the feeds alone is computed once for each.
+func TestSizes(t *testing.T) {
+	m := parse(t, `<ir_version: 10, opset_import: ["": 17]>
+g (float[N,M] x, int64 k) => (float[P] y, int64[2] s, float[Q] picked)
+<int64[1] all = {-1}, int64[1] zero = {0}> {
+	s = Shape(x)
+	p = ReduceProd<keepdims = 1>(s)
+	y = Reshape(x, p)
+	n = NonZero(x)
+	ns = Shape(n)
+	one = Constant<value_ints = [1]>()
+	count = Slice(ns, one, all2)
+	all2 = Constant<value_ints = [2]>()
+	kk = Reshape(k, all)
+	end = Min(count, kk)
+	picked = Slice(y, zero, end)
+}`)
+	if err := m.Graph.Sort(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Compile(t.Context(), m, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 3 {
+		for _, c := range []struct {
+			x    *tensor.Tensor
+			k    int64
+			want []float32
+		}{
+			{tensor.Of(tensor.Shape{2, 2}, []float32{1, 2, 0, 4}), 9, []float32{1, 2, 0}},
+			{tensor.Of(tensor.Shape{2, 2}, []float32{5, 0, 0, 0}), 9, []float32{5}},
+			{tensor.Of(tensor.Shape{1, 3}, []float32{7, 8, 9}), 2, []float32{7, 8}},
+		} {
+			out, err := s.Run(t.Context(), feeds{"x": c.x, "k": tensor.Scalar(c.k)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := floats(t, out["picked"]); !slices.Equal(got, c.want) {
+				t.Errorf("round %d: picked = %v, want %v", round, got, c.want)
+			}
+			want := []int64{int64(c.x.Shape()[0]), int64(c.x.Shape()[1])}
+			if got := tensor.Data[int64](out["s"].(*tensor.Tensor)); !slices.Equal(got, want) {
+				t.Errorf("round %d: s = %v, want %v", round, got, want)
+			}
+		}
+	}
+	if p := s.sizes.programFor("float[2,2];int64[];"); p == nil || len(p.steps) >= len(s.main.steps) {
+		t.Error("no step is left out for a size that was seen")
+	}
+}

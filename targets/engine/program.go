@@ -11,6 +11,7 @@ import (
 // program is a graph ready to run: steps in order over numbered slots.
 type program struct {
 	graph    *graph.Graph
+	main     bool // of the main graph
 	steps    []step
 	inputs   []int
 	outputs  []int
@@ -34,6 +35,7 @@ type step struct {
 	in, out []int
 	drop    []int // slots that no later step reads
 	subs    []*program
+	fixed   bool // gives the same results for all feeds of one size
 }
 
 // lowering turns graphs of a source into programs.

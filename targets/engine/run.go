@@ -29,7 +29,8 @@ type frame struct {
 	prog  *program
 	vals  []tensor.Value
 	evals []op.Eval
-	arena *arena // of the main graph's values; nil in subgraphs
+	arena *arena         // of the main graph's values; nil in subgraphs
+	held  []tensor.Value // results of fixed steps, by slot, if they are to be noted
 }
 
 // frame returns a frame of p with the constants in place.
@@ -42,7 +43,7 @@ func (r *run) frame(p *program) *frame {
 		return f
 	}
 	f := &frame{run: r, prog: p, vals: append([]tensor.Value(nil), p.initial...)}
-	if p == r.session.main && r.session.opts.Observe == nil {
+	if p.main && r.session.opts.Observe == nil {
 		f.arena = &r.arena
 	}
 	f.evals = make([]op.Eval, len(p.steps))
@@ -55,6 +56,7 @@ func (r *run) frame(p *program) *frame {
 // done gives a frame back.
 func (r *run) done(f *frame) {
 	clear(f.vals)
+	f.held = nil
 	if f.arena != nil {
 		f.arena.reset()
 	}
@@ -125,6 +127,9 @@ func (r *run) step(f *frame, st *step, e *op.Eval) error {
 			return f.explain(st, fmt.Errorf("result %d %q was not computed", i, f.prog.names[s]))
 		}
 		f.set(s, e.Out[i])
+		if st.fixed && f.held != nil {
+			f.keep(s)
+		}
 	}
 	for _, s := range st.drop {
 		f.unset(s)
@@ -183,6 +188,14 @@ func (f *frame) set(slot int, v tensor.Value) {
 	f.vals[slot] = v
 	if f.arena != nil {
 		f.arena.hold(v)
+	}
+}
+
+// keep notes the result of a fixed step, which outlives the run.
+func (f *frame) keep(slot int) {
+	f.held[slot] = f.vals[slot]
+	if f.arena != nil {
+		f.arena.letGo(f.vals[slot])
 	}
 }
 

@@ -26,6 +26,7 @@ type Session struct {
 	inputs  []input
 	outputs []output
 	notes   []string
+	sizes   specializations
 	runs    atomic.Uint64
 
 	model    *graph.Model
@@ -90,6 +91,8 @@ func compile(ctx context.Context, m *graph.Model, o Options, given []string) (*S
 		return nil, err
 	}
 	s.main = b.p
+	s.main.main = true
+	s.sizes.any = o.Observe == nil && markFixed(s.main)
 	for i, v := range src.graph.Inputs() {
 		s.inputs = append(s.inputs, input{v.Name(), v.Type, b.p.inputs[i]})
 	}
@@ -122,8 +125,27 @@ func (s *Session) Run(ctx context.Context, feeds map[string]tensor.Value) (map[s
 	defer s.release(r)
 	r.team.enter(s.opts.threads())
 	defer r.team.leave()
-	f := r.frame(s.main)
+	if !s.sizes.any {
+		return s.runProgram(r, s.main, feeds, nil)
+	}
+	key := shapesOf(s.inputs, feeds)
+	if p := s.sizes.programFor(key); p != nil {
+		return s.runProgram(r, p, feeds, nil)
+	}
+	held := make([]tensor.Value, len(s.main.initial))
+	out, err := s.runProgram(r, s.main, feeds, held)
+	if err == nil {
+		s.sizes.add(key, s.main, held)
+	}
+	return out, err
+}
+
+// runProgram runs a program of the main graph, and notes the results of its
+// fixed steps in held unless that is nil.
+func (s *Session) runProgram(r *run, p *program, feeds map[string]tensor.Value, held []tensor.Value) (map[string]tensor.Value, error) {
+	f := r.frame(p)
 	defer r.done(f)
+	f.held = held
 	if err := s.feed(f, feeds); err != nil {
 		return nil, err
 	}
@@ -222,8 +244,14 @@ func (s *Session) acquire(ctx context.Context) *run {
 	return r
 }
 
+// maxFrames bounds the programs that an idle run keeps frames for.
+const maxFrames = 8 * maxSpecializations
+
 func (s *Session) release(r *run) {
 	r.ctx = nil
+	if len(r.frames) > maxFrames {
+		clear(r.frames) // most are for sizes that are forgotten
+	}
 	s.mu.Lock()
 	s.idle = append(s.idle, r)
 	s.mu.Unlock()

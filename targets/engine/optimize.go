@@ -40,6 +40,7 @@ func (o *optimizer) optimize() {
 		o.combineLayerNorm,
 		o.layoutImages,
 		o.fuseProducts,
+		o.packRecurrent,
 		o.dropDead,
 	} {
 		rewrite()

@@ -70,8 +70,8 @@ func moveOut(b, at *graph.Node, branch *graph.Graph) {
 	m.Name, m.Overload, m.Doc, m.Metadata = b.Name, b.Overload, b.Doc, b.Metadata
 	m.Devices, m.Unknown = b.Devices, b.Unknown
 	for _, a := range b.Attrs() {
+		m.SetAttr(a) // first, or the subgraphs would be emptied
 		b.DropAttr(a.Name)
-		m.SetAttr(a)
 	}
 	g.InsertBefore(at, m)
 	for i := b.NumOut() - 1; i >= 0; i-- {

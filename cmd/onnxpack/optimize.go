@@ -170,22 +170,24 @@ func (o *optimizer) openData() error {
 	return o.pickFeeds()
 }
 
-// pickFeeds chooses what latency is measured on: a sample, or random numbers.
+// randomSamples is how many samples stand in where there is no data.
+const randomSamples = 4
+
+// pickFeeds chooses what latency is measured on: a sample, or random numbers,
+// on which the result is then compared with the original too.
 func (o *optimizer) pickFeeds() error {
-	from := o.eval
-	if from == nil {
-		from = o.calib
+	if o.eval == nil {
+		o.eval = o.calib
 	}
-	if from == nil {
-		d, err := dataset.Open(fmt.Sprintf("random:1?seed=%d", o.c.Uint64("seed")), o.file.Model.Graph.Inputs())
+	if o.eval == nil {
+		d, err := dataset.Open(fmt.Sprintf("random:%d?seed=%d", randomSamples, o.c.Uint64("seed")), o.file.Model.Graph.Inputs())
 		if err != nil {
-			say(o.c, "no latency and flops: %v", err)
+			say(o.c, "latency and accuracy are not measured: %v", err)
 			return nil
 		}
-		defer d.Close()
-		from = d
+		o.eval = d
 	}
-	s, err := from.At(0)
+	s, err := o.eval.At(0)
 	o.feeds = s.Feeds
 	return err
 }
@@ -202,7 +204,7 @@ func (o *optimizer) run(ctx context.Context) (*optimizeReport, error) {
 		r.Calibration = o.calib.Len()
 	}
 	if o.eval != nil {
-		r.Evaluation = o.eval.Len()
+		r.Evaluation, r.Data = o.eval.Len(), o.eval.String()
 	}
 	model, steps, err := o.rewrite(ctx)
 	if err != nil {

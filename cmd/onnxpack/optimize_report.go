@@ -23,6 +23,7 @@ type optimizeReport struct {
 	Threads     int                  `json:"threads"`
 	Calibration int                  `json:"calibration_samples"`
 	Evaluation  int                  `json:"evaluation_samples"`
+	Data        string               `json:"evaluation_data,omitempty"`
 	Before      modelFigures         `json:"before"`
 	After       modelFigures         `json:"after"`
 	Passes      []*passes.StepReport `json:"passes"`
@@ -82,7 +83,11 @@ func (r *optimizeReport) write(w io.Writer) {
 // metricRows adds a row for each metric: accuracy where there are labels, and
 // how close the outputs are to the original's.
 func (r *optimizeReport) metricRows(add func(...any)) {
-	on := fmt.Sprintf(" (%d samples)", r.Evaluation)
+	what := "samples"
+	if strings.HasPrefix(r.Data, "random:") {
+		what = "random samples"
+	}
+	on := fmt.Sprintf(" (%d %s)", r.Evaluation, what)
 	for _, name := range []string{"top1", "top5", "agreement", "sqnr_db", "max_abs", "cosine"} {
 		after, ok := r.After.Metrics[name]
 		if !ok {

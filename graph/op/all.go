@@ -42,6 +42,10 @@ var families = [][]*Def{
 	msFusedDefs,
 	msGeneralDefs,
 	privateDefs,
+	privateConvDefs,
+	privatePoolDefs,
+	privateNormDefs,
+	privateLossDefs,
 }
 
 // all joins the families, and gives each Def the rules that stand in tables

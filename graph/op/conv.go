@@ -88,23 +88,33 @@ func newConvolution(e *Eval, weight int) (*convolution, error) {
 	if len(xs) < 3 {
 		return nil, e.Errorf(0, "image has %d axes, want 3 or more", len(xs))
 	}
-	if len(ws) != len(xs) {
-		return nil, e.Errorf(weight, "weight has %d axes, want %d", len(ws), len(xs))
+	c, err := convolutionOf(&e.Call, xs, ws)
+	if err != nil {
+		return nil, e.Errorf(weight, "weight does not fit: %w", err)
 	}
-	kernel, err := convKernel(&e.Call, graph.DimsOf(ws))
+	return c, nil
+}
+
+// convolutionOf is the convolution of an image of shape xs with a weight of
+// shape ws that the attributes of a call describe.
+func convolutionOf(call *Call, xs, ws tensor.Shape) (*convolution, error) {
+	if len(ws) != len(xs) || len(xs) < 3 {
+		return nil, fmt.Errorf("%d axes for an image of %d, want as many, at least 3", len(ws), len(xs))
+	}
+	kernel, err := convKernel(call, graph.DimsOf(ws))
 	if err != nil {
 		return nil, err
 	}
 	if !slices.Equal(kernel, ws[2:]) {
-		return nil, e.Errorf(weight, "weight does not fit kernel_shape %v", kernel)
+		return nil, fmt.Errorf("%v, want kernel_shape %v", ws, kernel)
 	}
-	w, err := newWindow(&e.Call, kernel)
+	w, err := newWindow(call, kernel)
 	if err != nil {
 		return nil, err
 	}
-	c := &convolution{window: w, Batch: xs[0], Channels: xs[1], Filters: ws[0], Group: int(e.Node.Int("group", 1))}
+	c := &convolution{window: w, Batch: xs[0], Channels: xs[1], Filters: ws[0], Group: int(call.Node.Int("group", 1))}
 	if c.Group < 1 || c.Channels%c.Group != 0 || c.Filters%c.Group != 0 || c.Channels/c.Group != ws[1] {
-		return nil, e.Errorf(weight, "weight does not fit an image of %d channels in %d groups", c.Channels, c.Group)
+		return nil, fmt.Errorf("%v for an image of %d channels in %d groups", ws, c.Channels, c.Group)
 	}
 	return c, w.fit(xs[2:])
 }

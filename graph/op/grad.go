@@ -33,6 +33,8 @@ var gradRules = joinRules(
 	gradMatrixRules,
 	gradMoveRules,
 	gradNNRules,
+	gradNormRules,
+	gradLossRules,
 )
 
 func joinRules(tables ...map[opName]func(*Grad) error) map[opName]func(*Grad) error {

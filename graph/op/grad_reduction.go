@@ -47,7 +47,7 @@ func reduced(f func(g *Grad, dy, y *graph.Value) *graph.Value) func(*Grad) error
 // keptAxes gives v, a result of a reduction or its gradient, the axes that
 // the reduction dropped.
 func (g *Grad) keptAxes(v *graph.Value) (*graph.Value, error) {
-	if g.Node.Int("keepdims", 1) == 1 {
+	if g.Node.Int("keepdims", 1) == 1 { // the default, and so of pools over a whole image
 		return v, nil
 	}
 	axes, err := g.reducedAxes()

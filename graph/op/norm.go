@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
@@ -163,14 +164,14 @@ func evalBatchNorm[T real](e *Eval) error {
 		}
 		mean, variance = batchMean, batchVar
 	}
-	eps := float64(e.Node.Float("epsilon", 1e-5))
+	eps, k := float64(e.Node.Float("epsilon", 1e-5)), e.kernels()
 	y := newResult[T](e, e.Tensor(0).DType(), e.Tensor(0).Shape())
 	m.each(e, func(c, from, to int) {
 		a := T(float64(scale[c]) / math.Sqrt(float64(variance[c])+eps))
-		dst, src := y.Data[from:to], x[from:to]
-		for i, v := range src {
-			dst[i] = (v-mean[c])*a + bias[c]
-		}
+		dst := y.Data[from:to]
+		addScalar(k, dst, x[from:to], -mean[c])
+		mulScalar(k, dst, dst, a)
+		addScalar(k, dst, dst, bias[c])
 	})
 	return setReal(e, 0, y)
 }
@@ -209,18 +210,36 @@ func batchNormElementwise[T real](e *Eval, m planes) error {
 // batch.
 func channelMoments[T real](e *Eval, m planes, x []T) (mean, variance []T) {
 	mean, variance = make([]T, m.Channels), make([]T, m.Channels)
+	k := e.kernels()
 	e.Parallel(m.Channels, 1, func(lo, hi int) {
+		scratch := make([]T, m.Pixels)
 		for c := lo; c < hi; c++ {
-			var s moments
-			for n := range m.Batch {
-				for _, v := range x[(n*m.Channels+c)*m.Pixels:][:m.Pixels] {
-					s.add(float64(v))
-				}
-			}
-			mean[c], variance[c] = T(s.mean), T(s.variance())
+			mean[c], variance[c] = momentsOf(k, m, x, c, scratch)
 		}
 	})
 	return mean, variance
+}
+
+// planeOf returns channel c of image n of x.
+func planeOf[T any](m planes, x []T, n, c int) []T {
+	return x[(n*m.Channels+c)*m.Pixels:][:m.Pixels]
+}
+
+// momentsOf returns the mean and the variance of channel c of x over the
+// batch, in two passes; scratch holds one plane.
+func momentsOf[T real](k *kernel.Table, m planes, x []T, c int, scratch []T) (mean, variance T) {
+	count := float64(max(1, m.Batch*m.Pixels))
+	sum := 0.0
+	for n := range m.Batch {
+		sum += float64(rowSum(k, planeOf(m, x, n, c)))
+	}
+	mean = T(sum / count)
+	squares := 0.0
+	for n := range m.Batch {
+		addScalar(k, scratch, planeOf(m, x, n, c), -mean)
+		squares += float64(rowDot(k, scratch, scratch))
+	}
+	return mean, T(squares / count)
 }
 
 // moments accumulates mean and variance in one pass (Welford 1962).

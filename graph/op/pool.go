@@ -128,17 +128,26 @@ type pooling struct {
 }
 
 func newPooling(e *Eval) (*pooling, error) {
-	s := e.Tensor(0).Shape()
-	kernel, err := poolKernel(&e.Call, len(s))
+	p, err := poolingOf(&e.Call, e.Tensor(0).Shape())
 	if err != nil {
-		return nil, e.Errorf(0, "%v", err)
+		return nil, e.Errorf(0, "%w", err)
 	}
-	w, err := newWindow(&e.Call, kernel)
+	return p, nil
+}
+
+// poolingOf is the pool of an image of shape s that the attributes of a call
+// describe.
+func poolingOf(c *Call, s tensor.Shape) (*pooling, error) {
+	kernel, err := poolKernel(c, len(s))
+	if err != nil {
+		return nil, err
+	}
+	w, err := newWindow(c, kernel)
 	if err != nil {
 		return nil, err
 	}
 	if err := w.fit(s[2:]); err != nil {
-		return nil, e.Errorf(0, "%v", err)
+		return nil, err
 	}
 	return &pooling{w, s[0] * s[1], append(tensor.Shape{s[0], s[1]}, w.Out...)}, nil
 }

@@ -5,12 +5,14 @@ import "github.com/onnxpack/onnxpack/graph/kernel"
 // number is a type of accumulators: real, or int32 for quantized operands.
 type number interface{ float32 | float64 | int32 }
 
-// panelProduct is C = A*B: A has M rows of K elements LDA apart, C has M rows of N
-// elements LDC apart, and B is packed into panels of width columns each.
+// panelProduct is C = A*B: A has M rows of K elements LDA apart, or at the
+// offsets Rows if that is set, C has M rows of N elements LDC apart, and B is
+// packed into panels of width columns each.
 type panelProduct[T number] struct {
 	M, N, K int
 	A       []T
 	LDA     int
+	Rows    []int32
 	B       []T
 	C       []T
 	LDC     int
@@ -50,12 +52,21 @@ func packPanels[T number](dst, b []T, width, k, n, rows, cols int) {
 	}
 }
 
+// packTransposed packs B, whose columns are n rows of k elements, ld apart in b.
+func packTransposed[T number](table *kernel.Table, dst, b []T, k, n, ld int) {
+	if f, ok := any(dst).([]float32); ok {
+		table.PackF32(f, any(b).([]float32), k, n, ld, true)
+		return
+	}
+	packPanels(dst, b, panelWidth[T](table), k, n, 1, ld)
+}
+
 // compute sets rows [lo, hi) of C.
 func (p *panelProduct[T]) compute(k *kernel.Table, lo, hi int) {
 	switch q := any(p).(type) {
 	case *panelProduct[float32]:
 		g := kernel.ProductF32{
-			Geometry: kernel.Geometry{M: q.M, N: q.N, K: q.K, LDA: q.LDA, LDC: q.LDC},
+			Geometry: kernel.Geometry{M: q.M, N: q.N, K: q.K, LDA: q.LDA, LDC: q.LDC, ARows: q.Rows},
 			A:        q.A, B: q.B, C: q.C,
 		}
 		k.GemmF32.Block(&q.tile, &g, kernel.Range{Lo: lo, Hi: hi}, kernel.Range{Hi: q.N})
@@ -70,10 +81,18 @@ func (p *panelProduct[T]) portable(lo, hi int) {
 		panel := p.B[j*p.K : (j+width)*p.K]
 		n := min(width, p.N-j)
 		for i := lo; i < hi; i++ {
-			acc := dotPanel(p.A[i*p.LDA:][:p.K], panel)
+			acc := dotPanel(p.row(i), panel)
 			copy(p.C[i*p.LDC+j:][:n], acc[:n])
 		}
 	}
+}
+
+// row returns row i of A.
+func (p *panelProduct[T]) row(i int) []T {
+	if p.Rows != nil {
+		return p.A[p.Rows[i]:][:p.K]
+	}
+	return p.A[i*p.LDA:][:p.K]
 }
 
 // dotPanel multiplies a row by a panel of eight columns.

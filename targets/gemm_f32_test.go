@@ -171,5 +171,5 @@ func benchProductF32(b *testing.B, table *kernel.Table, m, n, k int) {
 	p.B = guarded[float32](b, (g.PackedLen(k, n)+1023)/1024*1024)
 	table.PackF32(p.B, normals(b, r, k*n), k, n, n, false)
 	var tile kernel.TileF32
-	benchBest(b, m*n*k, func() { g.Block(&tile, p, kernel.Range{Hi: m}, kernel.Range{Hi: n}) })
+	benchBest(b, table, m*n*k, func() { g.Block(&tile, p, kernel.Range{Hi: m}, kernel.Range{Hi: n}) })
 }

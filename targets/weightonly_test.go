@@ -76,7 +76,7 @@ func BenchmarkGemvQ4(b *testing.B) {
 		x, dst := normals(b, newRand(1), n), make([]float32, n)
 		b.Run(table.Name, func(b *testing.B) {
 			b.SetBytes(int64(len(w.Q) + 4*len(w.Scale)))
-			benchBest(b, n*n, func() { table.GemvQ4(dst, x, w, 0) })
+			benchBest(b, table, n*n, func() { table.GemvQ4(dst, x, w, 0) })
 		})
 	}
 }

@@ -119,7 +119,7 @@ func BenchmarkDepthwiseF32(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%dx%d/%d", table.Name, c.width, c.channels, c.stride), func(b *testing.B) {
 				w, in, weights, out := c.window()
 				d := kernel.DepthwiseF32{Window: w, In: make([]float32, in), Weights: make([]float32, weights), Out: make([]float32, out), Hi: 6}
-				benchBest(b, c.width*c.channels*9, func() { table.DepthwiseF32(&d) })
+				benchBest(b, table, c.width*c.channels*9, func() { table.DepthwiseF32(&d) })
 			})
 		}
 	}

@@ -39,7 +39,7 @@ DATA maskTable<>+124(SB)/4, $0x00000000
 GLOBL maskTable<>(SB), RODATA|NOPTR, $128
 
 // func gemm_u8s8_6x16_avx2(t *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·gemm_u8s8_6x16_avx2(SB), $136-8
 	MOVQ t+0(FP), R15
 	MOVQ 480(R15), AX
@@ -117,6 +117,8 @@ rows6tap:
 	JG      rows6single
 
 rows6many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -193,6 +195,8 @@ rows6single:
 	JG   rows6end
 
 rows6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -1356,6 +1360,8 @@ rows6narrowtap:
 	JG      rows6narrowsingle
 
 rows6narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -1408,6 +1414,8 @@ rows6narrowsingle:
 	JG   rows6narrowend
 
 rows6narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -2111,6 +2119,8 @@ rows5tap:
 	JG      rows5single
 
 rows5many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -2176,6 +2186,8 @@ rows5single:
 	JG   rows5end
 
 rows5one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -3177,6 +3189,8 @@ rows5narrowtap:
 	JG      rows5narrowsingle
 
 rows5narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -3222,6 +3236,8 @@ rows5narrowsingle:
 	JG   rows5narrowend
 
 rows5narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -3828,6 +3844,8 @@ rows4tap:
 	JG      rows4single
 
 rows4many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -3882,6 +3900,8 @@ rows4single:
 	JG   rows4end
 
 rows4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -4721,6 +4741,8 @@ rows4narrowtap:
 	JG      rows4narrowsingle
 
 rows4narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -4759,6 +4781,8 @@ rows4narrowsingle:
 	JG   rows4narrowend
 
 rows4narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -5268,6 +5292,8 @@ rows3tap:
 	JG      rows3single
 
 rows3many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -5311,6 +5337,8 @@ rows3single:
 	JG   rows3end
 
 rows3one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -5988,6 +6016,8 @@ rows3narrowtap:
 	JG      rows3narrowsingle
 
 rows3narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -6019,6 +6049,8 @@ rows3narrowsingle:
 	JG   rows3narrowend
 
 rows3narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -6431,6 +6463,8 @@ rows2tap:
 	JG      rows2single
 
 rows2many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -6463,6 +6497,8 @@ rows2single:
 	JG   rows2end
 
 rows2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -6978,6 +7014,8 @@ rows2narrowtap:
 	JG      rows2narrowsingle
 
 rows2narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -7002,6 +7040,8 @@ rows2narrowsingle:
 	JG   rows2narrowend
 
 rows2narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -7317,6 +7357,8 @@ rows1tap:
 	JG      rows1single
 
 rows1many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -7338,6 +7380,8 @@ rows1single:
 	JG   rows1end
 
 rows1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -7691,6 +7735,8 @@ rows1narrowtap:
 	JG      rows1narrowsingle
 
 rows1narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -7708,6 +7754,8 @@ rows1narrowsingle:
 	JG   rows1narrowend
 
 rows1narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -7898,7 +7946,7 @@ done:
 	RET
 
 // func gemm_s8s8_6x16_avx2(t *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·gemm_s8s8_6x16_avx2(SB), $136-8
 	MOVQ t+0(FP), R15
 	MOVQ 480(R15), AX
@@ -7973,6 +8021,8 @@ rows6tap:
 	JG      rows6single
 
 rows6many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -8055,6 +8105,8 @@ rows6single:
 	JG   rows6end
 
 rows6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -9239,6 +9291,8 @@ rows6narrowtap:
 	JG      rows6narrowsingle
 
 rows6narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -9297,6 +9351,8 @@ rows6narrowsingle:
 	JG   rows6narrowend
 
 rows6narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -10021,6 +10077,8 @@ rows5tap:
 	JG      rows5single
 
 rows5many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -10091,6 +10149,8 @@ rows5single:
 	JG   rows5end
 
 rows5one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -11109,6 +11169,8 @@ rows5narrowtap:
 	JG      rows5narrowsingle
 
 rows5narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -11159,6 +11221,8 @@ rows5narrowsingle:
 	JG   rows5narrowend
 
 rows5narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -11782,6 +11846,8 @@ rows4tap:
 	JG      rows4single
 
 rows4many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -11840,6 +11906,8 @@ rows4single:
 	JG   rows4end
 
 rows4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -12692,6 +12760,8 @@ rows4narrowtap:
 	JG      rows4narrowsingle
 
 rows4narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -12734,6 +12804,8 @@ rows4narrowsingle:
 	JG   rows4narrowend
 
 rows4narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -13256,6 +13328,8 @@ rows3tap:
 	JG      rows3single
 
 rows3many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -13302,6 +13376,8 @@ rows3single:
 	JG   rows3end
 
 rows3one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -13988,6 +14064,8 @@ rows3narrowtap:
 	JG      rows3narrowsingle
 
 rows3narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -14022,6 +14100,8 @@ rows3narrowsingle:
 	JG   rows3narrowend
 
 rows3narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -14443,6 +14523,8 @@ rows2tap:
 	JG      rows2single
 
 rows2many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -14477,6 +14559,8 @@ rows2single:
 	JG   rows2end
 
 rows2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -14997,6 +15081,8 @@ rows2narrowtap:
 	JG      rows2narrowsingle
 
 rows2narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -15023,6 +15109,8 @@ rows2narrowsingle:
 	JG   rows2narrowend
 
 rows2narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -15343,6 +15431,8 @@ rows1tap:
 	JG      rows1single
 
 rows1many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -15365,6 +15455,8 @@ rows1single:
 	JG   rows1end
 
 rows1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -15719,6 +15811,8 @@ rows1narrowtap:
 	JG      rows1narrowsingle
 
 rows1narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -15737,6 +15831,8 @@ rows1narrowsingle:
 	JG   rows1narrowend
 
 rows1narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
@@ -15931,7 +16027,7 @@ done:
 	RET
 
 // func gemm_u8s8fit_6x16_avx2(t *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·gemm_u8s8fit_6x16_avx2(SB), $136-8
 	MOVQ t+0(FP), R15
 	MOVQ 480(R15), AX
@@ -16009,6 +16105,7 @@ rows6tap:
 	JG      rows6single
 
 rows6many:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -16061,6 +16158,7 @@ rows6single:
 	JG   rows6end
 
 rows6one:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -17128,6 +17226,7 @@ rows6narrowtap:
 	JG      rows6narrowsingle
 
 rows6narrowmany:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -17162,6 +17261,7 @@ rows6narrowsingle:
 	JG   rows6narrowend
 
 rows6narrowone:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -17793,6 +17893,7 @@ rows5tap:
 	JG      rows5single
 
 rows5many:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -17838,6 +17939,7 @@ rows5single:
 	JG   rows5end
 
 rows5one:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -18759,6 +18861,7 @@ rows5narrowtap:
 	JG      rows5narrowsingle
 
 rows5narrowmany:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -18789,6 +18892,7 @@ rows5narrowsingle:
 	JG   rows5narrowend
 
 rows5narrowone:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -19335,6 +19439,7 @@ rows4tap:
 	JG      rows4single
 
 rows4many:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -19373,6 +19478,7 @@ rows4single:
 	JG   rows4end
 
 rows4one:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -20148,6 +20254,7 @@ rows4narrowtap:
 	JG      rows4narrowsingle
 
 rows4narrowmany:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -20174,6 +20281,7 @@ rows4narrowsingle:
 	JG   rows4narrowend
 
 rows4narrowone:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -20635,6 +20743,7 @@ rows3tap:
 	JG      rows3single
 
 rows3many:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -20666,6 +20775,7 @@ rows3single:
 	JG   rows3end
 
 rows3one:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -21295,6 +21405,7 @@ rows3narrowtap:
 	JG      rows3narrowsingle
 
 rows3narrowmany:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -21317,6 +21428,7 @@ rows3narrowsingle:
 	JG   rows3narrowend
 
 rows3narrowone:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -21693,6 +21805,7 @@ rows2tap:
 	JG      rows2single
 
 rows2many:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -21717,6 +21830,7 @@ rows2single:
 	JG   rows2end
 
 rows2one:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -22200,6 +22314,7 @@ rows2narrowtap:
 	JG      rows2narrowsingle
 
 rows2narrowmany:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -22218,6 +22333,7 @@ rows2narrowsingle:
 	JG   rows2narrowend
 
 rows2narrowone:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -22509,6 +22625,7 @@ rows1tap:
 	JG      rows1single
 
 rows1many:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -22526,6 +22643,7 @@ rows1single:
 	JG   rows1end
 
 rows1one:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -22863,6 +22981,7 @@ rows1narrowtap:
 	JG      rows1narrowsingle
 
 rows1narrowmany:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -22877,6 +22996,7 @@ rows1narrowsingle:
 	JG   rows1narrowend
 
 rows1narrowone:
+	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1

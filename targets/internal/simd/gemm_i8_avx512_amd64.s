@@ -3,7 +3,7 @@
 //go:build !purego
 
 // func gemm_u8s8_12x32_avx512(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gemm_u8s8_12x32_avx512(SB), $136-8
 	MOVQ t+0(FP), R15
 	MOVQ 480(R15), AX
@@ -117,6 +117,10 @@ rows12tap:
 	JG      rows12single
 
 rows12many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -259,6 +263,10 @@ rows12single:
 	JG   rows12end
 
 rows12one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -1419,6 +1427,10 @@ rows12narrowtap:
 	JG      rows12narrowsingle
 
 rows12narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -1513,6 +1525,10 @@ rows12narrowsingle:
 	JG   rows12narrowend
 
 rows12narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -2328,6 +2344,10 @@ rows11tap:
 	JG      rows11single
 
 rows11many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -2459,6 +2479,10 @@ rows11single:
 	JG   rows11end
 
 rows11one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -3533,6 +3557,10 @@ rows11narrowtap:
 	JG      rows11narrowsingle
 
 rows11narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -3620,6 +3648,10 @@ rows11narrowsingle:
 	JG   rows11narrowend
 
 rows11narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -4377,6 +4409,10 @@ rows10tap:
 	JG      rows10single
 
 rows10many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -4497,6 +4533,10 @@ rows10single:
 	JG   rows10end
 
 rows10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -5485,6 +5525,10 @@ rows10narrowtap:
 	JG      rows10narrowsingle
 
 rows10narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -5565,6 +5609,10 @@ rows10narrowsingle:
 	JG   rows10narrowend
 
 rows10narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -6264,6 +6312,10 @@ rows9tap:
 	JG      rows9single
 
 rows9many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -6373,6 +6425,10 @@ rows9single:
 	JG   rows9end
 
 rows9one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -7275,6 +7331,10 @@ rows9narrowtap:
 	JG      rows9narrowsingle
 
 rows9narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -7348,6 +7408,10 @@ rows9narrowsingle:
 	JG   rows9narrowend
 
 rows9narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -7989,6 +8053,10 @@ rows8tap:
 	JG      rows8single
 
 rows8many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -8087,6 +8155,10 @@ rows8single:
 	JG   rows8end
 
 rows8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -8903,6 +8975,10 @@ rows8narrowtap:
 	JG      rows8narrowsingle
 
 rows8narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -8969,6 +9045,10 @@ rows8narrowsingle:
 	JG   rows8narrowend
 
 rows8narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -9552,6 +9632,10 @@ rows7tap:
 	JG      rows7single
 
 rows7many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -9639,6 +9723,10 @@ rows7single:
 	JG   rows7end
 
 rows7one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -10369,6 +10457,10 @@ rows7narrowtap:
 	JG      rows7narrowsingle
 
 rows7narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -10428,6 +10520,10 @@ rows7narrowsingle:
 	JG   rows7narrowend
 
 rows7narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -10953,6 +11049,10 @@ rows6tap:
 	JG      rows6single
 
 rows6many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -11029,6 +11129,10 @@ rows6single:
 	JG   rows6end
 
 rows6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -11673,6 +11777,10 @@ rows6narrowtap:
 	JG      rows6narrowsingle
 
 rows6narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -11725,6 +11833,10 @@ rows6narrowsingle:
 	JG   rows6narrowend
 
 rows6narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -12192,6 +12304,10 @@ rows5tap:
 	JG      rows5single
 
 rows5many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -12257,6 +12373,10 @@ rows5single:
 	JG   rows5end
 
 rows5one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -12815,6 +12935,10 @@ rows5narrowtap:
 	JG      rows5narrowsingle
 
 rows5narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -12860,6 +12984,10 @@ rows5narrowsingle:
 	JG   rows5narrowend
 
 rows5narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -13269,6 +13397,10 @@ rows4tap:
 	JG      rows4single
 
 rows4many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -13323,6 +13455,10 @@ rows4single:
 	JG   rows4end
 
 rows4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -13795,6 +13931,10 @@ rows4narrowtap:
 	JG      rows4narrowsingle
 
 rows4narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -13833,6 +13973,10 @@ rows4narrowsingle:
 	JG   rows4narrowend
 
 rows4narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -14184,6 +14328,10 @@ rows3tap:
 	JG      rows3single
 
 rows3many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -14227,6 +14375,10 @@ rows3single:
 	JG   rows3end
 
 rows3one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -14613,6 +14765,10 @@ rows3narrowtap:
 	JG      rows3narrowsingle
 
 rows3narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -14644,6 +14800,10 @@ rows3narrowsingle:
 	JG   rows3narrowend
 
 rows3narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -14937,6 +15097,10 @@ rows2tap:
 	JG      rows2single
 
 rows2many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -14969,6 +15133,10 @@ rows2single:
 	JG   rows2end
 
 rows2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -15269,6 +15437,10 @@ rows2narrowtap:
 	JG      rows2narrowsingle
 
 rows2narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -15293,6 +15465,10 @@ rows2narrowsingle:
 	JG   rows2narrowend
 
 rows2narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -15528,6 +15704,10 @@ rows1tap:
 	JG      rows1single
 
 rows1many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -15549,6 +15729,10 @@ rows1single:
 	JG   rows1end
 
 rows1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -15763,6 +15947,10 @@ rows1narrowtap:
 	JG      rows1narrowsingle
 
 rows1narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -15780,6 +15968,10 @@ rows1narrowsingle:
 	JG   rows1narrowend
 
 rows1narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPANDD       Z3, Z2, Z0
 	VPMADDWD     (BX), Z0, Z1
@@ -15929,7 +16121,7 @@ done:
 	RET
 
 // func gemm_s8s8_12x32_avx512(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gemm_s8s8_12x32_avx512(SB), $136-8
 	MOVQ t+0(FP), R15
 	MOVQ 480(R15), AX
@@ -16040,6 +16232,10 @@ rows12tap:
 	JG      rows12single
 
 rows12many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -16194,6 +16390,10 @@ rows12single:
 	JG   rows12end
 
 rows12one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -17399,6 +17599,10 @@ rows12narrowtap:
 	JG      rows12narrowsingle
 
 rows12narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -17505,6 +17709,10 @@ rows12narrowsingle:
 	JG   rows12narrowend
 
 rows12narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -18365,6 +18573,10 @@ rows11tap:
 	JG      rows11single
 
 rows11many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -18507,6 +18719,10 @@ rows11single:
 	JG   rows11end
 
 rows11one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -19622,6 +19838,10 @@ rows11narrowtap:
 	JG      rows11narrowsingle
 
 rows11narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -19720,6 +19940,10 @@ rows11narrowsingle:
 	JG   rows11narrowend
 
 rows11narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -20518,6 +20742,10 @@ rows10tap:
 	JG      rows10single
 
 rows10many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -20648,6 +20876,10 @@ rows10single:
 	JG   rows10end
 
 rows10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -21673,6 +21905,10 @@ rows10narrowtap:
 	JG      rows10narrowsingle
 
 rows10narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -21763,6 +21999,10 @@ rows10narrowsingle:
 	JG   rows10narrowend
 
 rows10narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -22499,6 +22739,10 @@ rows9tap:
 	JG      rows9single
 
 rows9many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -22617,6 +22861,10 @@ rows9single:
 	JG   rows9end
 
 rows9one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -23552,6 +23800,10 @@ rows9narrowtap:
 	JG      rows9narrowsingle
 
 rows9narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -23634,6 +23886,10 @@ rows9narrowsingle:
 	JG   rows9narrowend
 
 rows9narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -24308,6 +24564,10 @@ rows8tap:
 	JG      rows8single
 
 rows8many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -24414,6 +24674,10 @@ rows8single:
 	JG   rows8end
 
 rows8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -25259,6 +25523,10 @@ rows8narrowtap:
 	JG      rows8narrowsingle
 
 rows8narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -25333,6 +25601,10 @@ rows8narrowsingle:
 	JG   rows8narrowend
 
 rows8narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -25945,6 +26217,10 @@ rows7tap:
 	JG      rows7single
 
 rows7many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -26039,6 +26315,10 @@ rows7single:
 	JG   rows7end
 
 rows7one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -26794,6 +27074,10 @@ rows7narrowtap:
 	JG      rows7narrowsingle
 
 rows7narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -26860,6 +27144,10 @@ rows7narrowsingle:
 	JG   rows7narrowend
 
 rows7narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -27410,6 +27698,10 @@ rows6tap:
 	JG      rows6single
 
 rows6many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -27492,6 +27784,10 @@ rows6single:
 	JG   rows6end
 
 rows6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -28157,6 +28453,10 @@ rows6narrowtap:
 	JG      rows6narrowsingle
 
 rows6narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -28215,6 +28515,10 @@ rows6narrowsingle:
 	JG   rows6narrowend
 
 rows6narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -28703,6 +29007,10 @@ rows5tap:
 	JG      rows5single
 
 rows5many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -28773,6 +29081,10 @@ rows5single:
 	JG   rows5end
 
 rows5one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -29348,6 +29660,10 @@ rows5narrowtap:
 	JG      rows5narrowsingle
 
 rows5narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -29398,6 +29714,10 @@ rows5narrowsingle:
 	JG   rows5narrowend
 
 rows5narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -29824,6 +30144,10 @@ rows4tap:
 	JG      rows4single
 
 rows4many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -29882,6 +30206,10 @@ rows4single:
 	JG   rows4end
 
 rows4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -30367,6 +30695,10 @@ rows4narrowtap:
 	JG      rows4narrowsingle
 
 rows4narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -30409,6 +30741,10 @@ rows4narrowsingle:
 	JG   rows4narrowend
 
 rows4narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -30773,6 +31109,10 @@ rows3tap:
 	JG      rows3single
 
 rows3many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -30819,6 +31159,10 @@ rows3single:
 	JG   rows3end
 
 rows3one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -31214,6 +31558,10 @@ rows3narrowtap:
 	JG      rows3narrowsingle
 
 rows3narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -31248,6 +31596,10 @@ rows3narrowsingle:
 	JG   rows3narrowend
 
 rows3narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -31550,6 +31902,10 @@ rows2tap:
 	JG      rows2single
 
 rows2many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -31584,6 +31940,10 @@ rows2single:
 	JG   rows2end
 
 rows2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -31889,6 +32249,10 @@ rows2narrowtap:
 	JG      rows2narrowsingle
 
 rows2narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -31915,6 +32279,10 @@ rows2narrowsingle:
 	JG   rows2narrowend
 
 rows2narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -32155,6 +32523,10 @@ rows1tap:
 	JG      rows1single
 
 rows1many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -32177,6 +32549,10 @@ rows1single:
 	JG   rows1end
 
 rows1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -32392,6 +32768,10 @@ rows1narrowtap:
 	JG      rows1narrowsingle
 
 rows1narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -32410,6 +32790,10 @@ rows1narrowsingle:
 	JG   rows1narrowend
 
 rows1narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPSLLW       $0x08, Z2, Z0
 	VPSRAW       $0x08, Z0, Z0
@@ -32563,7 +32947,7 @@ done:
 	RET
 
 // func gemm_u8s8fit_12x32_avx512(t *byte)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gemm_u8s8fit_12x32_avx512(SB), $136-8
 	MOVQ t+0(FP), R15
 	MOVQ 480(R15), AX
@@ -32677,6 +33061,8 @@ rows12tap:
 	JG      rows12single
 
 rows12many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -32771,6 +33157,8 @@ rows12single:
 	JG   rows12end
 
 rows12one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -33739,6 +34127,8 @@ rows12narrowtap:
 	JG      rows12narrowsingle
 
 rows12narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -33797,6 +34187,8 @@ rows12narrowsingle:
 	JG   rows12narrowend
 
 rows12narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -34468,6 +34860,8 @@ rows11tap:
 	JG      rows11single
 
 rows11many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -34555,6 +34949,8 @@ rows11single:
 	JG   rows11end
 
 rows11one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -35453,6 +35849,8 @@ rows11narrowtap:
 	JG      rows11narrowsingle
 
 rows11narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -35507,6 +35905,8 @@ rows11narrowsingle:
 	JG   rows11narrowend
 
 rows11narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -36132,6 +36532,8 @@ rows10tap:
 	JG      rows10single
 
 rows10many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -36212,6 +36614,8 @@ rows10single:
 	JG   rows10end
 
 rows10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -37040,6 +37444,8 @@ rows10narrowtap:
 	JG      rows10narrowsingle
 
 rows10narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -37090,6 +37496,8 @@ rows10narrowsingle:
 	JG   rows10narrowend
 
 rows10narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -37669,6 +38077,8 @@ rows9tap:
 	JG      rows9single
 
 rows9many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -37742,6 +38152,8 @@ rows9single:
 	JG   rows9end
 
 rows9one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -38500,6 +38912,8 @@ rows9narrowtap:
 	JG      rows9narrowsingle
 
 rows9narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -38546,6 +38960,8 @@ rows9narrowsingle:
 	JG   rows9narrowend
 
 rows9narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -39079,6 +39495,8 @@ rows8tap:
 	JG      rows8single
 
 rows8many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -39145,6 +39563,8 @@ rows8single:
 	JG   rows8end
 
 rows8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -39833,6 +40253,8 @@ rows8narrowtap:
 	JG      rows8narrowsingle
 
 rows8narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -39875,6 +40297,8 @@ rows8narrowsingle:
 	JG   rows8narrowend
 
 rows8narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -40362,6 +40786,8 @@ rows7tap:
 	JG      rows7single
 
 rows7many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -40421,6 +40847,8 @@ rows7single:
 	JG   rows7end
 
 rows7one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -41039,6 +41467,8 @@ rows7narrowtap:
 	JG      rows7narrowsingle
 
 rows7narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -41077,6 +41507,8 @@ rows7narrowsingle:
 	JG   rows7narrowend
 
 rows7narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -41518,6 +41950,8 @@ rows6tap:
 	JG      rows6single
 
 rows6many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -41570,6 +42004,8 @@ rows6single:
 	JG   rows6end
 
 rows6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -42118,6 +42554,8 @@ rows6narrowtap:
 	JG      rows6narrowsingle
 
 rows6narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -42152,6 +42590,8 @@ rows6narrowsingle:
 	JG   rows6narrowend
 
 rows6narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -42547,6 +42987,8 @@ rows5tap:
 	JG      rows5single
 
 rows5many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -42592,6 +43034,8 @@ rows5single:
 	JG   rows5end
 
 rows5one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -43070,6 +43514,8 @@ rows5narrowtap:
 	JG      rows5narrowsingle
 
 rows5narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -43100,6 +43546,8 @@ rows5narrowsingle:
 	JG   rows5narrowend
 
 rows5narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -43449,6 +43897,8 @@ rows4tap:
 	JG      rows4single
 
 rows4many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -43487,6 +43937,8 @@ rows4single:
 	JG   rows4end
 
 rows4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -43895,6 +44347,8 @@ rows4narrowtap:
 	JG      rows4narrowsingle
 
 rows4narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -43921,6 +44375,8 @@ rows4narrowsingle:
 	JG   rows4narrowend
 
 rows4narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -44224,6 +44680,8 @@ rows3tap:
 	JG      rows3single
 
 rows3many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -44255,6 +44713,8 @@ rows3single:
 	JG   rows3end
 
 rows3one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -44593,6 +45053,8 @@ rows3narrowtap:
 	JG      rows3narrowsingle
 
 rows3narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -44615,6 +45077,8 @@ rows3narrowsingle:
 	JG   rows3narrowend
 
 rows3narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -44872,6 +45336,8 @@ rows2tap:
 	JG      rows2single
 
 rows2many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -44896,6 +45362,8 @@ rows2single:
 	JG   rows2end
 
 rows2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -45164,6 +45632,8 @@ rows2narrowtap:
 	JG      rows2narrowsingle
 
 rows2narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -45182,6 +45652,8 @@ rows2narrowsingle:
 	JG   rows2narrowend
 
 rows2narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -45393,6 +45865,8 @@ rows1tap:
 	JG      rows1single
 
 rows1many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -45410,6 +45884,8 @@ rows1single:
 	JG   rows1end
 
 rows1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -45608,6 +46084,8 @@ rows1narrowtap:
 	JG      rows1narrowsingle
 
 rows1narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1
@@ -45622,6 +46100,8 @@ rows1narrowsingle:
 	JG   rows1narrowend
 
 rows1narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPMADDUBSW   (BX), Z2, Z1
 	VPMADDWD     Z3, Z1, Z1

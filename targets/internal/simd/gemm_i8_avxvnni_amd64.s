@@ -39,7 +39,7 @@ DATA maskTable<>+124(SB)/4, $0x00000000
 GLOBL maskTable<>(SB), RODATA|NOPTR, $128
 
 // func gemm_u8s8_6x16_avxvnni(t *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·gemm_u8s8_6x16_avxvnni(SB), $136-8
 	MOVQ t+0(FP), R15
 	MOVQ 480(R15), AX
@@ -114,6 +114,7 @@ rows6tap:
 	JG      rows6single
 
 rows6many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -182,6 +183,7 @@ rows6many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xf9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -260,6 +262,7 @@ rows6single:
 	JG   rows6end
 
 rows6one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -1428,6 +1431,7 @@ rows6narrowtap:
 	JG      rows6narrowsingle
 
 rows6narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -1465,6 +1469,7 @@ rows6narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xc8
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -1512,6 +1517,7 @@ rows6narrowsingle:
 	JG   rows6narrowend
 
 rows6narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -2192,6 +2198,7 @@ rows5tap:
 	JG      rows5single
 
 rows5many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -2249,6 +2256,7 @@ rows5many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xe9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -2316,6 +2324,7 @@ rows5single:
 	JG   rows5end
 
 rows5one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -3322,6 +3331,7 @@ rows5narrowtap:
 	JG      rows5narrowsingle
 
 rows5narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -3353,6 +3363,7 @@ rows5narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xc0
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -3394,6 +3405,7 @@ rows5narrowsingle:
 	JG   rows5narrowend
 
 rows5narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -3981,6 +3993,7 @@ rows4tap:
 	JG      rows4single
 
 rows4many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -4027,6 +4040,7 @@ rows4many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xd9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -4083,6 +4097,7 @@ rows4single:
 	JG   rows4end
 
 rows4one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -4927,6 +4942,7 @@ rows4narrowtap:
 	JG      rows4narrowsingle
 
 rows4narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -4952,6 +4968,7 @@ rows4narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xf8
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -4987,6 +5004,7 @@ rows4narrowsingle:
 	JG   rows4narrowend
 
 rows4narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -5481,6 +5499,7 @@ rows3tap:
 	JG      rows3single
 
 rows3many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -5516,6 +5535,7 @@ rows3many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xc9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -5561,6 +5581,7 @@ rows3single:
 	JG   rows3end
 
 rows3one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -6243,6 +6264,7 @@ rows3narrowtap:
 	JG      rows3narrowsingle
 
 rows3narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -6262,6 +6284,7 @@ rows3narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xf0
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -6291,6 +6314,7 @@ rows3narrowsingle:
 	JG   rows3narrowend
 
 rows3narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -6692,6 +6716,7 @@ rows2tap:
 	JG      rows2single
 
 rows2many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -6716,6 +6741,7 @@ rows2many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xf9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -6750,6 +6776,7 @@ rows2single:
 	JG   rows2end
 
 rows2one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -7270,6 +7297,7 @@ rows2narrowtap:
 	JG      rows2narrowsingle
 
 rows2narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -7283,6 +7311,7 @@ rows2narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xe8
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -7306,6 +7335,7 @@ rows2narrowsingle:
 	JG   rows2narrowend
 
 rows2narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -7614,6 +7644,7 @@ rows1tap:
 	JG      rows1single
 
 rows1many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -7627,6 +7658,7 @@ rows1many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xe9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -7650,6 +7682,7 @@ rows1single:
 	JG   rows1end
 
 rows1one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -8008,6 +8041,7 @@ rows1narrowtap:
 	JG      rows1narrowsingle
 
 rows1narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -8015,6 +8049,7 @@ rows1narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xe0
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -8032,6 +8067,7 @@ rows1narrowsingle:
 	JG   rows1narrowend
 
 rows1narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	BYTE         $0xc4
@@ -8222,7 +8258,7 @@ done:
 	RET
 
 // func gemm_s8s8_6x16_avxvnni(t *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·gemm_s8s8_6x16_avxvnni(SB), $136-8
 	MOVQ t+0(FP), R15
 	MOVQ 480(R15), AX
@@ -8308,6 +8344,7 @@ rows6tap:
 	JG      rows6single
 
 rows6many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -8382,6 +8419,7 @@ rows6many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xf9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -8466,6 +8504,7 @@ rows6single:
 	JG   rows6end
 
 rows6one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -9665,6 +9704,7 @@ rows6narrowtap:
 	JG      rows6narrowsingle
 
 rows6narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -9708,6 +9748,7 @@ rows6narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xc8
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -9761,6 +9802,7 @@ rows6narrowsingle:
 	JG   rows6narrowend
 
 rows6narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -10476,6 +10518,7 @@ rows5tap:
 	JG      rows5single
 
 rows5many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -10538,6 +10581,7 @@ rows5many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xe9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -10610,6 +10654,7 @@ rows5single:
 	JG   rows5end
 
 rows5one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -11643,6 +11688,7 @@ rows5narrowtap:
 	JG      rows5narrowsingle
 
 rows5narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -11679,6 +11725,7 @@ rows5narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xc0
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -11725,6 +11772,7 @@ rows5narrowsingle:
 	JG   rows5narrowend
 
 rows5narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -12343,6 +12391,7 @@ rows4tap:
 	JG      rows4single
 
 rows4many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -12393,6 +12442,7 @@ rows4many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xd9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -12453,6 +12503,7 @@ rows4single:
 	JG   rows4end
 
 rows4one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -13320,6 +13371,7 @@ rows4narrowtap:
 	JG      rows4narrowsingle
 
 rows4narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -13349,6 +13401,7 @@ rows4narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xf8
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -13388,6 +13441,7 @@ rows4narrowsingle:
 	JG   rows4narrowend
 
 rows4narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -13909,6 +13963,7 @@ rows3tap:
 	JG      rows3single
 
 rows3many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -13947,6 +14002,7 @@ rows3many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xc9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -13995,6 +14051,7 @@ rows3single:
 	JG   rows3end
 
 rows3one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -14696,6 +14753,7 @@ rows3narrowtap:
 	JG      rows3narrowsingle
 
 rows3narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -14718,6 +14776,7 @@ rows3narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xf0
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -14750,6 +14809,7 @@ rows3narrowsingle:
 	JG   rows3narrowend
 
 rows3narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -15174,6 +15234,7 @@ rows2tap:
 	JG      rows2single
 
 rows2many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -15200,6 +15261,7 @@ rows2many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xf9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -15236,6 +15298,7 @@ rows2single:
 	JG   rows2end
 
 rows2one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -15771,6 +15834,7 @@ rows2narrowtap:
 	JG      rows2narrowsingle
 
 rows2narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -15786,6 +15850,7 @@ rows2narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xe8
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -15811,6 +15876,7 @@ rows2narrowsingle:
 	JG   rows2narrowend
 
 rows2narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -16138,6 +16204,7 @@ rows1tap:
 	JG      rows1single
 
 rows1many:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -16152,6 +16219,7 @@ rows1many:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xe9
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VMOVUPS      96(BX), Y1
 	VPBROADCASTD 4(AX)(R15*1), Y2
@@ -16176,6 +16244,7 @@ rows1single:
 	JG   rows1end
 
 rows1one:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -16545,6 +16614,7 @@ rows1narrowtap:
 	JG      rows1narrowsingle
 
 rows1narrowmany:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -16553,6 +16623,7 @@ rows1narrowmany:
 	BYTE         $0x6d
 	BYTE         $0x50
 	BYTE         $0xe0
+	PREFETCHT0   4160(BX)
 	VMOVUPS      64(BX), Y0
 	VPBROADCASTD 4(AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2
@@ -16571,6 +16642,7 @@ rows1narrowsingle:
 	JG   rows1narrowend
 
 rows1narrowone:
+	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPXOR        Y2, Y3, Y2

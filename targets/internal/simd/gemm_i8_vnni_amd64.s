@@ -3,7 +3,7 @@
 //go:build !purego
 
 // func gemm_u8s8_12x32_vnni(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, BMI2, CMOV
+// Requires: AVX, AVX512F, AVX512VNNI, BMI2, CMOV, MMX+
 TEXT ·gemm_u8s8_12x32_vnni(SB), $136-8
 	MOVQ t+0(FP), R15
 	MOVQ 480(R15), AX
@@ -114,6 +114,8 @@ rows12tap:
 	JG      rows12single
 
 rows12many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -152,6 +154,8 @@ rows12many:
 	VPBROADCASTD (R14)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z30
 	VPDPBUSD     Z1, Z2, Z31
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -200,6 +204,8 @@ rows12single:
 	JG   rows12end
 
 rows12one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -981,6 +987,8 @@ rows12narrowtap:
 	JG      rows12narrowsingle
 
 rows12narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -1006,6 +1014,8 @@ rows12narrowmany:
 	VPDPBUSD     Z0, Z2, Z18
 	VPBROADCASTD (R14)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z19
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -1041,6 +1051,8 @@ rows12narrowsingle:
 	JG   rows12narrowend
 
 rows12narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -1617,6 +1629,8 @@ rows11tap:
 	JG      rows11single
 
 rows11many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -1652,6 +1666,8 @@ rows11many:
 	VPBROADCASTD (R13)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z28
 	VPDPBUSD     Z1, Z2, Z29
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -1697,6 +1713,8 @@ rows11single:
 	JG   rows11end
 
 rows11one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -2424,6 +2442,8 @@ rows11narrowtap:
 	JG      rows11narrowsingle
 
 rows11narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -2447,6 +2467,8 @@ rows11narrowmany:
 	VPDPBUSD     Z0, Z2, Z17
 	VPBROADCASTD (R13)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z18
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -2480,6 +2502,8 @@ rows11narrowsingle:
 	JG   rows11narrowend
 
 rows11narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -3018,6 +3042,8 @@ rows10tap:
 	JG      rows10single
 
 rows10many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -3050,6 +3076,8 @@ rows10many:
 	VPBROADCASTD (R12)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z26
 	VPDPBUSD     Z1, Z2, Z27
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -3092,6 +3120,8 @@ rows10single:
 	JG   rows10end
 
 rows10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -3765,6 +3795,8 @@ rows10narrowtap:
 	JG      rows10narrowsingle
 
 rows10narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -3786,6 +3818,8 @@ rows10narrowmany:
 	VPDPBUSD     Z0, Z2, Z16
 	VPBROADCASTD (R12)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z17
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -3817,6 +3851,8 @@ rows10narrowsingle:
 	JG   rows10narrowend
 
 rows10narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -4317,6 +4353,8 @@ rows9tap:
 	JG      rows9single
 
 rows9many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -4346,6 +4384,8 @@ rows9many:
 	VPBROADCASTD (R11)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z24
 	VPDPBUSD     Z1, Z2, Z25
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -4385,6 +4425,8 @@ rows9single:
 	JG   rows9end
 
 rows9one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -5004,6 +5046,8 @@ rows9narrowtap:
 	JG      rows9narrowsingle
 
 rows9narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -5023,6 +5067,8 @@ rows9narrowmany:
 	VPDPBUSD     Z0, Z2, Z15
 	VPBROADCASTD (R11)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z16
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -5052,6 +5098,8 @@ rows9narrowsingle:
 	JG   rows9narrowend
 
 rows9narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -5514,6 +5562,8 @@ rows8tap:
 	JG      rows8single
 
 rows8many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -5540,6 +5590,8 @@ rows8many:
 	VPBROADCASTD (R10)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z22
 	VPDPBUSD     Z1, Z2, Z23
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -5576,6 +5628,8 @@ rows8single:
 	JG   rows8end
 
 rows8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -6141,6 +6195,8 @@ rows8narrowtap:
 	JG      rows8narrowsingle
 
 rows8narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -6158,6 +6214,8 @@ rows8narrowmany:
 	VPDPBUSD     Z0, Z2, Z14
 	VPBROADCASTD (R10)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z15
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -6185,6 +6243,8 @@ rows8narrowsingle:
 	JG   rows8narrowend
 
 rows8narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -6609,6 +6669,8 @@ rows7tap:
 	JG      rows7single
 
 rows7many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -6632,6 +6694,8 @@ rows7many:
 	VPBROADCASTD (R9)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z20
 	VPDPBUSD     Z1, Z2, Z21
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -6665,6 +6729,8 @@ rows7single:
 	JG   rows7end
 
 rows7one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -7176,6 +7242,8 @@ rows7narrowtap:
 	JG      rows7narrowsingle
 
 rows7narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -7191,6 +7259,8 @@ rows7narrowmany:
 	VPDPBUSD     Z0, Z2, Z13
 	VPBROADCASTD (R9)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z14
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -7216,6 +7286,8 @@ rows7narrowsingle:
 	JG   rows7narrowend
 
 rows7narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -7602,6 +7674,8 @@ rows6tap:
 	JG      rows6single
 
 rows6many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -7622,6 +7696,8 @@ rows6many:
 	VPBROADCASTD (R8)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z18
 	VPDPBUSD     Z1, Z2, Z19
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -7652,6 +7728,8 @@ rows6single:
 	JG   rows6end
 
 rows6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -8109,6 +8187,8 @@ rows6narrowtap:
 	JG      rows6narrowsingle
 
 rows6narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -8122,6 +8202,8 @@ rows6narrowmany:
 	VPDPBUSD     Z0, Z2, Z12
 	VPBROADCASTD (R8)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z13
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -8145,6 +8227,8 @@ rows6narrowsingle:
 	JG   rows6narrowend
 
 rows6narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -8493,6 +8577,8 @@ rows5tap:
 	JG      rows5single
 
 rows5many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -8510,6 +8596,8 @@ rows5many:
 	VPBROADCASTD (DI)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z16
 	VPDPBUSD     Z1, Z2, Z17
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -8537,6 +8625,8 @@ rows5single:
 	JG   rows5end
 
 rows5one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -8940,6 +9030,8 @@ rows5narrowtap:
 	JG      rows5narrowsingle
 
 rows5narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -8951,6 +9043,8 @@ rows5narrowmany:
 	VPDPBUSD     Z0, Z2, Z11
 	VPBROADCASTD (DI)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z12
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -8972,6 +9066,8 @@ rows5narrowsingle:
 	JG   rows5narrowend
 
 rows5narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -9282,6 +9378,8 @@ rows4tap:
 	JG      rows4single
 
 rows4many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -9296,6 +9394,8 @@ rows4many:
 	VPBROADCASTD (SI)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z14
 	VPDPBUSD     Z1, Z2, Z15
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -9320,6 +9420,8 @@ rows4single:
 	JG   rows4end
 
 rows4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -9669,6 +9771,8 @@ rows4narrowtap:
 	JG      rows4narrowsingle
 
 rows4narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -9678,6 +9782,8 @@ rows4narrowmany:
 	VPDPBUSD     Z0, Z2, Z10
 	VPBROADCASTD (SI)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z11
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -9697,6 +9803,8 @@ rows4narrowsingle:
 	JG   rows4narrowend
 
 rows4narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -9969,6 +10077,8 @@ rows3tap:
 	JG      rows3single
 
 rows3many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -9980,6 +10090,8 @@ rows3many:
 	VPBROADCASTD (DX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z12
 	VPDPBUSD     Z1, Z2, Z13
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -10001,6 +10113,8 @@ rows3single:
 	JG   rows3end
 
 rows3one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -10296,6 +10410,8 @@ rows3narrowtap:
 	JG      rows3narrowsingle
 
 rows3narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -10303,6 +10419,8 @@ rows3narrowmany:
 	VPDPBUSD     Z0, Z2, Z9
 	VPBROADCASTD (DX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z10
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -10320,6 +10438,8 @@ rows3narrowsingle:
 	JG   rows3narrowend
 
 rows3narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -10554,6 +10674,8 @@ rows2tap:
 	JG      rows2single
 
 rows2many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -10562,6 +10684,8 @@ rows2many:
 	VPBROADCASTD (CX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z10
 	VPDPBUSD     Z1, Z2, Z11
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -10580,6 +10704,8 @@ rows2single:
 	JG   rows2end
 
 rows2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -10821,11 +10947,15 @@ rows2narrowtap:
 	JG      rows2narrowsingle
 
 rows2narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
 	VPBROADCASTD (CX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z9
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -10841,6 +10971,8 @@ rows2narrowsingle:
 	JG   rows2narrowend
 
 rows2narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -11037,11 +11169,15 @@ rows1tap:
 	JG      rows1single
 
 rows1many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
 	VPDPBUSD     Z1, Z2, Z9
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -11057,6 +11193,8 @@ rows1single:
 	JG   rows1end
 
 rows1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -11244,9 +11382,13 @@ rows1narrowtap:
 	JG      rows1narrowsingle
 
 rows1narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -11260,6 +11402,8 @@ rows1narrowsingle:
 	JG   rows1narrowend
 
 rows1narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPDPBUSD     Z0, Z2, Z8
@@ -11393,7 +11537,7 @@ done:
 	RET
 
 // func gemm_s8s8_12x32_vnni(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, BMI2, CMOV
+// Requires: AVX, AVX512F, AVX512VNNI, BMI2, CMOV, MMX+
 TEXT ·gemm_s8s8_12x32_vnni(SB), $136-8
 	MOVQ t+0(FP), R15
 	MOVQ 480(R15), AX
@@ -11515,6 +11659,8 @@ rows12tap:
 	JG      rows12single
 
 rows12many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -11565,6 +11711,8 @@ rows12many:
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z30
 	VPDPBUSD     Z1, Z2, Z31
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -11625,6 +11773,8 @@ rows12single:
 	JG   rows12end
 
 rows12one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -12461,6 +12611,8 @@ rows12narrowtap:
 	JG      rows12narrowsingle
 
 rows12narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -12498,6 +12650,8 @@ rows12narrowmany:
 	VPBROADCASTD (R14)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z19
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -12545,6 +12699,8 @@ rows12narrowsingle:
 	JG   rows12narrowend
 
 rows12narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -13180,6 +13336,8 @@ rows11tap:
 	JG      rows11single
 
 rows11many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -13226,6 +13384,8 @@ rows11many:
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z28
 	VPDPBUSD     Z1, Z2, Z29
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -13282,6 +13442,8 @@ rows11single:
 	JG   rows11end
 
 rows11one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -14060,6 +14222,8 @@ rows11narrowtap:
 	JG      rows11narrowsingle
 
 rows11narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -14094,6 +14258,8 @@ rows11narrowmany:
 	VPBROADCASTD (R13)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z18
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -14138,6 +14304,8 @@ rows11narrowsingle:
 	JG   rows11narrowend
 
 rows11narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -14731,6 +14899,8 @@ rows10tap:
 	JG      rows10single
 
 rows10many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -14773,6 +14943,8 @@ rows10many:
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z26
 	VPDPBUSD     Z1, Z2, Z27
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -14825,6 +14997,8 @@ rows10single:
 	JG   rows10end
 
 rows10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -15545,6 +15719,8 @@ rows10narrowtap:
 	JG      rows10narrowsingle
 
 rows10narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -15576,6 +15752,8 @@ rows10narrowmany:
 	VPBROADCASTD (R12)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z17
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -15617,6 +15795,8 @@ rows10narrowsingle:
 	JG   rows10narrowend
 
 rows10narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -16168,6 +16348,8 @@ rows9tap:
 	JG      rows9single
 
 rows9many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -16206,6 +16388,8 @@ rows9many:
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z24
 	VPDPBUSD     Z1, Z2, Z25
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -16254,6 +16438,8 @@ rows9single:
 	JG   rows9end
 
 rows9one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -16916,6 +17102,8 @@ rows9narrowtap:
 	JG      rows9narrowsingle
 
 rows9narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -16944,6 +17132,8 @@ rows9narrowmany:
 	VPBROADCASTD (R11)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z16
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -16982,6 +17172,8 @@ rows9narrowsingle:
 	JG   rows9narrowend
 
 rows9narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -17491,6 +17683,8 @@ rows8tap:
 	JG      rows8single
 
 rows8many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -17525,6 +17719,8 @@ rows8many:
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z22
 	VPDPBUSD     Z1, Z2, Z23
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -17569,6 +17765,8 @@ rows8single:
 	JG   rows8end
 
 rows8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -18173,6 +18371,8 @@ rows8narrowtap:
 	JG      rows8narrowsingle
 
 rows8narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -18198,6 +18398,8 @@ rows8narrowmany:
 	VPBROADCASTD (R10)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z15
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -18233,6 +18435,8 @@ rows8narrowsingle:
 	JG   rows8narrowend
 
 rows8narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -18700,6 +18904,8 @@ rows7tap:
 	JG      rows7single
 
 rows7many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -18730,6 +18936,8 @@ rows7many:
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z20
 	VPDPBUSD     Z1, Z2, Z21
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -18770,6 +18978,8 @@ rows7single:
 	JG   rows7end
 
 rows7one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -19316,6 +19526,8 @@ rows7narrowtap:
 	JG      rows7narrowsingle
 
 rows7narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -19338,6 +19550,8 @@ rows7narrowmany:
 	VPBROADCASTD (R9)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z14
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -19370,6 +19584,8 @@ rows7narrowsingle:
 	JG   rows7narrowend
 
 rows7narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -19795,6 +20011,8 @@ rows6tap:
 	JG      rows6single
 
 rows6many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -19821,6 +20039,8 @@ rows6many:
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z18
 	VPDPBUSD     Z1, Z2, Z19
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -19857,6 +20077,8 @@ rows6single:
 	JG   rows6end
 
 rows6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -20345,6 +20567,8 @@ rows6narrowtap:
 	JG      rows6narrowsingle
 
 rows6narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -20364,6 +20588,8 @@ rows6narrowmany:
 	VPBROADCASTD (R8)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z13
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -20393,6 +20619,8 @@ rows6narrowsingle:
 	JG   rows6narrowend
 
 rows6narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -20776,6 +21004,8 @@ rows5tap:
 	JG      rows5single
 
 rows5many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -20798,6 +21028,8 @@ rows5many:
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z16
 	VPDPBUSD     Z1, Z2, Z17
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -20830,6 +21062,8 @@ rows5single:
 	JG   rows5end
 
 rows5one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -21260,6 +21494,8 @@ rows5narrowtap:
 	JG      rows5narrowsingle
 
 rows5narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -21276,6 +21512,8 @@ rows5narrowmany:
 	VPBROADCASTD (DI)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z12
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -21302,6 +21540,8 @@ rows5narrowsingle:
 	JG   rows5narrowend
 
 rows5narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -21643,6 +21883,8 @@ rows4tap:
 	JG      rows4single
 
 rows4many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -21661,6 +21903,8 @@ rows4many:
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z14
 	VPDPBUSD     Z1, Z2, Z15
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -21689,6 +21933,8 @@ rows4single:
 	JG   rows4end
 
 rows4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -22061,6 +22307,8 @@ rows4narrowtap:
 	JG      rows4narrowsingle
 
 rows4narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -22074,6 +22322,8 @@ rows4narrowmany:
 	VPBROADCASTD (SI)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z11
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -22097,6 +22347,8 @@ rows4narrowsingle:
 	JG   rows4narrowend
 
 rows4narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -22396,6 +22648,8 @@ rows3tap:
 	JG      rows3single
 
 rows3many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -22410,6 +22664,8 @@ rows3many:
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z12
 	VPDPBUSD     Z1, Z2, Z13
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -22434,6 +22690,8 @@ rows3single:
 	JG   rows3end
 
 rows3one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -22748,6 +23006,8 @@ rows3narrowtap:
 	JG      rows3narrowsingle
 
 rows3narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -22758,6 +23018,8 @@ rows3narrowmany:
 	VPBROADCASTD (DX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z10
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -22778,6 +23040,8 @@ rows3narrowsingle:
 	JG   rows3narrowend
 
 rows3narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -23035,6 +23299,8 @@ rows2tap:
 	JG      rows2single
 
 rows2many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -23045,6 +23311,8 @@ rows2many:
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z10
 	VPDPBUSD     Z1, Z2, Z11
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -23065,6 +23333,8 @@ rows2single:
 	JG   rows2end
 
 rows2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -23321,6 +23591,8 @@ rows2narrowtap:
 	JG      rows2narrowsingle
 
 rows2narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -23328,6 +23600,8 @@ rows2narrowmany:
 	VPBROADCASTD (CX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z9
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -23345,6 +23619,8 @@ rows2narrowsingle:
 	JG   rows2narrowend
 
 rows2narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -23560,12 +23836,16 @@ rows1tap:
 	JG      rows1single
 
 rows1many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z8
 	VPDPBUSD     Z1, Z2, Z9
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VMOVUPS      192(BX), Z1
 	VPBROADCASTD 4(AX)(R15*1), Z2
@@ -23582,6 +23862,8 @@ rows1single:
 	JG   rows1end
 
 rows1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
 	VPBROADCASTD (AX)(R15*1), Z2
@@ -23780,10 +24062,14 @@ rows1narrowtap:
 	JG      rows1narrowsingle
 
 rows1narrowmany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z8
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
 	VMOVUPS      128(BX), Z0
 	VPBROADCASTD 4(AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2
@@ -23798,6 +24084,8 @@ rows1narrowsingle:
 	JG   rows1narrowend
 
 rows1narrowone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
 	VPBROADCASTD (AX)(R15*1), Z2
 	VPXORD       Z2, Z3, Z2

@@ -115,11 +115,20 @@ func TestPools(t *testing.T) {
 
 func BenchmarkDepthwiseF32(b *testing.B) {
 	for _, table := range runnableTables(b) {
-		for _, c := range []windowCase{{56, 144, 3, 1}, {14, 384, 3, 1}, {7, 960, 3, 1}, {28, 192, 3, 2}} {
+		for _, c := range []windowCase{{56, 16, 3, 1}, {14, 64, 3, 1}, {56, 32, 3, 1}, {8, 16, 3, 1}, {56, 144, 3, 1}, {14, 384, 3, 1}, {7, 960, 3, 1}, {28, 192, 3, 2}} {
 			b.Run(fmt.Sprintf("%s/%dx%d/%d", table.Name, c.width, c.channels, c.stride), func(b *testing.B) {
-				w, in, weights, out := c.window()
-				d := kernel.DepthwiseF32{Window: w, In: make([]float32, in), Weights: make([]float32, weights), Out: make([]float32, out), Hi: 6}
-				benchBest(b, table, c.width*c.channels*9, func() { table.DepthwiseF32(&d) })
+				row := (c.width*c.stride + 2) * c.channels
+				d := kernel.DepthwiseF32{In: make([]float32, 3*row), Weights: make([]float32, 9*c.channels), Out: make([]float32, c.width*c.channels), Hi: 6}
+				d.Window = kernel.Window{W: c.width, C: c.channels, InStep: c.stride * c.channels, OutStep: c.channels}
+				for i := range 9 {
+					d.Taps = append(d.Taps, kernel.Tap{In: int32(i/3*row + i%3*c.channels), W: int32(i * c.channels)})
+				}
+				const repeat = 20 // as many rows of an image
+				benchBest(b, table, repeat*c.width*c.channels*9, func() {
+					for range repeat {
+						table.DepthwiseF32(&d)
+					}
+				})
 			})
 		}
 	}

@@ -91,22 +91,22 @@ fnil128:
 	MOVQ 24(R15), R14
 
 fpixels8:
-	CMPQ   R14, $+8
-	JL     fbelow8
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
-	VXORPS Y13, Y13, Y13
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+8
+	JL      fbelow8
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	VMOVAPS Y3, Y10
+	VMOVAPS Y3, Y11
+	VMOVAPS Y3, Y12
+	VMOVAPS Y3, Y13
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped8
 
 ftap8:
-	SUBQ        $+1, DI
-	JL          ftapped8
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -120,17 +120,10 @@ ftap8:
 	VFMADD231PS (DX)(R10*1), Y0, Y11
 	VFMADD231PS (DX)(R9*2), Y0, Y12
 	VFMADD231PS (DX)(R11*1), Y0, Y13
-	JMP         ftap8
+	DECQ        DI
+	JNE         ftap8
 
 ftapped8:
-	VADDPS  Y3, Y6, Y6
-	VADDPS  Y3, Y7, Y7
-	VADDPS  Y3, Y8, Y8
-	VADDPS  Y3, Y9, Y9
-	VADDPS  Y3, Y10, Y10
-	VADDPS  Y3, Y11, Y11
-	VADDPS  Y3, Y12, Y12
-	VADDPS  Y3, Y13, Y13
 	MOVQ    16(SP), CX
 	TESTQ   CX, CX
 	JEQ     fres8
@@ -200,21 +193,21 @@ fres8:
 	JMP     fpixels8
 
 fbelow8:
-	CMPQ   R14, $+7
-	JL     fbelow7
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+7
+	JL      fbelow7
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	VMOVAPS Y3, Y10
+	VMOVAPS Y3, Y11
+	VMOVAPS Y3, Y12
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped7
 
 ftap7:
-	SUBQ        $+1, DI
-	JL          ftapped7
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -227,16 +220,10 @@ ftap7:
 	VFMADD231PS (DX)(R8*4), Y0, Y10
 	VFMADD231PS (DX)(R10*1), Y0, Y11
 	VFMADD231PS (DX)(R9*2), Y0, Y12
-	JMP         ftap7
+	DECQ        DI
+	JNE         ftap7
 
 ftapped7:
-	VADDPS  Y3, Y6, Y6
-	VADDPS  Y3, Y7, Y7
-	VADDPS  Y3, Y8, Y8
-	VADDPS  Y3, Y9, Y9
-	VADDPS  Y3, Y10, Y10
-	VADDPS  Y3, Y11, Y11
-	VADDPS  Y3, Y12, Y12
 	MOVQ    16(SP), CX
 	TESTQ   CX, CX
 	JEQ     fres7
@@ -298,20 +285,20 @@ fres7:
 	JMP     fnext
 
 fbelow7:
-	CMPQ   R14, $+6
-	JL     fbelow6
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+6
+	JL      fbelow6
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	VMOVAPS Y3, Y10
+	VMOVAPS Y3, Y11
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped6
 
 ftap6:
-	SUBQ        $+1, DI
-	JL          ftapped6
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -323,15 +310,10 @@ ftap6:
 	VFMADD231PS (DX)(R9*1), Y0, Y9
 	VFMADD231PS (DX)(R8*4), Y0, Y10
 	VFMADD231PS (DX)(R10*1), Y0, Y11
-	JMP         ftap6
+	DECQ        DI
+	JNE         ftap6
 
 ftapped6:
-	VADDPS  Y3, Y6, Y6
-	VADDPS  Y3, Y7, Y7
-	VADDPS  Y3, Y8, Y8
-	VADDPS  Y3, Y9, Y9
-	VADDPS  Y3, Y10, Y10
-	VADDPS  Y3, Y11, Y11
 	MOVQ    16(SP), CX
 	TESTQ   CX, CX
 	JEQ     fres6
@@ -386,19 +368,19 @@ fres6:
 	JMP     fnext
 
 fbelow6:
-	CMPQ   R14, $+5
-	JL     fbelow5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+5
+	JL      fbelow5
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	VMOVAPS Y3, Y10
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped5
 
 ftap5:
-	SUBQ        $+1, DI
-	JL          ftapped5
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -409,14 +391,10 @@ ftap5:
 	VFMADD231PS (DX)(R8*2), Y0, Y8
 	VFMADD231PS (DX)(R9*1), Y0, Y9
 	VFMADD231PS (DX)(R8*4), Y0, Y10
-	JMP         ftap5
+	DECQ        DI
+	JNE         ftap5
 
 ftapped5:
-	VADDPS  Y3, Y6, Y6
-	VADDPS  Y3, Y7, Y7
-	VADDPS  Y3, Y8, Y8
-	VADDPS  Y3, Y9, Y9
-	VADDPS  Y3, Y10, Y10
 	MOVQ    16(SP), CX
 	TESTQ   CX, CX
 	JEQ     fres5
@@ -464,18 +442,18 @@ fres5:
 	JMP     fnext
 
 fbelow5:
-	CMPQ   R14, $+4
-	JL     fbelow4
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+4
+	JL      fbelow4
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped4
 
 ftap4:
-	SUBQ        $+1, DI
-	JL          ftapped4
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -485,13 +463,10 @@ ftap4:
 	VFMADD231PS (DX)(R8*1), Y0, Y7
 	VFMADD231PS (DX)(R8*2), Y0, Y8
 	VFMADD231PS (DX)(R9*1), Y0, Y9
-	JMP         ftap4
+	DECQ        DI
+	JNE         ftap4
 
 ftapped4:
-	VADDPS  Y3, Y6, Y6
-	VADDPS  Y3, Y7, Y7
-	VADDPS  Y3, Y8, Y8
-	VADDPS  Y3, Y9, Y9
 	MOVQ    16(SP), CX
 	TESTQ   CX, CX
 	JEQ     fres4
@@ -532,17 +507,17 @@ fres4:
 	JMP     fnext
 
 fbelow4:
-	CMPQ   R14, $+3
-	JL     fbelow3
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+3
+	JL      fbelow3
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped3
 
 ftap3:
-	SUBQ        $+1, DI
-	JL          ftapped3
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -551,12 +526,10 @@ ftap3:
 	VFMADD231PS (DX), Y0, Y6
 	VFMADD231PS (DX)(R8*1), Y0, Y7
 	VFMADD231PS (DX)(R8*2), Y0, Y8
-	JMP         ftap3
+	DECQ        DI
+	JNE         ftap3
 
 ftapped3:
-	VADDPS  Y3, Y6, Y6
-	VADDPS  Y3, Y7, Y7
-	VADDPS  Y3, Y8, Y8
 	MOVQ    16(SP), CX
 	TESTQ   CX, CX
 	JEQ     fres3
@@ -590,16 +563,16 @@ fres3:
 	JMP     fnext
 
 fbelow3:
-	CMPQ   R14, $+2
-	JL     fbelow2
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+2
+	JL      fbelow2
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped2
 
 ftap2:
-	SUBQ        $+1, DI
-	JL          ftapped2
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -607,11 +580,10 @@ ftap2:
 	LEAQ        (AX)(DX*4), DX
 	VFMADD231PS (DX), Y0, Y6
 	VFMADD231PS (DX)(R8*1), Y0, Y7
-	JMP         ftap2
+	DECQ        DI
+	JNE         ftap2
 
 ftapped2:
-	VADDPS  Y3, Y6, Y6
-	VADDPS  Y3, Y7, Y7
 	MOVQ    16(SP), CX
 	TESTQ   CX, CX
 	JEQ     fres2
@@ -638,25 +610,25 @@ fres2:
 	JMP     fnext
 
 fbelow2:
-	CMPQ   R14, $+1
-	JL     fbelow1
-	VXORPS Y6, Y6, Y6
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+1
+	JL      fbelow1
+	VMOVAPS Y3, Y6
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped1
 
 ftap1:
-	SUBQ        $+1, DI
-	JL          ftapped1
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
 	ADDQ        $+8, SI
 	LEAQ        (AX)(DX*4), DX
 	VFMADD231PS (DX), Y0, Y6
-	JMP         ftap1
+	DECQ        DI
+	JNE         ftap1
 
 ftapped1:
-	VADDPS  Y3, Y6, Y6
 	MOVQ    16(SP), CX
 	TESTQ   CX, CX
 	JEQ     fres1
@@ -718,22 +690,22 @@ mnil128:
 	MOVQ 24(R15), R14
 
 mpixels8:
-	CMPQ   R14, $+8
-	JL     mbelow8
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
-	VXORPS Y13, Y13, Y13
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+8
+	JL      mbelow8
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	VMOVAPS Y3, Y10
+	VMOVAPS Y3, Y11
+	VMOVAPS Y3, Y12
+	VMOVAPS Y3, Y13
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped8
 
 mtap8:
-	SUBQ        $+1, DI
-	JL          mtapped8
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMASKMOVPS  (BX)(CX*4), Y4, Y0
@@ -755,17 +727,10 @@ mtap8:
 	VFMADD231PS Y5, Y0, Y12
 	VMASKMOVPS  (DX)(R11*1), Y4, Y5
 	VFMADD231PS Y5, Y0, Y13
-	JMP         mtap8
+	DECQ        DI
+	JNE         mtap8
 
 mtapped8:
-	VADDPS     Y3, Y6, Y6
-	VADDPS     Y3, Y7, Y7
-	VADDPS     Y3, Y8, Y8
-	VADDPS     Y3, Y9, Y9
-	VADDPS     Y3, Y10, Y10
-	VADDPS     Y3, Y11, Y11
-	VADDPS     Y3, Y12, Y12
-	VADDPS     Y3, Y13, Y13
 	MOVQ       16(SP), CX
 	TESTQ      CX, CX
 	JEQ        mres8
@@ -835,21 +800,21 @@ mres8:
 	JMP        mpixels8
 
 mbelow8:
-	CMPQ   R14, $+7
-	JL     mbelow7
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+7
+	JL      mbelow7
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	VMOVAPS Y3, Y10
+	VMOVAPS Y3, Y11
+	VMOVAPS Y3, Y12
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped7
 
 mtap7:
-	SUBQ        $+1, DI
-	JL          mtapped7
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMASKMOVPS  (BX)(CX*4), Y4, Y0
@@ -869,16 +834,10 @@ mtap7:
 	VFMADD231PS Y5, Y0, Y11
 	VMASKMOVPS  (DX)(R9*2), Y4, Y5
 	VFMADD231PS Y5, Y0, Y12
-	JMP         mtap7
+	DECQ        DI
+	JNE         mtap7
 
 mtapped7:
-	VADDPS     Y3, Y6, Y6
-	VADDPS     Y3, Y7, Y7
-	VADDPS     Y3, Y8, Y8
-	VADDPS     Y3, Y9, Y9
-	VADDPS     Y3, Y10, Y10
-	VADDPS     Y3, Y11, Y11
-	VADDPS     Y3, Y12, Y12
 	MOVQ       16(SP), CX
 	TESTQ      CX, CX
 	JEQ        mres7
@@ -940,20 +899,20 @@ mres7:
 	JMP        mnext
 
 mbelow7:
-	CMPQ   R14, $+6
-	JL     mbelow6
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+6
+	JL      mbelow6
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	VMOVAPS Y3, Y10
+	VMOVAPS Y3, Y11
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped6
 
 mtap6:
-	SUBQ        $+1, DI
-	JL          mtapped6
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMASKMOVPS  (BX)(CX*4), Y4, Y0
@@ -971,15 +930,10 @@ mtap6:
 	VFMADD231PS Y5, Y0, Y10
 	VMASKMOVPS  (DX)(R10*1), Y4, Y5
 	VFMADD231PS Y5, Y0, Y11
-	JMP         mtap6
+	DECQ        DI
+	JNE         mtap6
 
 mtapped6:
-	VADDPS     Y3, Y6, Y6
-	VADDPS     Y3, Y7, Y7
-	VADDPS     Y3, Y8, Y8
-	VADDPS     Y3, Y9, Y9
-	VADDPS     Y3, Y10, Y10
-	VADDPS     Y3, Y11, Y11
 	MOVQ       16(SP), CX
 	TESTQ      CX, CX
 	JEQ        mres6
@@ -1034,19 +988,19 @@ mres6:
 	JMP        mnext
 
 mbelow6:
-	CMPQ   R14, $+5
-	JL     mbelow5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+5
+	JL      mbelow5
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	VMOVAPS Y3, Y10
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped5
 
 mtap5:
-	SUBQ        $+1, DI
-	JL          mtapped5
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMASKMOVPS  (BX)(CX*4), Y4, Y0
@@ -1062,14 +1016,10 @@ mtap5:
 	VFMADD231PS Y5, Y0, Y9
 	VMASKMOVPS  (DX)(R8*4), Y4, Y5
 	VFMADD231PS Y5, Y0, Y10
-	JMP         mtap5
+	DECQ        DI
+	JNE         mtap5
 
 mtapped5:
-	VADDPS     Y3, Y6, Y6
-	VADDPS     Y3, Y7, Y7
-	VADDPS     Y3, Y8, Y8
-	VADDPS     Y3, Y9, Y9
-	VADDPS     Y3, Y10, Y10
 	MOVQ       16(SP), CX
 	TESTQ      CX, CX
 	JEQ        mres5
@@ -1117,18 +1067,18 @@ mres5:
 	JMP        mnext
 
 mbelow5:
-	CMPQ   R14, $+4
-	JL     mbelow4
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+4
+	JL      mbelow4
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped4
 
 mtap4:
-	SUBQ        $+1, DI
-	JL          mtapped4
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMASKMOVPS  (BX)(CX*4), Y4, Y0
@@ -1142,13 +1092,10 @@ mtap4:
 	VFMADD231PS Y5, Y0, Y8
 	VMASKMOVPS  (DX)(R9*1), Y4, Y5
 	VFMADD231PS Y5, Y0, Y9
-	JMP         mtap4
+	DECQ        DI
+	JNE         mtap4
 
 mtapped4:
-	VADDPS     Y3, Y6, Y6
-	VADDPS     Y3, Y7, Y7
-	VADDPS     Y3, Y8, Y8
-	VADDPS     Y3, Y9, Y9
 	MOVQ       16(SP), CX
 	TESTQ      CX, CX
 	JEQ        mres4
@@ -1189,17 +1136,17 @@ mres4:
 	JMP        mnext
 
 mbelow4:
-	CMPQ   R14, $+3
-	JL     mbelow3
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+3
+	JL      mbelow3
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped3
 
 mtap3:
-	SUBQ        $+1, DI
-	JL          mtapped3
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMASKMOVPS  (BX)(CX*4), Y4, Y0
@@ -1211,12 +1158,10 @@ mtap3:
 	VFMADD231PS Y5, Y0, Y7
 	VMASKMOVPS  (DX)(R8*2), Y4, Y5
 	VFMADD231PS Y5, Y0, Y8
-	JMP         mtap3
+	DECQ        DI
+	JNE         mtap3
 
 mtapped3:
-	VADDPS     Y3, Y6, Y6
-	VADDPS     Y3, Y7, Y7
-	VADDPS     Y3, Y8, Y8
 	MOVQ       16(SP), CX
 	TESTQ      CX, CX
 	JEQ        mres3
@@ -1250,16 +1195,16 @@ mres3:
 	JMP        mnext
 
 mbelow3:
-	CMPQ   R14, $+2
-	JL     mbelow2
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+2
+	JL      mbelow2
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped2
 
 mtap2:
-	SUBQ        $+1, DI
-	JL          mtapped2
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMASKMOVPS  (BX)(CX*4), Y4, Y0
@@ -1269,11 +1214,10 @@ mtap2:
 	VFMADD231PS Y5, Y0, Y6
 	VMASKMOVPS  (DX)(R8*1), Y4, Y5
 	VFMADD231PS Y5, Y0, Y7
-	JMP         mtap2
+	DECQ        DI
+	JNE         mtap2
 
 mtapped2:
-	VADDPS     Y3, Y6, Y6
-	VADDPS     Y3, Y7, Y7
 	MOVQ       16(SP), CX
 	TESTQ      CX, CX
 	JEQ        mres2
@@ -1300,15 +1244,15 @@ mres2:
 	JMP        mnext
 
 mbelow2:
-	CMPQ   R14, $+1
-	JL     mbelow1
-	VXORPS Y6, Y6, Y6
-	MOVQ   (R15), SI
-	MOVQ   8(R15), DI
+	CMPQ    R14, $+1
+	JL      mbelow1
+	VMOVAPS Y3, Y6
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped1
 
 mtap1:
-	SUBQ        $+1, DI
-	JL          mtapped1
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMASKMOVPS  (BX)(CX*4), Y4, Y0
@@ -1316,10 +1260,10 @@ mtap1:
 	LEAQ        (AX)(DX*4), DX
 	VMASKMOVPS  (DX), Y4, Y5
 	VFMADD231PS Y5, Y0, Y6
-	JMP         mtap1
+	DECQ        DI
+	JNE         mtap1
 
 mtapped1:
-	VADDPS     Y3, Y6, Y6
 	MOVQ       16(SP), CX
 	TESTQ      CX, CX
 	JEQ        mres1
@@ -1394,10 +1338,10 @@ fpixels8:
 	VMOVAPS Y3, Y13
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped8
 
 ftap8:
-	SUBQ    $+1, DI
-	JL      ftapped8
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -1409,7 +1353,8 @@ ftap8:
 	VMAXPS  (DX)(R10*1), Y11, Y11
 	VMAXPS  (DX)(R9*2), Y12, Y12
 	VMAXPS  (DX)(R11*1), Y13, Y13
-	JMP     ftap8
+	DECQ    DI
+	JNE     ftap8
 
 ftapped8:
 	VMULPS  Y0, Y6, Y6
@@ -1452,10 +1397,10 @@ fbelow8:
 	VMOVAPS Y3, Y12
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped7
 
 ftap7:
-	SUBQ    $+1, DI
-	JL      ftapped7
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -1466,7 +1411,8 @@ ftap7:
 	VMAXPS  (DX)(R8*4), Y10, Y10
 	VMAXPS  (DX)(R10*1), Y11, Y11
 	VMAXPS  (DX)(R9*2), Y12, Y12
-	JMP     ftap7
+	DECQ    DI
+	JNE     ftap7
 
 ftapped7:
 	VMULPS  Y0, Y6, Y6
@@ -1504,10 +1450,10 @@ fbelow7:
 	VMOVAPS Y3, Y11
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped6
 
 ftap6:
-	SUBQ    $+1, DI
-	JL      ftapped6
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -1517,7 +1463,8 @@ ftap6:
 	VMAXPS  (DX)(R9*1), Y9, Y9
 	VMAXPS  (DX)(R8*4), Y10, Y10
 	VMAXPS  (DX)(R10*1), Y11, Y11
-	JMP     ftap6
+	DECQ    DI
+	JNE     ftap6
 
 ftapped6:
 	VMULPS  Y0, Y6, Y6
@@ -1551,10 +1498,10 @@ fbelow6:
 	VMOVAPS Y3, Y10
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped5
 
 ftap5:
-	SUBQ    $+1, DI
-	JL      ftapped5
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -1563,7 +1510,8 @@ ftap5:
 	VMAXPS  (DX)(R8*2), Y8, Y8
 	VMAXPS  (DX)(R9*1), Y9, Y9
 	VMAXPS  (DX)(R8*4), Y10, Y10
-	JMP     ftap5
+	DECQ    DI
+	JNE     ftap5
 
 ftapped5:
 	VMULPS  Y0, Y6, Y6
@@ -1593,10 +1541,10 @@ fbelow5:
 	VMOVAPS Y3, Y9
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped4
 
 ftap4:
-	SUBQ    $+1, DI
-	JL      ftapped4
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -1604,7 +1552,8 @@ ftap4:
 	VMAXPS  (DX)(R8*1), Y7, Y7
 	VMAXPS  (DX)(R8*2), Y8, Y8
 	VMAXPS  (DX)(R9*1), Y9, Y9
-	JMP     ftap4
+	DECQ    DI
+	JNE     ftap4
 
 ftapped4:
 	VMULPS  Y0, Y6, Y6
@@ -1630,17 +1579,18 @@ fbelow4:
 	VMOVAPS Y3, Y8
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped3
 
 ftap3:
-	SUBQ    $+1, DI
-	JL      ftapped3
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VMAXPS  (DX), Y6, Y6
 	VMAXPS  (DX)(R8*1), Y7, Y7
 	VMAXPS  (DX)(R8*2), Y8, Y8
-	JMP     ftap3
+	DECQ    DI
+	JNE     ftap3
 
 ftapped3:
 	VMULPS  Y0, Y6, Y6
@@ -1662,16 +1612,17 @@ fbelow3:
 	VMOVAPS Y3, Y7
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped2
 
 ftap2:
-	SUBQ    $+1, DI
-	JL      ftapped2
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VMAXPS  (DX), Y6, Y6
 	VMAXPS  (DX)(R8*1), Y7, Y7
-	JMP     ftap2
+	DECQ    DI
+	JNE     ftap2
 
 ftapped2:
 	VMULPS  Y0, Y6, Y6
@@ -1689,15 +1640,16 @@ fbelow2:
 	VMOVAPS Y3, Y6
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped1
 
 ftap1:
-	SUBQ    $+1, DI
-	JL      ftapped1
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VMAXPS  (DX), Y6, Y6
-	JMP     ftap1
+	DECQ    DI
+	JNE     ftap1
 
 ftapped1:
 	VMULPS  Y0, Y6, Y6
@@ -1742,10 +1694,10 @@ mpixels8:
 	VMOVAPS Y3, Y13
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped8
 
 mtap8:
-	SUBQ       $+1, DI
-	JL         mtapped8
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -1765,7 +1717,8 @@ mtap8:
 	VMAXPS     Y5, Y12, Y12
 	VMASKMOVPS (DX)(R11*1), Y4, Y5
 	VMAXPS     Y5, Y13, Y13
-	JMP        mtap8
+	DECQ       DI
+	JNE        mtap8
 
 mtapped8:
 	VMULPS     Y0, Y6, Y6
@@ -1808,10 +1761,10 @@ mbelow8:
 	VMOVAPS Y3, Y12
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped7
 
 mtap7:
-	SUBQ       $+1, DI
-	JL         mtapped7
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -1829,7 +1782,8 @@ mtap7:
 	VMAXPS     Y5, Y11, Y11
 	VMASKMOVPS (DX)(R9*2), Y4, Y5
 	VMAXPS     Y5, Y12, Y12
-	JMP        mtap7
+	DECQ       DI
+	JNE        mtap7
 
 mtapped7:
 	VMULPS     Y0, Y6, Y6
@@ -1867,10 +1821,10 @@ mbelow7:
 	VMOVAPS Y3, Y11
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped6
 
 mtap6:
-	SUBQ       $+1, DI
-	JL         mtapped6
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -1886,7 +1840,8 @@ mtap6:
 	VMAXPS     Y5, Y10, Y10
 	VMASKMOVPS (DX)(R10*1), Y4, Y5
 	VMAXPS     Y5, Y11, Y11
-	JMP        mtap6
+	DECQ       DI
+	JNE        mtap6
 
 mtapped6:
 	VMULPS     Y0, Y6, Y6
@@ -1920,10 +1875,10 @@ mbelow6:
 	VMOVAPS Y3, Y10
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped5
 
 mtap5:
-	SUBQ       $+1, DI
-	JL         mtapped5
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -1937,7 +1892,8 @@ mtap5:
 	VMAXPS     Y5, Y9, Y9
 	VMASKMOVPS (DX)(R8*4), Y4, Y5
 	VMAXPS     Y5, Y10, Y10
-	JMP        mtap5
+	DECQ       DI
+	JNE        mtap5
 
 mtapped5:
 	VMULPS     Y0, Y6, Y6
@@ -1967,10 +1923,10 @@ mbelow5:
 	VMOVAPS Y3, Y9
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped4
 
 mtap4:
-	SUBQ       $+1, DI
-	JL         mtapped4
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -1982,7 +1938,8 @@ mtap4:
 	VMAXPS     Y5, Y8, Y8
 	VMASKMOVPS (DX)(R9*1), Y4, Y5
 	VMAXPS     Y5, Y9, Y9
-	JMP        mtap4
+	DECQ       DI
+	JNE        mtap4
 
 mtapped4:
 	VMULPS     Y0, Y6, Y6
@@ -2008,10 +1965,10 @@ mbelow4:
 	VMOVAPS Y3, Y8
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped3
 
 mtap3:
-	SUBQ       $+1, DI
-	JL         mtapped3
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -2021,7 +1978,8 @@ mtap3:
 	VMAXPS     Y5, Y7, Y7
 	VMASKMOVPS (DX)(R8*2), Y4, Y5
 	VMAXPS     Y5, Y8, Y8
-	JMP        mtap3
+	DECQ       DI
+	JNE        mtap3
 
 mtapped3:
 	VMULPS     Y0, Y6, Y6
@@ -2043,10 +2001,10 @@ mbelow3:
 	VMOVAPS Y3, Y7
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped2
 
 mtap2:
-	SUBQ       $+1, DI
-	JL         mtapped2
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -2054,7 +2012,8 @@ mtap2:
 	VMAXPS     Y5, Y6, Y6
 	VMASKMOVPS (DX)(R8*1), Y4, Y5
 	VMAXPS     Y5, Y7, Y7
-	JMP        mtap2
+	DECQ       DI
+	JNE        mtap2
 
 mtapped2:
 	VMULPS     Y0, Y6, Y6
@@ -2072,16 +2031,17 @@ mbelow2:
 	VMOVAPS Y3, Y6
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped1
 
 mtap1:
-	SUBQ       $+1, DI
-	JL         mtapped1
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y4, Y5
 	VMAXPS     Y5, Y6, Y6
-	JMP        mtap1
+	DECQ       DI
+	JNE        mtap1
 
 mtapped1:
 	VMULPS     Y0, Y6, Y6
@@ -2146,10 +2106,10 @@ fpixels8:
 	VMOVAPS Y3, Y13
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped8
 
 ftap8:
-	SUBQ    $+1, DI
-	JL      ftapped8
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -2161,7 +2121,8 @@ ftap8:
 	VADDPS  (DX)(R10*1), Y11, Y11
 	VADDPS  (DX)(R9*2), Y12, Y12
 	VADDPS  (DX)(R11*1), Y13, Y13
-	JMP     ftap8
+	DECQ    DI
+	JNE     ftap8
 
 ftapped8:
 	VMULPS  Y0, Y6, Y6
@@ -2204,10 +2165,10 @@ fbelow8:
 	VMOVAPS Y3, Y12
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped7
 
 ftap7:
-	SUBQ    $+1, DI
-	JL      ftapped7
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -2218,7 +2179,8 @@ ftap7:
 	VADDPS  (DX)(R8*4), Y10, Y10
 	VADDPS  (DX)(R10*1), Y11, Y11
 	VADDPS  (DX)(R9*2), Y12, Y12
-	JMP     ftap7
+	DECQ    DI
+	JNE     ftap7
 
 ftapped7:
 	VMULPS  Y0, Y6, Y6
@@ -2256,10 +2218,10 @@ fbelow7:
 	VMOVAPS Y3, Y11
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped6
 
 ftap6:
-	SUBQ    $+1, DI
-	JL      ftapped6
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -2269,7 +2231,8 @@ ftap6:
 	VADDPS  (DX)(R9*1), Y9, Y9
 	VADDPS  (DX)(R8*4), Y10, Y10
 	VADDPS  (DX)(R10*1), Y11, Y11
-	JMP     ftap6
+	DECQ    DI
+	JNE     ftap6
 
 ftapped6:
 	VMULPS  Y0, Y6, Y6
@@ -2303,10 +2266,10 @@ fbelow6:
 	VMOVAPS Y3, Y10
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped5
 
 ftap5:
-	SUBQ    $+1, DI
-	JL      ftapped5
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -2315,7 +2278,8 @@ ftap5:
 	VADDPS  (DX)(R8*2), Y8, Y8
 	VADDPS  (DX)(R9*1), Y9, Y9
 	VADDPS  (DX)(R8*4), Y10, Y10
-	JMP     ftap5
+	DECQ    DI
+	JNE     ftap5
 
 ftapped5:
 	VMULPS  Y0, Y6, Y6
@@ -2345,10 +2309,10 @@ fbelow5:
 	VMOVAPS Y3, Y9
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped4
 
 ftap4:
-	SUBQ    $+1, DI
-	JL      ftapped4
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -2356,7 +2320,8 @@ ftap4:
 	VADDPS  (DX)(R8*1), Y7, Y7
 	VADDPS  (DX)(R8*2), Y8, Y8
 	VADDPS  (DX)(R9*1), Y9, Y9
-	JMP     ftap4
+	DECQ    DI
+	JNE     ftap4
 
 ftapped4:
 	VMULPS  Y0, Y6, Y6
@@ -2382,17 +2347,18 @@ fbelow4:
 	VMOVAPS Y3, Y8
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped3
 
 ftap3:
-	SUBQ    $+1, DI
-	JL      ftapped3
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VADDPS  (DX), Y6, Y6
 	VADDPS  (DX)(R8*1), Y7, Y7
 	VADDPS  (DX)(R8*2), Y8, Y8
-	JMP     ftap3
+	DECQ    DI
+	JNE     ftap3
 
 ftapped3:
 	VMULPS  Y0, Y6, Y6
@@ -2414,16 +2380,17 @@ fbelow3:
 	VMOVAPS Y3, Y7
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped2
 
 ftap2:
-	SUBQ    $+1, DI
-	JL      ftapped2
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VADDPS  (DX), Y6, Y6
 	VADDPS  (DX)(R8*1), Y7, Y7
-	JMP     ftap2
+	DECQ    DI
+	JNE     ftap2
 
 ftapped2:
 	VMULPS  Y0, Y6, Y6
@@ -2441,15 +2408,16 @@ fbelow2:
 	VMOVAPS Y3, Y6
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     ftapped1
 
 ftap1:
-	SUBQ    $+1, DI
-	JL      ftapped1
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VADDPS  (DX), Y6, Y6
-	JMP     ftap1
+	DECQ    DI
+	JNE     ftap1
 
 ftapped1:
 	VMULPS  Y0, Y6, Y6
@@ -2494,10 +2462,10 @@ mpixels8:
 	VMOVAPS Y3, Y13
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped8
 
 mtap8:
-	SUBQ       $+1, DI
-	JL         mtapped8
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -2517,7 +2485,8 @@ mtap8:
 	VADDPS     Y5, Y12, Y12
 	VMASKMOVPS (DX)(R11*1), Y4, Y5
 	VADDPS     Y5, Y13, Y13
-	JMP        mtap8
+	DECQ       DI
+	JNE        mtap8
 
 mtapped8:
 	VMULPS     Y0, Y6, Y6
@@ -2560,10 +2529,10 @@ mbelow8:
 	VMOVAPS Y3, Y12
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped7
 
 mtap7:
-	SUBQ       $+1, DI
-	JL         mtapped7
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -2581,7 +2550,8 @@ mtap7:
 	VADDPS     Y5, Y11, Y11
 	VMASKMOVPS (DX)(R9*2), Y4, Y5
 	VADDPS     Y5, Y12, Y12
-	JMP        mtap7
+	DECQ       DI
+	JNE        mtap7
 
 mtapped7:
 	VMULPS     Y0, Y6, Y6
@@ -2619,10 +2589,10 @@ mbelow7:
 	VMOVAPS Y3, Y11
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped6
 
 mtap6:
-	SUBQ       $+1, DI
-	JL         mtapped6
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -2638,7 +2608,8 @@ mtap6:
 	VADDPS     Y5, Y10, Y10
 	VMASKMOVPS (DX)(R10*1), Y4, Y5
 	VADDPS     Y5, Y11, Y11
-	JMP        mtap6
+	DECQ       DI
+	JNE        mtap6
 
 mtapped6:
 	VMULPS     Y0, Y6, Y6
@@ -2672,10 +2643,10 @@ mbelow6:
 	VMOVAPS Y3, Y10
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped5
 
 mtap5:
-	SUBQ       $+1, DI
-	JL         mtapped5
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -2689,7 +2660,8 @@ mtap5:
 	VADDPS     Y5, Y9, Y9
 	VMASKMOVPS (DX)(R8*4), Y4, Y5
 	VADDPS     Y5, Y10, Y10
-	JMP        mtap5
+	DECQ       DI
+	JNE        mtap5
 
 mtapped5:
 	VMULPS     Y0, Y6, Y6
@@ -2719,10 +2691,10 @@ mbelow5:
 	VMOVAPS Y3, Y9
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped4
 
 mtap4:
-	SUBQ       $+1, DI
-	JL         mtapped4
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -2734,7 +2706,8 @@ mtap4:
 	VADDPS     Y5, Y8, Y8
 	VMASKMOVPS (DX)(R9*1), Y4, Y5
 	VADDPS     Y5, Y9, Y9
-	JMP        mtap4
+	DECQ       DI
+	JNE        mtap4
 
 mtapped4:
 	VMULPS     Y0, Y6, Y6
@@ -2760,10 +2733,10 @@ mbelow4:
 	VMOVAPS Y3, Y8
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped3
 
 mtap3:
-	SUBQ       $+1, DI
-	JL         mtapped3
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -2773,7 +2746,8 @@ mtap3:
 	VADDPS     Y5, Y7, Y7
 	VMASKMOVPS (DX)(R8*2), Y4, Y5
 	VADDPS     Y5, Y8, Y8
-	JMP        mtap3
+	DECQ       DI
+	JNE        mtap3
 
 mtapped3:
 	VMULPS     Y0, Y6, Y6
@@ -2795,10 +2769,10 @@ mbelow3:
 	VMOVAPS Y3, Y7
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped2
 
 mtap2:
-	SUBQ       $+1, DI
-	JL         mtapped2
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -2806,7 +2780,8 @@ mtap2:
 	VADDPS     Y5, Y6, Y6
 	VMASKMOVPS (DX)(R8*1), Y4, Y5
 	VADDPS     Y5, Y7, Y7
-	JMP        mtap2
+	DECQ       DI
+	JNE        mtap2
 
 mtapped2:
 	VMULPS     Y0, Y6, Y6
@@ -2824,16 +2799,17 @@ mbelow2:
 	VMOVAPS Y3, Y6
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     mtapped1
 
 mtap1:
-	SUBQ       $+1, DI
-	JL         mtapped1
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y4, Y5
 	VADDPS     Y5, Y6, Y6
-	JMP        mtap1
+	DECQ       DI
+	JNE        mtap1
 
 mtapped1:
 	VMULPS     Y0, Y6, Y6

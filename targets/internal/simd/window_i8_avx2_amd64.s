@@ -66,10 +66,10 @@ pixels8:
 	VMOVAPS Y3, Y13
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     tapped8
 
 tap8:
-	SUBQ      $+1, DI
-	JL        tapped8
 	MOVLQSX   (SI), DX
 	MOVLQSX   4(SI), CX
 	VPMOVSXBD (BX)(CX*1), Y0
@@ -99,7 +99,8 @@ tap8:
 	VPMOVZXBD (DX)(R11*1), Y5
 	VPMADDWD  Y5, Y0, Y5
 	VPADDD    Y5, Y13, Y13
-	JMP       tap8
+	DECQ      DI
+	JNE       tap8
 
 tapped8:
 	VCVTDQ2PS Y6, Y6
@@ -214,10 +215,10 @@ below8:
 	VMOVAPS Y3, Y12
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     tapped7
 
 tap7:
-	SUBQ      $+1, DI
-	JL        tapped7
 	MOVLQSX   (SI), DX
 	MOVLQSX   4(SI), CX
 	VPMOVSXBD (BX)(CX*1), Y0
@@ -244,7 +245,8 @@ tap7:
 	VPMOVZXBD (DX)(R9*2), Y5
 	VPMADDWD  Y5, Y0, Y5
 	VPADDD    Y5, Y12, Y12
-	JMP       tap7
+	DECQ      DI
+	JNE       tap7
 
 tapped7:
 	VCVTDQ2PS Y6, Y6
@@ -345,10 +347,10 @@ below7:
 	VMOVAPS Y3, Y11
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     tapped6
 
 tap6:
-	SUBQ      $+1, DI
-	JL        tapped6
 	MOVLQSX   (SI), DX
 	MOVLQSX   4(SI), CX
 	VPMOVSXBD (BX)(CX*1), Y0
@@ -372,7 +374,8 @@ tap6:
 	VPMOVZXBD (DX)(R10*1), Y5
 	VPMADDWD  Y5, Y0, Y5
 	VPADDD    Y5, Y11, Y11
-	JMP       tap6
+	DECQ      DI
+	JNE       tap6
 
 tapped6:
 	VCVTDQ2PS Y6, Y6
@@ -460,10 +463,10 @@ below6:
 	VMOVAPS Y3, Y10
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     tapped5
 
 tap5:
-	SUBQ      $+1, DI
-	JL        tapped5
 	MOVLQSX   (SI), DX
 	MOVLQSX   4(SI), CX
 	VPMOVSXBD (BX)(CX*1), Y0
@@ -484,7 +487,8 @@ tap5:
 	VPMOVZXBD (DX)(R8*4), Y5
 	VPMADDWD  Y5, Y0, Y5
 	VPADDD    Y5, Y10, Y10
-	JMP       tap5
+	DECQ      DI
+	JNE       tap5
 
 tapped5:
 	VCVTDQ2PS Y6, Y6
@@ -559,10 +563,10 @@ below5:
 	VMOVAPS Y3, Y9
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     tapped4
 
 tap4:
-	SUBQ      $+1, DI
-	JL        tapped4
 	MOVLQSX   (SI), DX
 	MOVLQSX   4(SI), CX
 	VPMOVSXBD (BX)(CX*1), Y0
@@ -580,7 +584,8 @@ tap4:
 	VPMOVZXBD (DX)(R9*1), Y5
 	VPMADDWD  Y5, Y0, Y5
 	VPADDD    Y5, Y9, Y9
-	JMP       tap4
+	DECQ      DI
+	JNE       tap4
 
 tapped4:
 	VCVTDQ2PS Y6, Y6
@@ -642,10 +647,10 @@ below4:
 	VMOVAPS Y3, Y8
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     tapped3
 
 tap3:
-	SUBQ      $+1, DI
-	JL        tapped3
 	MOVLQSX   (SI), DX
 	MOVLQSX   4(SI), CX
 	VPMOVSXBD (BX)(CX*1), Y0
@@ -660,7 +665,8 @@ tap3:
 	VPMOVZXBD (DX)(R8*2), Y5
 	VPMADDWD  Y5, Y0, Y5
 	VPADDD    Y5, Y8, Y8
-	JMP       tap3
+	DECQ      DI
+	JNE       tap3
 
 tapped3:
 	VCVTDQ2PS Y6, Y6
@@ -709,10 +715,10 @@ below3:
 	VMOVAPS Y3, Y7
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     tapped2
 
 tap2:
-	SUBQ      $+1, DI
-	JL        tapped2
 	MOVLQSX   (SI), DX
 	MOVLQSX   4(SI), CX
 	VPMOVSXBD (BX)(CX*1), Y0
@@ -724,7 +730,8 @@ tap2:
 	VPMOVZXBD (DX)(R8*1), Y5
 	VPMADDWD  Y5, Y0, Y5
 	VPADDD    Y5, Y7, Y7
-	JMP       tap2
+	DECQ      DI
+	JNE       tap2
 
 tapped2:
 	VCVTDQ2PS Y6, Y6
@@ -760,10 +767,10 @@ below2:
 	VMOVAPS Y3, Y6
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     tapped1
 
 tap1:
-	SUBQ      $+1, DI
-	JL        tapped1
 	MOVLQSX   (SI), DX
 	MOVLQSX   4(SI), CX
 	VPMOVSXBD (BX)(CX*1), Y0
@@ -772,7 +779,8 @@ tap1:
 	VPMOVZXBD (DX), Y5
 	VPMADDWD  Y5, Y0, Y5
 	VPADDD    Y5, Y6, Y6
-	JMP       tap1
+	DECQ      DI
+	JNE       tap1
 
 tapped1:
 	VCVTDQ2PS Y6, Y6

@@ -13,7 +13,7 @@ import (
 
 // window describes a kernel over the taps of kernel.Window. It goes through
 // the channels by vectors, and for each vector through the pixels in blocks of
-// up to 8, whose sums are kept in registers while the taps pass.
+// up to 8 or 16, whose sums are kept in registers while the taps pass.
 type window struct {
 	*file
 	isa
@@ -56,9 +56,8 @@ var (
 	argument   = reg.R15
 )
 
+// Vector registers below the accumulators.
 const (
-	maxPixels = 8
-	// Vector registers below the accumulators.
 	weightVec = 0
 	loVec     = 1
 	hiVec     = 2
@@ -67,6 +66,14 @@ const (
 	tempVec   = 5
 	firstAcc  = 6
 )
+
+// most is the number of pixels in a block: as many as there are registers for.
+func (x *window) most() int {
+	if x.lanes == 16 {
+		return 16
+	}
+	return 8
+}
 
 func (x *window) acc(pixel int) reg.VecPhysical { return x.vec(firstAcc + pixel) }
 
@@ -101,16 +108,10 @@ func (x *window) emit(goType, doc string) {
 	x.RET()
 }
 
-// vectors emits the loop over the channels, with a masked form of its body
-// where the instruction set needs one.
+// vectors emits the loop over the channels, with a masked form of its body for
+// the last.
 func (x *window) vectors() {
 	if x.whole {
-		x.pixels()
-		return
-	}
-	if x.lanes == 16 {
-		x.mask()
-		x.masked, x.label = true, "m"
 		x.pixels()
 		return
 	}
@@ -128,9 +129,6 @@ func (x *window) vectors() {
 func (x *window) mask() {
 	x.MOVQ(x.left, scratch)
 	if x.lanes == 16 {
-		x.MOVQ(imm(16), tapIn)
-		x.CMPQ(scratch, tapIn)
-		x.CMOVQGT(tapIn, scratch)
 		x.MOVQ(imm(-1), tapIn)
 		x.BZHIQ(scratch, tapIn, tapIn)
 		x.KMOVW(tapIn.As32(), reg.K1)
@@ -148,14 +146,14 @@ func (x *window) pixels() {
 	x.prepare(x)
 	x.MOVQ(at(argument, x.w), pixelsLeft)
 	next := x.label + "next"
-	for n := maxPixels; n > 0; n-- {
+	for n := x.most(); n > 0; n-- {
 		block := fmt.Sprintf("%spixels%d", x.label, n)
 		smaller := fmt.Sprintf("%sbelow%d", x.label, n)
 		x.Label(block)
 		x.CMPQ(pixelsLeft, imm(n))
 		x.JL(operand.LabelRef(smaller))
 		x.block(n)
-		if n == maxPixels {
+		if n == x.most() {
 			x.JMP(operand.LabelRef(block))
 		} else {
 			x.JMP(operand.LabelRef(next))
@@ -181,9 +179,9 @@ func (x *window) block(n int) {
 	x.MOVQ(at(argument, x.taps), tapReg)
 	x.MOVQ(at(argument, x.tapsLen), tapsLeft)
 	loop, over := fmt.Sprintf("%stap%d", x.label, n), fmt.Sprintf("%stapped%d", x.label, n)
+	x.TESTQ(tapsLeft, tapsLeft)
+	x.JEQ(operand.LabelRef(over))
 	x.Label(loop)
-	x.SUBQ(imm(1), tapsLeft)
-	x.JL(operand.LabelRef(over))
 	x.MOVLQSX(at(tapReg, 0), tapIn)
 	if x.tap != nil {
 		x.MOVLQSX(at(tapReg, 4), scratch)
@@ -195,18 +193,28 @@ func (x *window) block(n int) {
 		index reg.GPPhysical
 		scale uint8
 	}{{}, {stepReg, 1}, {stepReg, 2}, {step3, 1}, {stepReg, 4}, {step5, 1}, {step3, 2}, {step7, 1}}
+	if n > len(steps) {
+		x.LEAQ(indexed(tapIn, stepReg, 8, 0), scratch)
+	}
 	for p := range n {
-		m := at(tapIn, 0)
-		if p > 0 {
-			m = indexed(tapIn, steps[p].index, steps[p].scale, 0)
+		base := tapIn
+		if p >= len(steps) {
+			base = scratch
+		}
+		m := at(base, 0)
+		if s := steps[p%len(steps)]; s.scale > 0 {
+			m = indexed(base, s.index, s.scale, 0)
 		}
 		x.step(x, p, m)
 	}
-	x.JMP(operand.LabelRef(loop))
+	x.DECQ(tapsLeft)
+	x.JNE(operand.LabelRef(loop))
 	x.Label(over)
 	x.finish(x, n)
-	if n == maxPixels {
-		x.LEAQ(indexed(inReg, stepReg, 8, 0), inReg)
+	if n == x.most() {
+		for range n / len(steps) {
+			x.LEAQ(indexed(inReg, stepReg, 8, 0), inReg)
+		}
 	}
 	x.SUBQ(imm(n), pixelsLeft)
 }
@@ -214,23 +222,23 @@ func (x *window) block(n int) {
 // load reads a vector of float32, zeros outside the mask.
 func (x *window) load(m operand.Mem, dst reg.VecPhysical) {
 	switch {
+	case !x.masked:
+		x.VMOVUPS(m, dst)
 	case x.lanes == 16:
 		x.VMOVUPS_Z(m, reg.K1, dst)
-	case x.masked:
-		x.VMASKMOVPS(m, x.vec(maskVec), dst)
 	default:
-		x.VMOVUPS(m, dst)
+		x.VMASKMOVPS(m, x.vec(maskVec), dst)
 	}
 }
 
 func (x *window) store(src reg.VecPhysical, m operand.Mem) {
 	switch {
+	case !x.masked:
+		x.VMOVUPS(src, m)
 	case x.lanes == 16:
 		x.VMOVUPS(src, reg.K1, m)
-	case x.masked:
-		x.VMASKMOVPS(src, x.vec(maskVec), m)
 	default:
-		x.VMOVUPS(src, m)
+		x.VMASKMOVPS(src, x.vec(maskVec), m)
 	}
 }
 
@@ -307,29 +315,23 @@ func depthwiseF32(f *file, s isa, name string) {
 	}
 	x.initial = func(x *window, n int) {
 		for p := range n {
-			x.zero(x.acc(p))
+			x.VMOVAPS(bias, x.acc(p))
 		}
 	}
 	x.tap = func(x *window) { x.load(indexed(weightReg, scratch, 4, 0), x.vec(weightVec)) }
 	x.step = func(x *window, p int, m operand.Mem) {
-		switch {
-		case x.lanes == 16:
-			x.VFMADD231PS(m, x.vec(weightVec), reg.K1, x.acc(p))
-		case x.masked:
+		if x.masked {
 			x.load(m, x.vec(tempVec))
 			x.VFMADD231PS(x.vec(tempVec), x.vec(weightVec), x.acc(p))
-		default:
-			x.VFMADD231PS(m, x.vec(weightVec), x.acc(p))
+			return
 		}
+		x.VFMADD231PS(m, x.vec(weightVec), x.acc(p))
 	}
 	x.finish = finishDepthwiseF32
 	x.emit("DepthwiseF32", "is the depthwise convolution of kernel.DepthwiseF32:\nOut[x,c] = clamp(sum over taps of In[x,tap,c]*Weights[tap,c] + Bias[c] + Res[x,c]).")
 }
 
 func finishDepthwiseF32(x *window, n int) {
-	for p := range n {
-		x.VADDPS(x.vec(biasVec), x.acc(p), x.acc(p))
-	}
 	over := fmt.Sprintf("%sres%d", x.label, n)
 	x.MOVQ(x.res, scratch)
 	x.TESTQ(scratch, scratch)

@@ -11,12 +11,12 @@ import (
 
 var dwI8 kernel.DepthwiseU8S8
 
-// More vector registers of the int8 kernels, behind the accumulators.
-const (
-	scaleVec = maskVec
-	zeroVec  = firstAcc + maxPixels
-	lowVec   = zeroVec + 1
-)
+// More vector registers of the int8 kernels: the scale has that of the mask,
+// which they do not need, the others stand behind the accumulators.
+const scaleVec = maskVec
+
+func (x *window) zeroVec() int { return firstAcc + x.most() }
+func (x *window) lowVec() int  { return x.zeroVec() + 1 }
 
 func windowsI8AVX2(f *file)   { depthwiseU8S8(f, avx2, "depthwise_u8s8_avx2", multiplyAdd) }
 func windowsI8AVX512(f *file) { depthwiseU8S8(f, avx512, "depthwise_u8s8_avx512", multiplyAdd) }
@@ -56,14 +56,14 @@ func prepareDepthwiseU8S8(x *window) {
 	x.cursorAt(int(unsafe.Offsetof(dwI8.Weights)), weightReg)
 	x.VBROADCASTSS(at(argument, int(unsafe.Offsetof(dwI8.Lo))), x.vec(loVec))
 	x.VBROADCASTSS(at(argument, int(unsafe.Offsetof(dwI8.Hi))), x.vec(hiVec))
-	x.VPBROADCASTD(at(argument, int(unsafe.Offsetof(dwI8.Zero))), x.vec(zeroVec))
+	x.VPBROADCASTD(at(argument, int(unsafe.Offsetof(dwI8.Zero))), x.vec(x.zeroVec()))
 	x.zero(x.vec(biasVec))
 	x.cursorUnlessNil(int(unsafe.Offsetof(dwI8.Bias)), 4, tapIn, func() { x.VMOVUPS(at(tapIn, 0), x.vec(biasVec)) })
 	x.cursorUnlessNil(int(unsafe.Offsetof(dwI8.Scale)), 4, tapIn, func() { x.VMOVUPS(at(tapIn, 0), x.vec(scaleVec)) })
 	if x.lanes == 8 {
 		x.MOVL(operand.U32(0xff), scratch.As32())
-		x.VMOVD(scratch.As32(), x.xmm(lowVec))
-		x.VPBROADCASTD(x.xmm(lowVec), x.vec(lowVec))
+		x.VMOVD(scratch.As32(), x.xmm(x.lowVec()))
+		x.VPBROADCASTD(x.xmm(x.lowVec()), x.vec(x.lowVec()))
 	}
 }
 
@@ -74,7 +74,7 @@ func finishDepthwiseU8S8(x *window, n int) {
 		x.VMULPS(x.vec(scaleVec), acc, acc)
 		x.clamp(acc)
 		x.VCVTPS2DQ(acc, acc)
-		x.VPADDD(x.vec(zeroVec), acc, acc)
+		x.VPADDD(x.vec(x.zeroVec()), acc, acc)
 		x.storeBytes(acc)
 		x.ADDQ(outStepReg, outReg)
 	}
@@ -86,7 +86,7 @@ func (x *window) storeBytes(acc reg.VecPhysical) {
 		x.VPMOVDB(acc, at(outReg, 0))
 		return
 	}
-	x.VPAND(x.vec(lowVec), acc, acc)
+	x.VPAND(x.vec(x.lowVec()), acc, acc)
 	x.VPACKUSDW(acc, acc, acc)
 	x.VPERMQ(operand.U8(0xd8), acc, acc)
 	x.VPACKUSWB(acc, acc, acc)

@@ -55,7 +55,8 @@ bench-ort: build
 	.ci/bench-ort.sh
 
 fuzz-short:
-	$(MAKE) fuzz FUZZTIME=20s
+	.ci/fuzz.sh 60s FuzzDecode
+	.ci/fuzz.sh 15s FuzzParse
 
 fuzz:
 	.ci/fuzz.sh $(FUZZTIME)

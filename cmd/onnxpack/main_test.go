@@ -2,12 +2,18 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
+	"fmt"
+	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/onnxpack/onnxpack/targets/ort"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in testdata")
@@ -29,8 +35,48 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DIGITS", digits)
-			e.Setenv("SHARED", os.Getenv("ONNXPACK_SHARED"))
+			if _, err := judge("ort"); err != nil {
+				return err
+			}
+			for _, name := range []string{"ONNXPACK_SHARED", ort.LibraryEnv, ort.HelperEnv, "GOCACHE", "GOFLAGS", "HOME"} {
+				e.Setenv(name, os.Getenv(name))
+			}
 			return nil
 		},
+		Condition: judge,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"within-half-a-point": withinHalfAPoint,
+		},
 	})
+}
+
+// judge answers conditions of scripts: whether ONNX Runtime, or ONNX's Python
+// package, is installed.
+func judge(name string) (bool, error) {
+	switch name {
+	case "ort":
+		install, err := ort.Find(context.Background())
+		if err == nil {
+			os.Setenv(ort.LibraryEnv, install.Library)
+			os.Setenv(ort.HelperEnv, install.Helper)
+		}
+		return err == nil, nil
+	case "python-onnx":
+		return exec.Command("/usr/bin/python3", "-c", "import onnx").Run() == nil, nil
+	}
+	return false, fmt.Errorf("there is no condition %q", name)
+}
+
+// withinHalfAPoint fails if top1 of two reports of eval differs by more than
+// 0.005.
+func withinHalfAPoint(ts *testscript.TestScript, _ bool, files []string) {
+	var top [2]float64
+	for i := range top {
+		var r evalResult
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(files[i])), &r))
+		top[i] = r.Metrics["top1"]
+	}
+	if d := math.Abs(top[0] - top[1]); d > 0.005 {
+		ts.Fatalf("top1 is %v and %v", top[0], top[1])
+	}
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"sync"
+
 	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -11,8 +13,9 @@ import (
 //	y = act(Conv(x, w) + bias + res)
 type conv struct {
 	convGeometry
-	weights [][]float32 // per group, packed
-	bias    []float32   // nil if none
+	weights func() [][]float32 // per group, packed
+	tiled   *winograd          // computes it in tiles where that pays; nil if it never does
+	bias    []float32          // nil if none
 	act     activation
 }
 
@@ -23,18 +26,33 @@ func (c *conv) name() string {
 	return "Conv"
 }
 
-// newConv packs the weights, [cout, cin/groups, kh, kw].
+// newConv takes weights [cout, cin/groups, kh, kw]. They are packed now, or at
+// the first run if that decides how the convolution is computed.
 func newConv(k *kernel.Table, mem *slab, w window, groups int, weights *tensor.Tensor, bias []float32, act activation) *conv {
 	s := weights.Shape()
 	c := &conv{convGeometry: convGeometry{window: w, groups: groups, cin: s[1] * groups, cout: s[0]}, bias: bias, act: act}
+	if tiledBy(&w, groups, c.cin, c.cout) {
+		c.tiled = newWinograd(k, weights)
+		c.weights = sync.OnceValue(func() [][]float32 { return packFilters(k, &slab{}, weights, groups) })
+		return c
+	}
+	packed := packFilters(k, mem, weights, groups)
+	c.weights = func() [][]float32 { return packed }
+	return c
+}
+
+// packFilters packs the filters of each group.
+func packFilters(k *kernel.Table, mem *slab, weights *tensor.Tensor, groups int) [][]float32 {
+	s := weights.Shape()
 	each, perGroup, depth := s[1], s[0]/groups, s[1]*s[2]*s[3]
 	flat := channelsLast(tensor.Data[float32](weights), s[0], each, s[2]*s[3])
+	var all [][]float32
 	for g := range groups {
 		packed := mem.floats(k.GemmF32.PackedLen(depth, perGroup))
 		k.PackF32(packed, flat[g*perGroup*depth:], depth, perGroup, depth, true)
-		c.weights = append(c.weights, packed)
+		all = append(all, packed)
 	}
-	return c
+	return all
 }
 
 // channelsLast turns filters [n, channels, taps] into [n, taps, channels].
@@ -65,7 +83,7 @@ func (c *conv) eval(e *op.Eval) error {
 	}
 	if len(e.In) < 2 {
 		y, t := newImage[float32](e, tensor.Float32, x.n, p.oh, p.ow, c.cout, c.out, 0)
-		c.run(e, p, x.data, y.data, nil, &c.act)
+		c.run(e, p, &x, &y, nil, &c.act)
 		e.SetOut(0, t)
 		return nil
 	}
@@ -81,24 +99,29 @@ func (c *conv) evalResidual(e *op.Eval, p *convPlan, x *image[float32]) error {
 	}
 	y, t := newImage[float32](e, tensor.Float32, x.n, p.oh, p.ow, c.cout, c.out, 0)
 	if sameSize(&r.pixels, &y.pixels) {
-		c.run(e, p, x.data, y.data, r.data, &c.act)
+		c.run(e, p, x, &y, &r, &c.act)
 		e.SetOut(0, t)
 		return nil
 	}
-	c.run(e, p, x.data, y.data, nil, &activation{})
+	c.run(e, p, x, &y, nil, &activation{})
 	add := binaryImage{op: opAdd, act: c.act, a: c.out, b: c.res, out: c.out}
 	return add.combine(e, &y, &r)
 }
 
-func (c *conv) run(e *op.Eval, p *convPlan, x, y, res []float32, act *activation) {
+// run computes y from x and, unless it is nil, res.
+func (c *conv) run(e *op.Eval, p *convPlan, x, y, res *image[float32], act *activation) {
+	if c.tiled != nil && c.tiled.pays(&y.pixels) {
+		c.tiled.run(e, x, y, res, c.bias, act, p.top, p.left)
+		return
+	}
 	each, perGroup := c.cin/c.groups, c.cout/c.groups
-	for g := range c.groups {
-		prod := kernel.ProductF32{Geometry: p.Geometry, A: x[g*each:], B: c.weights[g], C: y[g*perGroup:], Lo: act.lo, Hi: act.hi}
+	for g, weights := range c.weights() {
+		prod := kernel.ProductF32{Geometry: p.Geometry, A: x.data[g*each:], B: weights, C: y.data[g*perGroup:], Lo: act.lo, Hi: act.hi}
 		if c.bias != nil {
 			prod.Bias = c.bias[g*perGroup:]
 		}
 		if res != nil {
-			prod.Res, prod.RRows, prod.LDR = res[g*perGroup:], p.rrows, c.cout
+			prod.Res, prod.RRows, prod.LDR = res.data[g*perGroup:], p.rrows, c.cout
 		}
 		productF32(e, &prod, act)
 	}

@@ -23,8 +23,9 @@ type convGeometry struct {
 // convPlan places the pixels for images of one size.
 type convPlan struct {
 	kernel.Geometry
-	rrows  []int32 // of the residual
-	oh, ow int
+	rrows     []int32 // of the residual
+	oh, ow    int
+	top, left int // padding
 }
 
 // planFor returns the plan for n images of the given size.
@@ -49,7 +50,7 @@ func (c *convGeometry) plan(x *pixels) (*convPlan, error) {
 	if max(x.n*x.plane(), x.n*y.plane(), x.n*r.plane()) > math.MaxInt32 {
 		return nil, fmt.Errorf("%v is too large", x)
 	}
-	p := &convPlan{oh: oh, ow: ow}
+	p := &convPlan{oh: oh, ow: ow, top: top, left: left}
 	p.M, p.N = x.n*oh*ow, c.cout/c.groups
 	p.LDA, p.LDC = c.cin, c.cout
 	p.K, p.Taps = c.taps(x)

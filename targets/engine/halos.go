@@ -4,10 +4,15 @@ package engine
 // matrix product reads a halo.
 
 func (c *conv) border(i int) halo {
-	if i == 0 {
-		return c.window.border()
+	if i != 0 {
+		return halo{}
 	}
-	return halo{}
+	b := c.window.border()
+	if c.tiled != nil {
+		b.bottom += winogradSlack
+		b.right += winogradSlack
+	}
+	return b
 }
 
 func (c *conv) place(ins []halo, out halo) {

@@ -48,6 +48,10 @@ var imageNets = []struct{ name, body string }{
 	{"concat", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv(x, w1) e = Concat<axis = 1>(c, d, x) y = Conv<pads = [1,1,1,1]>(e, wc) }`},
 	{"plain reader", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv<pads = [1,1,1,1]>(c, w3s) t = Transpose<perm = [0,2,3,1]>(c) u = Transpose<perm = [0,3,1,2]>(t) y = Sub(d, u) }`},
 	{"subgraph reader", `{ c = Conv(x, w1, b) one = Constant<value = bool {1}>() y = If(one) <then_branch = t () => (float[N,12,9,7] a) { a = Neg(c) }, else_branch = e () => (float[N,12,9,7] z) { z = Identity(c) }> }`},
+	{"tiles", `{ c = Conv<pads = [1,1,1,1]>(x, w32) y = Conv<pads = [1,1,1,1]>(c, wt) }`},
+	{"tiles residual", `{ c = Conv<pads = [1,1,1,1]>(x, w32) d = Conv<pads = [1,1,1,1]>(c, wt, b40) e = Conv<pads = [1,1,1,1]>(c, wt) f = Add(e, d) y = Relu(f) }`},
+	{"tiles valid", `{ c = Conv<pads = [1,1,1,1]>(x, w32) d = Conv(c, wt, b40) y = HardSwish(d) }`},
+	{"tiles uneven", `{ c = Conv<pads = [1,1,1,1]>(x, w32) y = Conv<pads = [2,0,1,3]>(c, wt, b40) }`},
 	{"several outputs", `{ c = Conv(x, w1, b) r = Relu(c) y = Add(c, r) }`},
 }
 
@@ -62,6 +66,7 @@ func imageWeights() map[string]*tensor.Tensor {
 		"wg": random(6, 12, 4, 3, 3), "wd": random(7, 8, 1, 3, 3), "wc": random(8, 5, 32, 3, 3),
 		"b": random(9, 12), "bd": random(10, 8), "k": random(11, 12, 1, 1), "k1": random(12, 1, 12, 1, 1),
 		"gamma": random(13, 12), "beta": random(14, 12), "mean": random(15, 12), "variance": positive,
+		"w32": random(16, 32, 8, 3, 3), "wt": random(17, 40, 32, 3, 3), "b40": random(18, 40),
 		"lo": tensor.Scalar[float32](-0.5), "hi": tensor.Scalar[float32](3),
 	}
 }

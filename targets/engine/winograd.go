@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"math"
+	"sync"
+
+	"github.com/onnxpack/onnxpack/graph/kernel"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// winograd computes a 3x3 convolution of stride 1 in tiles of 4x4 outputs by
+// F(4x4, 3x3), with a quarter of the multiplications. See package kernel.
+type winograd struct {
+	cin, cout int
+	weights   func() []float32 // 36 packed matrices [cin, cout], made when first asked for
+}
+
+// The sizes at which the transforms cost less than the products they save.
+const (
+	winogradMinChannels = 32
+	// Weights are four times as large as those of a direct convolution. Beyond
+	// this size reading them takes longer than computing, unless many tiles
+	// share them.
+	winogradMaxWeights = 10 << 20
+	winogradManyTiles  = 64
+)
+
+// winogradSlack is how much farther than its window's extent the last tile of
+// a row or column reads.
+const winogradSlack = kernel.WinogradOut - 1
+
+// tiledBy reports whether a window and its channels suit the tiles.
+func tiledBy(w *window, groups, cin, cout int) bool {
+	one := [2]int{1, 1}
+	return w.kernel == [2]int{3, 3} && w.stride == one && w.dilation == one && groups == 1 &&
+		cin >= winogradMinChannels && cout >= winogradMinChannels
+}
+
+// newWinograd takes weights [cout, cin, 3, 3].
+func newWinograd(k *kernel.Table, weights *tensor.Tensor) *winograd {
+	s := weights.Shape()
+	w := &winograd{cin: s[1], cout: s[0]}
+	w.weights = sync.OnceValue(func() []float32 { return w.pack(k, tensor.Data[float32](weights)) })
+	return w
+}
+
+func (w *winograd) packedLen(k *kernel.Table) int { return k.GemmF32.PackedLen(w.cin, w.cout) }
+
+func (w *winograd) pack(k *kernel.Table, src []float32) []float32 {
+	each := w.packedLen(k)
+	var mem slab
+	packed := mem.floats(kernel.WinogradElems * each)
+	plain := make([]float32, kernel.WinogradElems*w.cin*w.cout)
+	for o := range w.cout {
+		for i := range w.cin {
+			g := kernel.WinogradWeights([9]float32(src[(o*w.cin+i)*9:]))
+			for e, v := range g {
+				plain[(e*w.cin+i)*w.cout+o] = v
+			}
+		}
+	}
+	for e := range kernel.WinogradElems {
+		k.PackF32(packed[e*each:], plain[e*w.cin*w.cout:], w.cin, w.cout, w.cout, false)
+	}
+	return packed
+}
+
+// pays reports whether the tiles are faster for a result of the given size.
+func (w *winograd) pays(y *pixels) bool {
+	tiles := y.n * tilesAlong(y.h) * tilesAlong(y.w)
+	bytes := 4 * kernel.WinogradElems * w.cin * w.cout
+	return min(y.h, y.w) >= kernel.WinogradOut && (bytes <= winogradMaxWeights || tiles >= winogradManyTiles)
+}
+
+func tilesAlong(size int) int { return (size + kernel.WinogradOut - 1) / kernel.WinogradOut }
+
+// groupSize returns how many tiles are computed together: as many as fit the
+// L2 cache between the transforms, more where the weights do not.
+func (w *winograd) groupSize(mr, tiles int) int {
+	const cached, large = 96 << 10, 512 << 10 // elements
+	group := cached / (kernel.WinogradElems * (w.cin + w.cout))
+	if kernel.WinogradElems*w.cin*w.cout > large {
+		group = 8 * mr
+	}
+	group = min(max(group, 2*mr), 8*mr, (tiles+1)/2)
+	return roundUp(max(group, 1), mr)
+}
+
+// winogradScratch lends transformed tiles and their sums.
+var winogradScratch = sync.Pool{New: func() any { return new([]float32) }}
+
+// run computes y = act(conv(x) + bias + res); the image (top, left) stands
+// before x's first pixel as padding. bias and res may be nil.
+func (w *winograd) run(e *op.Eval, x, y, res *image[float32], bias []float32, act *activation, top, left int) {
+	weights := w.weights()
+	across, down := tilesAlong(y.w), tilesAlong(y.h)
+	tiles := y.n * across * down
+	size := w.groupSize(e.Kernels.GemmF32.MR, tiles)
+	e.Parallel((tiles+size-1)/size, 1, func(lo, hi int) {
+		buf := winogradScratch.Get().(*[]float32)
+		if need := kernel.WinogradElems * size * (w.cin + w.cout); len(*buf) < need {
+			var mem slab
+			*buf = mem.floats(need)
+		}
+		g := tileGroup{w: w, e: e, x: x, y: y, res: res, bias: bias, act: act, top: top, left: left, across: across, down: down}
+		for i := lo; i < hi; i++ {
+			g.compute(*buf, weights, i*size, min((i+1)*size, tiles))
+		}
+		winogradScratch.Put(buf)
+	})
+}
+
+// tileGroup is the work of one thread.
+type tileGroup struct {
+	w            *winograd
+	e            *op.Eval
+	x, y, res    *image[float32]
+	bias         []float32
+	act          *activation
+	top, left    int
+	across, down int
+}
+
+// compute computes the tiles lo to hi-1.
+func (g *tileGroup) compute(buf, weights []float32, lo, hi int) {
+	k, w, count := g.e.Kernels, g.w, hi-lo
+	in := buf[:kernel.WinogradElems*count*w.cin]
+	sums := buf[len(in):][:kernel.WinogradElems*count*w.cout]
+	for i := range count {
+		n, ty, tx := g.place(lo + i)
+		k.WinogradInput(&kernel.WinogradInput{
+			In:  g.x.data[g.x.at(n, ty*kernel.WinogradOut-g.top)+(tx*kernel.WinogradOut-g.left)*w.cin:],
+			Out: in[i*w.cin:], Step: count * w.cin, C: w.cin, RowStep: g.x.rowStep(), PixelStep: w.cin,
+		})
+	}
+	tile := tiles.Get().(*kernel.TileF32)
+	each := w.packedLen(k)
+	for el := range kernel.WinogradElems {
+		p := kernel.ProductF32{A: in[el*count*w.cin:], B: weights[el*each:], C: sums[el*count*w.cout:]}
+		p.M, p.N, p.K, p.LDA, p.LDC = count, w.cout, w.cin, w.cin, w.cout
+		k.GemmF32.Block(tile, &p, kernel.Range{Lo: 0, Hi: count}, kernel.Range{Lo: 0, Hi: w.cout})
+	}
+	*tile = kernel.TileF32{}
+	tiles.Put(tile)
+	for i := range count {
+		g.finish(sums[i*w.cout:], count*w.cout, lo+i)
+	}
+}
+
+// place returns the image, row and column of a tile.
+func (g *tileGroup) place(i int) (n, ty, tx int) {
+	return i / (g.across * g.down), i / g.across % g.down, i % g.across
+}
+
+// finish transforms the sums of a tile back to pixels.
+func (g *tileGroup) finish(sums []float32, step, i int) {
+	n, ty, tx := g.place(i)
+	y0, x0 := ty*kernel.WinogradOut, tx*kernel.WinogradOut
+	c := g.w.cout
+	out := kernel.WinogradOutput{
+		In: sums, Step: step, C: c, Bias: g.bias,
+		Out: g.y.data[g.y.at(n, y0)+x0*c:], RowStep: g.y.rowStep(), PixelStep: c,
+		H: min(kernel.WinogradOut, g.y.h-y0), W: min(kernel.WinogradOut, g.y.w-x0),
+		Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)),
+	}
+	if g.act.lo != 0 || g.act.hi != 0 {
+		out.Lo, out.Hi = g.act.lo, g.act.hi
+	}
+	if g.res != nil {
+		out.Res, out.ResRowStep, out.ResPixelStep = g.res.data[g.res.at(n, y0)+x0*c:], g.res.rowStep(), c
+	}
+	g.e.Kernels.WinogradOutput(&out)
+	if g.act.apply != nil {
+		for r := range out.H {
+			row := out.Out[r*out.RowStep:][:out.W*c]
+			g.act.apply(g.e.Kernels, row, row)
+		}
+	}
+}

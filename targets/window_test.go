@@ -17,7 +17,7 @@ func windowCases() []windowCase {
 			cases = append(cases, windowCase{width, channels, 3, 1 + width%2})
 		}
 	}
-	return append(cases, windowCase{7, 24, 5, 1}, windowCase{9, 40, 1, 1}, windowCase{5, 8, 0, 1}, windowCase{450, 48, 5, 1})
+	return append(cases, windowCase{7, 24, 5, 1}, windowCase{9, 40, 1, 1}, windowCase{5, 8, 0, 1}, windowCase{450, 48, 5, 1}, windowCase{5, 80, 3, 2}, windowCase{6, 129, 5, 1}, windowCase{7, 64, 6, 1})
 }
 
 // window lays the case out with a distance between pixels that is more than
@@ -111,6 +111,27 @@ func TestPools(t *testing.T) {
 			}
 		}
 	})
+}
+
+func BenchmarkDepthwiseU8S8(b *testing.B) {
+	for _, table := range runnableTables(b) {
+		for _, c := range []windowCase{{56, 144, 3, 1}, {14, 384, 3, 1}, {7, 960, 3, 1}} {
+			b.Run(fmt.Sprintf("%s/%dx%d/%d", table.Name, c.width, c.channels, c.stride), func(b *testing.B) {
+				row := (c.width*c.stride + 2) * c.channels
+				d := kernel.DepthwiseU8S8{In: make([]uint8, 3*row), Weights: make([]int8, 9*c.channels), Out: make([]uint8, c.width*c.channels), Scale: make([]float32, c.channels)}
+				d.Window = kernel.Window{W: c.width, C: c.channels, InStep: c.stride * c.channels, OutStep: c.channels}
+				for i := range 9 {
+					d.Taps = append(d.Taps, kernel.Tap{In: int32(i/3*row + i%3*c.channels), W: int32(i * c.channels)})
+				}
+				const repeat = 20
+				benchBest(b, table, repeat*c.width*c.channels*9, func() {
+					for range repeat {
+						table.DepthwiseU8S8(&d)
+					}
+				})
+			})
+		}
+	}
 }
 
 func BenchmarkDepthwiseF32(b *testing.B) {

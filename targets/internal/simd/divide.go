@@ -193,6 +193,17 @@ func depthwiseU8S8(lanes int, f, rest func(*kernel.DepthwiseU8S8)) func(*kernel.
 	}
 }
 
+// upToTaps chooses a kernel by the number of taps.
+func upToTaps(most int, f, rest func(*kernel.DepthwiseU8S8)) func(*kernel.DepthwiseU8S8) {
+	return func(d *kernel.DepthwiseU8S8) {
+		if len(d.Taps) <= most {
+			f(d)
+		} else {
+			rest(d)
+		}
+	}
+}
+
 func pool(f func(*kernel.Pool)) func(*kernel.Pool) {
 	return func(p *kernel.Pool) {
 		n, whole := pixelsPerCall(&p.Window), *p

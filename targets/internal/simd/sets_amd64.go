@@ -43,6 +43,7 @@ func overlayAVX512(t *kernel.Table) {
 
 func overlayVNNI(t *kernel.Table) {
 	t.DepthwiseU8S8 = depthwiseU8S8(16, depthwise_u8s8_vnni, t.DepthwiseU8S8)
+	t.DepthwiseU8S8 = upToTaps(32, depthwiseU8S8(64, depthwise_u8s8_quad_vnni, t.DepthwiseU8S8), t.DepthwiseU8S8)
 	t.GemmU8S8 = gemm12x32("gemm_u8s8_12x32_vnni", kernel.Quad, gemm_u8s8_12x32_vnni)
 	t.GemmS8S8 = gemm12x32("gemm_s8s8_12x32_vnni", kernel.Quad, gemm_s8s8_12x32_vnni)
 	t.GemmS8S8.Signed = true

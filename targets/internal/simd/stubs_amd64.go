@@ -428,6 +428,12 @@ func depthwise_u8s8_avx512(d *kernel.DepthwiseU8S8)
 //go:noescape
 func depthwise_u8s8_vnni(d *kernel.DepthwiseU8S8)
 
+// depthwise_u8s8_quad_vnni is the depthwise convolution of kernel.DepthwiseU8S8,
+// for up to 32 taps and channels that are whole vectors of bytes.
+//
+//go:noescape
+func depthwise_u8s8_quad_vnni(t *kernel.DepthwiseU8S8)
+
 // quantize_8_avx2 is the low byte of round(clamp(src[i]/scale, lo, hi)) + zero, lo for NaN,
 // for whole vectors.
 //

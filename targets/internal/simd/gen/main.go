@@ -51,6 +51,7 @@ var files = []struct {
 	{"window_i8_avx2_amd64.s", windowsI8AVX2},
 	{"window_i8_avx512_amd64.s", windowsI8AVX512},
 	{"window_i8_vnni_amd64.s", windowsI8VNNI},
+	{"window_quad_vnni_amd64.s", windowsQuadVNNI},
 	{"convert_avx2_amd64.s", conversions(avx2)},
 	{"convert_avx512_amd64.s", conversions(avx512)},
 	{"winograd_avx2_amd64.s", winograd(avx2)},

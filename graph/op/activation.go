@@ -32,7 +32,7 @@ var activationDefs = []*Def{
 	activationDef("Softsign", 1, 2, nil, func(*graph.Node, int64) unary { return unary{f64: softsign} }),
 	activationDef("ThresholdedRelu", 1, 1, nil, thresholdedRelu),
 	activationDef("Shrink", 9, 2, nil, shrink),
-	{Name: "PRelu", Since: 1, Infer: inferSame, Eval: evalPRelu, Cost: perElement(2)},
+	{Name: "PRelu", Since: 1, Axes: preluAxes, Infer: inferSame, Eval: evalPRelu, Cost: perElement(2)},
 }
 
 // unaries marks operators with an integer kernel over one activation.

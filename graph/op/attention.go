@@ -12,6 +12,7 @@ import (
 var attentionDefs = []*Def{
 	{
 		Name: "Attention", Since: 23,
+		Axes:  attentionAxes,
 		Infer: inferAttention,
 		Eval:  evalReal(0, evalAttention[float32], evalAttention[float64]),
 		Cost:  attentionCost,

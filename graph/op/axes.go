@@ -12,11 +12,23 @@ type Axes struct {
 	Call
 	In, Out []*graph.Type
 
+	// Spaces are the index spaces of the call that no operand has as an axis.
+	Spaces []Space
+
 	Ties  []Tie
 	Fixed []Fixed
 }
 
-// Side is an axis of an input or a result of a call.
+// Space is an index space that a call works over: the groups of a convolution,
+// the heads of an attention. If Attr is set, that attribute of the node is its
+// size, and has to follow when indices are cut.
+type Space struct {
+	Attr string
+	Size int
+}
+
+// Side is an axis of an input or a result of a call, or with Slot -1 the space
+// number Axis.
 type Side struct {
 	Out  bool // a result rather than an input
 	Slot int
@@ -27,6 +39,11 @@ type Side struct {
 // out, so is the other. B is seen as [Outer, n, Inner] from Offset on, n
 // being the size of A: index a of A goes with Offset + (o*n+a)*Inner + i for
 // every o < Outer and i < Inner. Plain equality has Outer 1, Inner 1, Offset 0.
+//
+// Ties of one call that cover the same indices of one B are factors of it: an
+// index of B then goes by one of them, whichever is cut. A channel that a
+// reshape makes an axis of heads and one of head sizes goes with its head, or
+// with its place in all heads.
 type Tie struct {
 	A, B         Side
 	Outer, Inner int
@@ -44,6 +61,18 @@ func In(slot, axis int) Side { return Side{Slot: slot, Axis: axis} }
 
 // Out returns the side that is an axis of result slot.
 func Out(slot, axis int) Side { return Side{Out: true, Slot: slot, Axis: axis} }
+
+// Space adds an index space of the call, see the type.
+func (a *Axes) Space(attr string, size int) Side {
+	a.Spaces = append(a.Spaces, Space{attr, size})
+	return Side{Slot: -1, Axis: len(a.Spaces) - 1}
+}
+
+// Within says that index x of the space or axis few stands for a run of inner
+// indices in each of outer parts of many, from offset on.
+func (a *Axes) Within(few, many Side, outer, inner, offset int) {
+	a.Ties = append(a.Ties, Tie{A: few, B: many, Outer: outer, Inner: inner, Offset: offset})
+}
 
 // Equal says that every index of one side goes with the same of the other.
 func (a *Axes) Equal(x, y Side) { a.Ties = append(a.Ties, Tie{A: x, B: y, Outer: 1, Inner: 1}) }

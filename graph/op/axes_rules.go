@@ -30,11 +30,6 @@ func (a *Axes) rankOut(i int) int {
 	return rank(a.Out[i])
 }
 
-// tie says that two axes have the same indices.
-func (a *Axes) tie(x, y Side) {
-	a.Ties = append(a.Ties, Tie{A: x, B: y, Outer: 1, Inner: 1})
-}
-
 // fix says that an axis of input and result 0 cannot lose indices.
 func (a *Axes) fix(in, out int, reason string) {
 	if in >= 0 {
@@ -44,9 +39,6 @@ func (a *Axes) fix(in, out int, reason string) {
 		a.Fixed = append(a.Fixed, Fixed{Side{Out: true, Slot: 0, Axis: out}, reason})
 	}
 }
-
-func inAxis(slot, axis int) Side  { return Side{Slot: slot, Axis: axis} }
-func outAxis(slot, axis int) Side { return Side{Out: true, Slot: slot, Axis: axis} }
 
 // axesElementwise ties every axis of the inputs to that of result 0 which it
 // is broadcast along; an axis of length 1 that is repeated is tied to none.
@@ -81,7 +73,7 @@ func (a *Axes) tieBroadcast(i, rank, shift, from int) {
 		if in.IsKnown() && in.Size == one.Size && (!out.IsKnown() || out.Size != 1) {
 			continue
 		}
-		a.tie(inAxis(i, x), outAxis(0, x+shift))
+		a.Equal(In(i, x), Out(0, x+shift))
 	}
 }
 
@@ -109,7 +101,7 @@ func axesAlong(along func(a *Axes, rank int) []int, reason string) func(*Axes) {
 			}
 			for i := range a.Out {
 				if a.rankOut(i) == r {
-					a.tie(inAxis(0, x), outAxis(i, x))
+					a.Equal(In(0, x), Out(i, x))
 				}
 			}
 		}
@@ -165,7 +157,7 @@ func axesReduced(reduced func(a *Axes, rank int) []int) func(*Axes) {
 				}
 				continue
 			}
-			a.tie(inAxis(0, x), outAxis(0, out))
+			a.Equal(In(0, x), Out(0, out))
 			out++
 		}
 	}
@@ -177,15 +169,15 @@ func axesMatMul(a *Axes) {
 	if ra < 1 || rb < 1 || out < 0 {
 		return
 	}
-	a.tie(inAxis(0, ra-1), inAxis(1, max(0, rb-2)))
+	a.Equal(In(0, ra-1), In(1, max(0, rb-2)))
 	cols := 0
 	if rb > 1 {
-		a.tie(inAxis(1, rb-1), outAxis(0, out-1))
+		a.Equal(In(1, rb-1), Out(0, out-1))
 		cols = 1
 	}
 	rows := 0
 	if ra > 1 {
-		a.tie(inAxis(0, ra-2), outAxis(0, out-1-cols))
+		a.Equal(In(0, ra-2), Out(0, out-1-cols))
 		rows = 1
 	}
 	stack := out - rows - cols
@@ -207,9 +199,9 @@ func axesGemm(a *Axes) {
 	if a.Node.Int("transB", 0) != 0 {
 		depthB, col = 1, 0
 	}
-	a.tie(inAxis(0, row), outAxis(0, 0))
-	a.tie(inAxis(1, col), outAxis(0, 1))
-	a.tie(inAxis(0, depthA), inAxis(1, depthB))
+	a.Equal(In(0, row), Out(0, 0))
+	a.Equal(In(1, col), Out(0, 1))
+	a.Equal(In(0, depthA), In(1, depthB))
 	if r := a.rankIn(2); r >= 0 && r <= 2 && a.rankOut(0) == 2 {
 		a.tieBroadcast(2, r, 2-r, 0)
 	}

@@ -66,7 +66,7 @@ func axesLaw(t *testing.T, n *graph.Node, shapes []tensor.Shape) int {
 		cut := append([]*tensor.Tensor{}, in...)
 		found := false
 		for _, tie := range a.Ties {
-			if tie.B == outAxis(0, axis) {
+			if tie.B == Out(0, axis) {
 				cut[tie.A.Slot] = dropFirst(cut[tie.A.Slot], tie.A.Axis)
 				found = true
 			}

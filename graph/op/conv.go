@@ -12,6 +12,7 @@ import (
 var convDefs = []*Def{
 	{
 		Name: "Conv", Since: 1,
+		Axes:  convAxes(1, 2),
 		Infer: func(c *Infer) error { return inferConv(c, convSlots{}, c.Elem(0)) },
 		Eval:  evalReal(0, evalConv[float32], evalConv[float64]),
 		Quant: &Quant{Class: QuantInteger, Weight: 1, Bias: 2, Channel: func(*Call) int { return 0 }},
@@ -19,6 +20,7 @@ var convDefs = []*Def{
 	},
 	{
 		Name: "ConvTranspose", Since: 1,
+		Axes:  convTransposeAxes,
 		Infer: inferConvTranspose,
 		Eval:  evalReal(0, evalConvTranspose[float32], evalConvTranspose[float64]),
 		Quant: &Quant{Class: QuantInteger, Weight: 1, Bias: 2, Channel: convTransposeChannel},
@@ -26,12 +28,14 @@ var convDefs = []*Def{
 	},
 	{
 		Name: "ConvInteger", Since: 10,
+		Axes:  convAxes(1, -1, 3),
 		Infer: func(c *Infer) error { return inferConv(c, convSlots{}, tensor.Int32) },
 		Eval:  evalConvInteger,
 		Cost:  func(c *Infer) Cost { return convCost(c, 1, 0) },
 	},
 	{
 		Name: "QLinearConv", Since: 10,
+		Axes:  convAxes(3, 8, 4, 5),
 		Infer: func(c *Infer) error { return inferConv(c, convSlots{weight: 3}, c.Elem(7)) },
 		Eval:  evalQLinearConv,
 		Cost:  func(c *Infer) Cost { return convCost(c, 3, 0) },

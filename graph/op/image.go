@@ -20,6 +20,7 @@ import (
 var imageDefs = []*Def{
 	{
 		Name: "Resize", Since: 10,
+		Axes:  resizeAxes,
 		Infer: inferResize,
 		Eval:  evalResize,
 		Quant: &Quant{Class: QuantPass, Weight: -1, Bias: -1},
@@ -27,6 +28,7 @@ var imageDefs = []*Def{
 	},
 	{
 		Name: "Upsample", Since: 1, Until: 9,
+		Axes:  resizeAxes,
 		Infer: inferResize,
 		Eval:  evalResize,
 		Quant: &Quant{Class: QuantPass, Weight: -1, Bias: -1},
@@ -34,6 +36,7 @@ var imageDefs = []*Def{
 	},
 	{
 		Name: "GridSample", Since: 16,
+		Axes:  sampleAxes,
 		Infer: inferGridSample,
 		Eval:  evalReal(0, evalGridSample[float32], evalGridSample[float64]),
 		Cost:  perElement(16),
@@ -57,13 +60,15 @@ var imageDefs = []*Def{
 		Cost:  (*Infer).traffic,
 	},
 	{
-		Name: "Crop", Since: 1, // experimental
+		Name: "Crop", Since: 1,
+		Axes:  cropAxes, // experimental
 		Infer: inferCrop,
 		Eval:  evalCrop,
 		Cost:  (*Infer).traffic,
 	},
 	{
-		Name: "ImageScaler", Since: 1, // experimental
+		Name: "ImageScaler", Since: 1,
+		Axes:  imageScalerAxes, // experimental
 		Infer: inferSame,
 		Eval:  evalReal(0, evalImageScaler[float32], evalImageScaler[float64]),
 		Cost:  perElement(2),

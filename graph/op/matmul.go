@@ -16,7 +16,7 @@ var matmulDefs = []*Def{
 		Quant: &Quant{Class: QuantInteger, Weight: 1, Bias: -1, Channel: matMulChannel}},
 	{Name: "Gemm", Since: 1, Infer: inferGemm, Eval: evalGemm, Cost: costGemm, Axes: axesGemm,
 		Quant: &Quant{Class: QuantInteger, Weight: 1, Bias: 2, Channel: gemmChannel}},
-	{Name: "Einsum", Since: 12, Infer: inferEinsum, Eval: evalEinsum, Cost: costEinsum},
+	{Name: "Einsum", Since: 12, Axes: einsumAxes, Infer: inferEinsum, Eval: evalEinsum, Cost: costEinsum},
 	{Name: "Det", Since: 11, Infer: inferDet, Eval: evalDet, Cost: costDet},
 }
 

@@ -10,9 +10,9 @@ import (
 
 // msAttentionDefs holds attention and its companions in com.microsoft.
 var msAttentionDefs = []*Def{
-	{Domain: microsoft, Name: "Attention", Since: 1, Infer: inferMSAttention, Eval: evalMSAttention, Cost: msAttentionCost},
-	{Domain: microsoft, Name: "MultiHeadAttention", Since: 1, Infer: inferMultiHead, Eval: evalMultiHead, Cost: attentionCost},
-	{Domain: microsoft, Name: "GroupQueryAttention", Since: 1, Infer: inferGroupQuery, Eval: evalGroupQuery, Cost: attentionCost},
+	{Domain: microsoft, Name: "Attention", Since: 1, Axes: msAttentionAxes, Infer: inferMSAttention, Eval: evalMSAttention, Cost: msAttentionCost},
+	{Domain: microsoft, Name: "MultiHeadAttention", Since: 1, Axes: multiHeadAxes, Infer: inferMultiHead, Eval: evalMultiHead, Cost: attentionCost},
+	{Domain: microsoft, Name: "GroupQueryAttention", Since: 1, Axes: groupQueryAxes, Infer: inferGroupQuery, Eval: evalGroupQuery, Cost: attentionCost},
 	{Domain: microsoft, Name: "RotaryEmbedding", Since: 1, Infer: inferSame, Eval: evalMSRotary, Cost: perElement(3)},
 }
 

@@ -15,27 +15,29 @@ import (
 var msFusedDefs = []*Def{
 	{
 		Domain: microsoft, Name: "FusedConv", Since: 1,
+		Axes:  convAxes(1, 2),
 		Infer: func(c *Infer) error { return inferConv(c, convSlots{}, c.Elem(0)) },
 		Eval:  evalFusedConv,
 		Cost:  func(c *Infer) Cost { return convCost(c, 1, 0) },
 	},
 	{
 		Domain: microsoft, Name: "NhwcConv", Since: 1,
+		Axes:  nhwcConvAxes,
 		Infer: inferNhwcConv,
 		Eval:  evalNhwcConv,
 		Cost:  nhwcConvCost,
 	},
-	{Domain: microsoft, Name: "FusedGemm", Since: 1, Infer: inferGemm, Eval: evalFusedGemm, Cost: costGemm},
-	{Domain: microsoft, Name: "FusedMatMul", Since: 1, Infer: inferFusedMatMul, Eval: evalFusedMatMul, Cost: fusedMatMulCost},
-	{Domain: microsoft, Name: "TransposeMatMul", Since: 1, Infer: inferFusedMatMul, Eval: evalFusedMatMul, Cost: fusedMatMulCost},
-	{Domain: microsoft, Name: "Gelu", Since: 1, Infer: inferSame, Eval: geluErf.eval, Cost: perElement(20)},
-	{Domain: microsoft, Name: "BiasGelu", Since: 1, Infer: inferSame, Eval: withBias(geluErf), Cost: perElement(21)},
-	{Domain: microsoft, Name: "FastGelu", Since: 1, Infer: inferSame, Eval: withBias(geluFast), Cost: perElement(20)},
-	{Domain: microsoft, Name: "QuickGelu", Since: 1, Infer: inferSame, Eval: evalQuickGelu, Cost: perElement(10)},
-	{Domain: microsoft, Name: "SkipLayerNormalization", Since: 1, Infer: inferSkipNorm, Eval: evalSkipNorm(false), Cost: perElement(10)},
-	{Domain: microsoft, Name: "SkipSimplifiedLayerNormalization", Since: 1, Infer: inferSkipNorm, Eval: evalSkipNorm(true), Cost: perElement(7)},
-	{Domain: microsoft, Name: "SimplifiedLayerNormalization", Since: 1, Infer: inferLayerNorm, Eval: evalSimplifiedNorm, Cost: perElement(5)},
-	{Name: "SimplifiedLayerNormalization", Since: 1, Infer: inferLayerNorm, Eval: evalSimplifiedNorm, Cost: perElement(5)}, // where ONNX Runtime has it
+	{Domain: microsoft, Name: "FusedGemm", Since: 1, Axes: axesGemm, Infer: inferGemm, Eval: evalFusedGemm, Cost: costGemm},
+	{Domain: microsoft, Name: "FusedMatMul", Since: 1, Axes: fusedMatMulAxes, Infer: inferFusedMatMul, Eval: evalFusedMatMul, Cost: fusedMatMulCost},
+	{Domain: microsoft, Name: "TransposeMatMul", Since: 1, Axes: fusedMatMulAxes, Infer: inferFusedMatMul, Eval: evalFusedMatMul, Cost: fusedMatMulCost},
+	{Domain: microsoft, Name: "Gelu", Since: 1, Axes: axesElementwise, Infer: inferSame, Eval: geluErf.eval, Cost: perElement(20)},
+	{Domain: microsoft, Name: "BiasGelu", Since: 1, Axes: biasAxes, Infer: inferSame, Eval: withBias(geluErf), Cost: perElement(21)},
+	{Domain: microsoft, Name: "FastGelu", Since: 1, Axes: biasAxes, Infer: inferSame, Eval: withBias(geluFast), Cost: perElement(20)},
+	{Domain: microsoft, Name: "QuickGelu", Since: 1, Axes: axesElementwise, Infer: inferSame, Eval: evalQuickGelu, Cost: perElement(10)},
+	{Domain: microsoft, Name: "SkipLayerNormalization", Since: 1, Axes: skipNormAxes, Infer: inferSkipNorm, Eval: evalSkipNorm(false), Cost: perElement(10)},
+	{Domain: microsoft, Name: "SkipSimplifiedLayerNormalization", Since: 1, Axes: skipNormAxes, Infer: inferSkipNorm, Eval: evalSkipNorm(true), Cost: perElement(7)},
+	{Domain: microsoft, Name: "SimplifiedLayerNormalization", Since: 1, Axes: fixFrom(oneAxis("axis", -1)), Infer: inferLayerNorm, Eval: evalSimplifiedNorm, Cost: perElement(5)},
+	{Name: "SimplifiedLayerNormalization", Since: 1, Axes: fixFrom(oneAxis("axis", -1)), Infer: inferLayerNorm, Eval: evalSimplifiedNorm, Cost: perElement(5)}, // where ONNX Runtime has it
 	{Domain: microsoft, Name: "EmbedLayerNormalization", Since: 1, Infer: inferEmbedNorm, Eval: evalEmbedNorm, Cost: perElement(10)},
 }
 

@@ -16,7 +16,7 @@ const msDomain = "com.microsoft"
 var msGeneralDefs = []*Def{
 	{Domain: msDomain, Name: "CDist", Since: 1, Infer: inferCDist, Eval: evalReal(0, evalCDist[float32], evalCDist[float64])},
 	{Domain: msDomain, Name: "DynamicTimeWarping", Since: 1, Infer: inferTimeWarping, Eval: evalTimeWarping},
-	{Domain: msDomain, Name: "ExpandDims", Since: 1, Infer: inferExpandDims, Eval: evalExpandDims, Quant: moves, Cost: noWork},
+	{Domain: msDomain, Name: "ExpandDims", Since: 1, Axes: reshapeAxes, Infer: inferExpandDims, Eval: evalExpandDims, Quant: moves, Cost: noWork},
 	{Domain: msDomain, Name: "GatherND", Since: 1, Infer: inferGatherND, Eval: evalGatherND, Quant: moves, Cost: (*Infer).traffic},
 	{Domain: msDomain, Name: "Inverse", Since: 1, Infer: inferShapeOf(0), Eval: evalInverse},
 	{Domain: msDomain, Name: "IsAllFinite", Since: 1, Infer: inferIsAllFinite, Eval: evalIsAllFinite, Cost: (*Infer).traffic},

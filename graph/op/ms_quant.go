@@ -15,20 +15,20 @@ const microsoft = "com.microsoft"
 
 // msQuantDefs holds quantized operators of com.microsoft.
 var msQuantDefs = []*Def{
-	{Domain: microsoft, Name: "QuantizeLinear", Since: 1, Infer: inferQuantize, Eval: evalQuantize, Cost: perElement(2)},
-	{Domain: microsoft, Name: "DequantizeLinear", Since: 1, Infer: inferDequantize, Eval: evalDequantize, Cost: perElement(2)},
-	{Domain: microsoft, Name: "QLinearAdd", Since: 1, Infer: inferQLinearBinary, Eval: evalQLinearAdd, Cost: perElement(4)},
-	{Domain: microsoft, Name: "QLinearMul", Since: 1, Infer: inferQLinearBinary, Eval: evalQLinearMul, Cost: perElement(4)},
-	{Domain: microsoft, Name: "QLinearSigmoid", Since: 1, Infer: inferSame, Eval: qLinearUnary(func(*graph.Node) func(float64) float64 { return logistic }), Cost: perElement(1)},
-	{Domain: microsoft, Name: "QLinearLeakyRelu", Since: 1, Infer: inferSame, Eval: qLinearUnary(leakyReluOf), Cost: perElement(1)},
+	{Domain: microsoft, Name: "QuantizeLinear", Since: 1, Axes: quantizeAxes, Infer: inferQuantize, Eval: evalQuantize, Cost: perElement(2)},
+	{Domain: microsoft, Name: "DequantizeLinear", Since: 1, Axes: quantizeAxes, Infer: inferDequantize, Eval: evalDequantize, Cost: perElement(2)},
+	{Domain: microsoft, Name: "QLinearAdd", Since: 1, Axes: qElementwiseAxes, Infer: inferQLinearBinary, Eval: evalQLinearAdd, Cost: perElement(4)},
+	{Domain: microsoft, Name: "QLinearMul", Since: 1, Axes: qElementwiseAxes, Infer: inferQLinearBinary, Eval: evalQLinearMul, Cost: perElement(4)},
+	{Domain: microsoft, Name: "QLinearSigmoid", Since: 1, Axes: axesFirst, Infer: inferSame, Eval: qLinearUnary(func(*graph.Node) func(float64) float64 { return logistic }), Cost: perElement(1)},
+	{Domain: microsoft, Name: "QLinearLeakyRelu", Since: 1, Axes: axesFirst, Infer: inferSame, Eval: qLinearUnary(leakyReluOf), Cost: perElement(1)},
 	{Domain: microsoft, Name: "QLinearSoftmax", Since: 1, Infer: inferSame, Eval: evalQLinearSoftmax, Cost: perElement(6)},
 	{Domain: microsoft, Name: "QLinearGlobalAveragePool", Since: 1, Infer: inferQLinearGlobalPool, Eval: evalQLinearGlobalPool, Cost: perInput(1)},
 	{Domain: microsoft, Name: "QLinearAveragePool", Since: 1, Infer: inferQLinearPool, Eval: evalQLinearPool, Cost: poolCost},
 	{Domain: microsoft, Name: "QLinearConcat", Since: 1, Infer: inferQLinearConcat, Eval: evalQLinearConcat, Cost: (*Infer).traffic},
-	{Domain: microsoft, Name: "QGemm", Since: 1, Infer: inferQGemm, Eval: evalQGemm, Cost: func(c *Infer) Cost { return productCost(c, 0) }},
+	{Domain: microsoft, Name: "QGemm", Since: 1, Axes: qGemmAxes, Infer: inferQGemm, Eval: evalQGemm, Cost: func(c *Infer) Cost { return productCost(c, 0) }},
 	{Domain: microsoft, Name: "DynamicQuantizeMatMul", Since: 1, Infer: inferMatMulOf(0, 1), Eval: evalDynamicQuantizeMatMul, Cost: func(c *Infer) Cost { return productCost(c, 0) }},
-	{Domain: microsoft, Name: "MatMulIntegerToFloat", Since: 1, Infer: inferMatMulOf(2, 1), Eval: evalMatMulIntegerToFloat, Cost: func(c *Infer) Cost { return productCost(c, 0) }},
-	{Domain: microsoft, Name: "MatMulNBits", Since: 1, Infer: inferMatMulNBits, Eval: evalMatMulNBits, Cost: func(c *Infer) Cost { return productCost(c, 0) }},
+	{Domain: microsoft, Name: "MatMulIntegerToFloat", Since: 1, Axes: productAxes(1, 3, 5, 6), Infer: inferMatMulOf(2, 1), Eval: evalMatMulIntegerToFloat, Cost: func(c *Infer) Cost { return productCost(c, 0) }},
+	{Domain: microsoft, Name: "MatMulNBits", Since: 1, Axes: nBitsAxes, Infer: inferMatMulNBits, Eval: evalMatMulNBits, Cost: func(c *Infer) Cost { return productCost(c, 0) }},
 	{Domain: microsoft, Name: "GatherBlockQuantized", Since: 1, Infer: inferGatherBlock, Eval: evalGatherBlock, Cost: perElement(2)},
 }
 

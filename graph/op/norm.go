@@ -13,54 +13,63 @@ import (
 var normDefs = []*Def{
 	{
 		Name: "BatchNormalization", Since: 1,
+		Axes:  batchNormAxes,
 		Infer: inferBatchNorm,
 		Eval:  evalReal(0, evalBatchNorm[float32], evalBatchNorm[float64]),
 		Cost:  perElement(2),
 	},
 	{
 		Name: "InstanceNormalization", Since: 1,
+		Axes:  instanceNormAxes,
 		Infer: inferSame,
 		Eval:  evalReal(0, evalInstanceNorm[float32], evalInstanceNorm[float64]),
 		Cost:  perElement(6),
 	},
 	{
 		Name: "GroupNormalization", Since: 18,
+		Axes:  groupNormAxes,
 		Infer: inferSame,
 		Eval:  evalReal(0, evalGroupNorm[float32], evalGroupNorm[float64]),
 		Cost:  perElement(6),
 	},
 	{
 		Name: "LayerNormalization", Since: 1, // before version 17 as ONNX Runtime has it
+		Axes:  fixFrom(oneAxis("axis", -1)),
 		Infer: inferLayerNorm,
 		Eval:  evalReal(0, evalLayerNorm[float32], evalLayerNorm[float64]),
 		Cost:  perElement(8),
 	},
 	{
 		Name: "RMSNormalization", Since: 23,
+		Axes:  fixFrom(oneAxis("axis", -1)),
 		Infer: func(c *Infer) error { return inferTyped(c, c.Elem(1)) },
 		Eval:  evalReal(0, evalRMSNorm[float32], evalRMSNorm[float64]),
 		Cost:  perElement(5),
 	},
 	{
 		Name: "LpNormalization", Since: 1,
+		Axes:  axesAlong(oneAxis("axis", -1), normalized),
 		Infer: inferSame,
 		Eval:  evalReal(0, evalLpNorm[float32], evalLpNorm[float64]),
 		Cost:  perElement(3),
 	},
 	{
 		Name: "MeanVarianceNormalization", Since: 1,
+		Axes:  axesAlong(meanVarianceOver, normalized),
 		Infer: inferSame,
 		Eval:  evalReal(0, evalMeanVariance[float32], evalMeanVariance[float64]),
 		Cost:  perElement(6),
 	},
 	{
 		Name: "LRN", Since: 1,
+		Axes:  axesAlong(channelAxis, normalized),
 		Infer: inferSame,
 		Eval:  evalReal(0, evalLRN[float32], evalLRN[float64]),
 		Cost:  perElement(8),
 	},
 	{
 		Name: "Dropout", Since: 1, Until: 11,
+		Axes:  axesAlong(noAxis, ""),
 		Infer: inferDropout,
 		Eval:  evalDropoutFixed,
 		Quant: &Quant{Class: QuantPass, Weight: -1, Bias: -1},
@@ -68,6 +77,7 @@ var normDefs = []*Def{
 	},
 	{
 		Name: "Dropout", Since: 12,
+		Axes:  axesAlong(noAxis, ""),
 		Infer: inferDropout,
 		Eval:  evalDropout,
 		Quant: &Quant{Class: QuantPass, Weight: -1, Bias: -1},

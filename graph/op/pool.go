@@ -12,6 +12,7 @@ import (
 var poolDefs = []*Def{
 	{
 		Name: "MaxPool", Since: 1,
+		Axes:  maxPoolAxes,
 		Infer: inferMaxPool,
 		Eval:  evalMaxPool,
 		Quant: &Quant{Class: QuantPass, Weight: -1, Bias: -1},
@@ -19,6 +20,7 @@ var poolDefs = []*Def{
 	},
 	{
 		Name: "AveragePool", Since: 1,
+		Axes:  channelsOnly,
 		Infer: inferPool,
 		Eval:  evalReal(0, evalAveragePool[float32], evalAveragePool[float64]),
 		Quant: &Quant{Class: QuantUnary, Weight: -1, Bias: -1},
@@ -26,12 +28,14 @@ var poolDefs = []*Def{
 	},
 	{
 		Name: "LpPool", Since: 1,
+		Axes:  channelsOnly,
 		Infer: inferPool,
 		Eval:  evalReal(0, evalLpPool[float32], evalLpPool[float64]),
 		Cost:  poolCost,
 	},
 	{
 		Name: "GlobalMaxPool", Since: 1,
+		Axes:  channelsOnly,
 		Infer: inferGlobalPool,
 		Eval:  evalReal(0, evalGlobal(globalMax[float32]), evalGlobal(globalMax[float64])),
 		Quant: &Quant{Class: QuantPass, Weight: -1, Bias: -1},
@@ -39,6 +43,7 @@ var poolDefs = []*Def{
 	},
 	{
 		Name: "GlobalAveragePool", Since: 1,
+		Axes:  channelsOnly,
 		Infer: inferGlobalPool,
 		Eval:  evalReal(0, evalGlobal(globalMean[float32]), evalGlobal(globalMean[float64])),
 		Quant: &Quant{Class: QuantUnary, Weight: -1, Bias: -1},
@@ -46,6 +51,7 @@ var poolDefs = []*Def{
 	},
 	{
 		Name: "GlobalLpPool", Since: 1,
+		Axes:  channelsOnly,
 		Infer: inferGlobalPool,
 		Eval:  evalReal(0, evalGlobalLp[float32], evalGlobalLp[float64]),
 		Cost:  perInput(1),
@@ -58,12 +64,14 @@ var poolDefs = []*Def{
 	},
 	{
 		Name: "MaxRoiPool", Since: 1,
+		Axes:  sampleAxes,
 		Infer: inferMaxRoiPool,
 		Eval:  evalReal(0, evalMaxRoiPool[float32], evalMaxRoiPool[float64]),
 		Cost:  perElement(4),
 	},
 	{
 		Name: "RoiAlign", Since: 10,
+		Axes:  sampleAxes,
 		Infer: inferRoiAlign,
 		Eval:  evalReal(0, evalRoiAlign[float32], evalRoiAlign[float64]),
 		Cost:  perElement(32),

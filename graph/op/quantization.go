@@ -13,12 +13,14 @@ import (
 var quantizationDefs = []*Def{
 	{
 		Name: "QuantizeLinear", Since: 10,
+		Axes:  quantizeAxes,
 		Infer: inferQuantize,
 		Eval:  evalQuantize,
 		Cost:  perElement(2),
 	},
 	{
 		Name: "DequantizeLinear", Since: 10,
+		Axes:  quantizeAxes,
 		Infer: inferDequantize,
 		Eval:  evalDequantize,
 		Cost:  perElement(2),
@@ -31,12 +33,14 @@ var quantizationDefs = []*Def{
 	},
 	{
 		Name: "MatMulInteger", Since: 10,
+		Axes:  productAxes(1, 3),
 		Infer: func(c *Infer) error { return inferIntegerProduct(c, 1, tensor.Int32) },
 		Eval:  evalMatMulInteger,
 		Cost:  func(c *Infer) Cost { return productCost(c, 0) },
 	},
 	{
 		Name: "QLinearMatMul", Since: 10,
+		Axes:  productAxes(3, 4, 5),
 		Infer: func(c *Infer) error { return inferIntegerProduct(c, 3, c.Elem(7)) },
 		Eval:  evalQLinearMatMul,
 		Cost:  func(c *Infer) Cost { return productCost(c, 0) },

@@ -12,18 +12,21 @@ import (
 var rnnDefs = []*Def{
 	{
 		Name: "RNN", Since: 1,
+		Axes:  recurrentAxes(1),
 		Infer: inferRecurrent,
 		Eval:  evalReal(0, evalRNN[float32], evalRNN[float64]),
 		Cost:  func(c *Infer) Cost { return recurrentCost(c, 1) },
 	},
 	{
 		Name: "LSTM", Since: 1,
+		Axes:  recurrentAxes(4),
 		Infer: inferRecurrent,
 		Eval:  evalReal(0, evalLSTM[float32], evalLSTM[float64]),
 		Cost:  func(c *Infer) Cost { return recurrentCost(c, 4) },
 	},
 	{
 		Name: "GRU", Since: 1,
+		Axes:  recurrentAxes(3),
 		Infer: inferRecurrent,
 		Eval:  evalReal(0, evalGRU[float32], evalGRU[float64]),
 		Cost:  func(c *Infer) Cost { return recurrentCost(c, 3) },

@@ -10,12 +10,12 @@ import (
 
 // scanDefs holds running sums and products, and selection by order.
 var scanDefs = []*Def{
-	{Name: "CumSum", Since: 11, Infer: inferSame, Cost: perElement(1), Eval: func(e *Eval) error {
+	{Name: "CumSum", Since: 11, Axes: cumulatedAxes, Infer: inferSame, Cost: perElement(1), Eval: func(e *Eval) error {
 		return evalRunning(e, running{
 			f32: runningSum[float32], f64: runningSum[float64], i64: runningSum[int64], u64: runningSum[uint64],
 		})
 	}},
-	{Name: "CumProd", Since: 26, Infer: inferSame, Cost: perElement(1), Eval: func(e *Eval) error {
+	{Name: "CumProd", Since: 26, Axes: cumulatedAxes, Infer: inferSame, Cost: perElement(1), Eval: func(e *Eval) error {
 		return evalRunning(e, running{
 			f32: runningProduct[float32], f64: runningProduct[float64], i64: runningProduct[int64], u64: runningProduct[uint64],
 		})

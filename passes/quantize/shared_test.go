@@ -41,8 +41,8 @@ var judged = []struct {
 // latency with the originals in ONNX Runtime.
 func TestAccuracy(t *testing.T) {
 	shared := os.Getenv("ONNXPACK_SHARED")
-	if shared == "" {
-		t.Skip("ONNXPACK_SHARED is not set")
+	if shared == "" || testing.Short() {
+		t.Skip("ONNXPACK_SHARED is not set, or the run is short")
 	}
 	ctx := context.Background()
 	install, err := ort.Find(ctx)

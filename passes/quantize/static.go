@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/passes"
@@ -79,14 +80,15 @@ func (o StaticOptions) saturates(env *passes.Env) bool {
 const firstOpset = 13
 
 func runStatic(j *passes.Job, o StaticOptions) error {
-	if err := raise(j, &o); err != nil {
-		return err
-	}
 	p := newPlan(j, o)
 	if len(p.cores) == 0 {
-		j.Note("nothing to quantize: no %v with a constant float32 weight", o.Ops)
+		j.Note("nothing to quantize: no %s with a constant float weight", strings.Join(o.Ops, ", "))
 		return nil
 	}
+	if !raise(j, &o) {
+		return nil
+	}
+	p = newPlan(j, o)
 	if err := p.calibrate(); err != nil {
 		return err
 	}
@@ -98,9 +100,10 @@ func runStatic(j *passes.Job, o StaticOptions) error {
 	return nil
 }
 
-// raise brings the model to the version that scales for each channel need. A
-// model that cannot follow gets one scale for each weight.
-func raise(j *passes.Job, o *StaticOptions) error {
+// raise brings the model to the version that scales for each channel need, or,
+// if it cannot follow, the options to one scale for each weight. It reports
+// whether the model can be quantized at all.
+func raise(j *passes.Job, o *StaticOptions) bool {
 	first := int64(firstOpset)
 	if !o.PerChannel {
 		first = 10
@@ -113,9 +116,10 @@ func raise(j *passes.Job, o *StaticOptions) error {
 		o.PerChannel = false
 		j.Note("one scale for each weight: %v", err)
 	default:
-		return err
+		j.SkipAt("the model", "quantized operators need opset %d: %v", first, err)
+		return false
 	}
-	return nil
+	return true
 }
 
 // nameOf returns what patterns of node names are matched with.

@@ -26,6 +26,15 @@ type change struct {
 // order of version.
 var changes = map[string][]change{
 	"BatchNormalization": {{9, spatialNorm}},
+	"Affine":             {{10, experimental}},
+	"Crop":               {{10, experimental}},
+	"DynamicSlice":       {{10, experimental}},
+	"GRUUnit":            {{10, experimental}},
+	"GivenTensorFill":    {{10, experimental}},
+	"ImageScaler":        {{10, experimental}},
+	"ParametricSoftplus": {{10, experimental}},
+	"Scale":              {{10, experimental}},
+	"ScaledTanh":         {{10, experimental}},
 	"Upsample":           {{9, refuse("its scales became an input")}, {10, refuse("it was taken out")}},
 	"Scan":               {{9, refuse("its batch axis went")}},
 	"Slice":              {{10, inputs("starts", "ends", "axes")}},
@@ -83,6 +92,9 @@ func raiseNode(n *graph.Node, from, to int64) error {
 	}
 	return nil
 }
+
+// experimental operators were never part of a later version.
+var experimental = refuse("it was an experiment that ended")
 
 func refuse(why string) func(*graph.Node) error {
 	return func(*graph.Node) error { return fmt.Errorf("%s", why) }
@@ -178,16 +190,24 @@ func dropoutRatio(n *graph.Node) error {
 }
 
 // flatSoftmax follows the change from rows of a matrix, which all axes from
-// "axis" on make, to one axis: the same where that is the last.
+// "axis" on make, to one axis: the same where those after it have one element.
 func flatSoftmax(n *graph.Node) error {
-	axis := n.Int("axis", 1)
-	var rank int64
+	var d graph.Dims
 	if v := n.In(0); v.Type != nil {
-		rank = int64(len(v.Type.Shape))
+		d = v.Type.Shape
 	}
-	if axis != -1 && (rank == 0 || axis != rank-1) {
-		return fmt.Errorf("it takes several axes together")
+	axis := int(n.Int("axis", 1))
+	if axis < 0 {
+		axis += len(d)
 	}
-	n.SetAttr(graph.IntAttr("axis", axis))
+	if axis < 0 || axis >= len(d) {
+		return fmt.Errorf("the shape of its operand is not known")
+	}
+	for _, x := range d[axis+1:] {
+		if !x.IsKnown() || x.Size != 1 {
+			return fmt.Errorf("it takes several axes together")
+		}
+	}
+	n.SetAttr(graph.IntAttr("axis", int64(axis)))
 	return nil
 }

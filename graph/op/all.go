@@ -46,6 +46,7 @@ var families = [][]*Def{
 	privatePoolDefs,
 	privateNormDefs,
 	privateLossDefs,
+	privateSelectDefs,
 }
 
 // all joins the families, and gives each Def the rules that stand in tables

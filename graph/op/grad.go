@@ -35,6 +35,7 @@ var gradRules = joinRules(
 	gradNNRules,
 	gradNormRules,
 	gradLossRules,
+	gradSelectRules,
 )
 
 func joinRules(tables ...map[opName]func(*Grad) error) map[opName]func(*Grad) error {

@@ -3,6 +3,7 @@ package passes
 import (
 	"context"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"strings"
@@ -27,9 +28,26 @@ type Env struct {
 	Seed        uint64
 	Threads     int // of the engine where passes run the model; 0 is one for each core
 
-	// Progress is told how far a pass is; total is 0 if not known.
+	// Stop, once closed, makes long passes end soon with the best they have;
+	// nil never does.
+	Stop <-chan struct{}
+	// Checkpoints keeps the states of long passes; nil keeps none.
+	Checkpoints Checkpoints
+
+	// Progress is told how far a pass is; total is 0 if not known. The name of
+	// the pass may be followed by ": " and what it is at.
 	Progress func(pass string, done, total int)
 	Log      *slog.Logger
+}
+
+// Checkpoints keeps states of passes, by key, over the end of the process.
+type Checkpoints interface {
+	// Load opens the state last saved under the key, nil if there is none.
+	Load(key string) (io.ReadCloser, error)
+	// Due reports whether it is time to save again.
+	Due() bool
+	// Save replaces the state under the key, whole or not at all.
+	Save(key string, write func(io.Writer) error) error
 }
 
 // check reports the first thing that p needs and e lacks.

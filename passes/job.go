@@ -49,6 +49,18 @@ func (j *Job) Note(format string, args ...any) {
 // Figure adds x to a figure of the report.
 func (j *Job) Figure(key string, x float64) { j.report.figure(key, x) }
 
+// Curve adds a row of numbers to the report, such as the loss of each epoch.
+func (j *Job) Curve(name string, y []float64) {
+	j.report.Curves = append(j.report.Curves, Curve{name, y})
+}
+
+// ProgressAt is Progress that says what the pass is at.
+func (j *Job) ProgressAt(what string, done, total int) {
+	if j.Env.Progress != nil {
+		j.Env.Progress(j.pass.Name+": "+what, done, total)
+	}
+}
+
 // Progress tells whoever watches how far the pass is; total is 0 if unknown.
 func (j *Job) Progress(done, total int) {
 	if j.Env.Progress != nil {

@@ -44,11 +44,12 @@ type Option struct {
 
 var textType = reflect.TypeFor[encoding.TextUnmarshaler]()
 
-// optionFields calls f for every tagged field of the struct type t.
+// optionFields calls f for every tagged field of the struct type t, those of
+// embedded structs included.
 func optionFields(t reflect.Type, f func(field reflect.StructField, name string)) {
-	for i := range t.NumField() {
-		if name := t.Field(i).Tag.Get("opt"); name != "" {
-			f(t.Field(i), name)
+	for _, field := range reflect.VisibleFields(t) {
+		if name := field.Tag.Get("opt"); name != "" {
+			f(field, name)
 		}
 	}
 }

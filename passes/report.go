@@ -33,10 +33,17 @@ type StepReport struct {
 	Skipped []Skip             `json:"skipped,omitempty"`
 	Notes   []string           `json:"notes,omitempty"`
 	Figures map[string]float64 `json:"figures,omitempty"`
+	Curves  []Curve            `json:"curves,omitempty"`
 	Drift   *Drift             `json:"drift,omitempty"`  // nil if not measured
 	Rounds  int                `json:"rounds,omitempty"` // of a fixpoint
 	Members []*StepReport      `json:"members,omitempty"`
 	Elapsed time.Duration      `json:"elapsed_ns"`
+}
+
+// Curve is how a number went while a pass was at work.
+type Curve struct {
+	Name string    `json:"name"`
+	Y    []float64 `json:"y"`
 }
 
 // Skip is something a pass left as it was, though it might have seemed to

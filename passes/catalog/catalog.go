@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/onnxpack/onnxpack/passes"
+	"github.com/onnxpack/onnxpack/passes/distill"
 	"github.com/onnxpack/onnxpack/passes/quantize"
 	"github.com/onnxpack/onnxpack/passes/simplify"
 	"github.com/onnxpack/onnxpack/passes/weightprune"
@@ -24,6 +25,7 @@ func Families() []Family {
 		{"simplify", slices.Concat([]*passes.Pass{simplify.Simplify}, simplify.Members)},
 		{"weightprune", []*passes.Pass{weightprune.PruneMagnitude}},
 		{"quantize", []*passes.Pass{quantize.Static}},
+		{"distill", []*passes.Pass{distill.FineTune, distill.Distill}},
 	}
 }
 

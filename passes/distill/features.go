@@ -1,0 +1,212 @@
+package distill
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/onnxio/dataset"
+	"github.com/onnxpack/onnxpack/passes/internal/train"
+)
+
+// pair is a hidden value of the student with that of the teacher that it is
+// to be like.
+type pair struct{ student, teacher string }
+
+// parsePairs reads pairs as "student=teacher", or as one name for both.
+func parsePairs(list []string) []pair {
+	var pairs []pair
+	for _, text := range list {
+		s, t, ok := strings.Cut(text, "=")
+		if !ok {
+			t = s
+		}
+		pairs = append(pairs, pair{s, t})
+	}
+	return pairs
+}
+
+// matchStages pairs, for each extent of feature maps (or of sequences) that
+// both models have, the last value of that extent in the one with the last in
+// the other. The one that is the last of all is left out: it is next to the
+// logits, which are compared themselves.
+func matchStages(student, teacher *graph.Model, s dataset.Sample) []pair {
+	a, b := stages(opened(student, s)), stages(opened(teacher, s))
+	var pairs []pair
+	for _, x := range a {
+		for _, y := range b {
+			if x.extent == y.extent {
+				pairs = append(pairs, pair{x.value, y.value})
+			}
+		}
+	}
+	return pairs
+}
+
+type stage struct{ extent, value string }
+
+// stages lists the extents of values [N,C,…] of at least four axes, or of
+// sequences [N,T,C], in order, each with the last value that has it.
+func stages(m *graph.Model) []stage {
+	var list []stage
+	for n := range m.Graph.Nodes() {
+		v := n.Out(0)
+		if v == nil || v.Type == nil || v.Type.Kind != graph.KindTensor || v.Type.Elem != tensor.Float32 {
+			continue
+		}
+		extent := extentOf(v.Type.Shape)
+		if extent == "" {
+			continue
+		}
+		at := slices.IndexFunc(list, func(s stage) bool { return s.extent == extent })
+		if at < 0 {
+			list = append(list, stage{extent, v.Name()})
+		} else {
+			list[at].value = v.Name()
+		}
+	}
+	return list
+}
+
+// extentOf returns what two values have to share to be compared place by
+// place, "" if they are no maps.
+func extentOf(d graph.Dims) string {
+	switch {
+	case len(d) >= 4:
+		d = d[2:]
+	case len(d) == 3:
+		d = d[1:2]
+	default:
+		return ""
+	}
+	s, ok := d.Static()
+	if !ok || s.Len() <= 1 {
+		return ""
+	}
+	return fmt.Sprint(len(d), s)
+}
+
+// hidden is the mean squared difference of a hidden value and its teacher's,
+// over the teacher's mean square, so that layers of different magnitude count
+// alike. Where the numbers of channels differ, a linear projection of the
+// student's channels is learned beside (Romero et al. 2015, FitNets).
+func (i *imitation) hidden(p pair, weight float64) train.Term {
+	return train.Term{Name: "hidden " + p.student, Weight: weight, Feed: i.teacher.feeds, Build: func(s *train.Scope) (*graph.Value, error) {
+		x, t, err := i.pair(s, p)
+		if err != nil {
+			return nil, err
+		}
+		if x, err = project(s, p, x, i.teacher.shapes[p.teacher]); err != nil {
+			return nil, err
+		}
+		energy := s.Mean(s.Op("Mul", t, t))
+		return s.Op("Div", s.MeanSquare(x, t), s.Op("Add", energy, s.Number(1e-6))), nil
+	}}
+}
+
+// attention compares where the two look: the mean over channels of the
+// squares, scaled to unit length (Zagoruyko and Komodakis 2017).
+func (i *imitation) attention(p pair, weight float64) train.Term {
+	return train.Term{Name: "attention " + p.student, Weight: weight, Feed: i.teacher.feeds, Build: func(s *train.Scope) (*graph.Value, error) {
+		x, t, err := i.pair(s, p)
+		if err != nil {
+			return nil, err
+		}
+		channel := channelAxis(len(i.teacher.shapes[p.teacher]) + 1)
+		d := s.Op("Sub", attentionMap(s, x, channel), attentionMap(s, t, channel))
+		return s.Mean(s.Sum(s.Op("Mul", d, d), false, 1)), nil
+	}}
+}
+
+// channelAxis is where the channels of a value with so many axes are.
+func channelAxis(rank int) int64 {
+	if rank == 3 {
+		return 2
+	}
+	return 1
+}
+
+func attentionMap(s *train.Scope, x *graph.Value, channel int64) *graph.Value {
+	x = s.Sum(s.Op("Mul", x, x), true, channel)
+	x = s.OpAttrs("Flatten", []*graph.Attr{graph.IntAttr("axis", 1)}, x)
+	norm := s.Op("Sqrt", s.Op("Add", s.Sum(s.Op("Mul", x, x), true, 1), s.Number(1e-12)))
+	return s.Op("Div", x, norm)
+}
+
+// pair returns the two values, of which all dimensions but the channels must
+// agree.
+func (i *imitation) pair(s *train.Scope, p pair) (x, t *graph.Value, err error) {
+	if x, err = s.Value(p.student); err != nil {
+		return nil, nil, fmt.Errorf("student: %w", err)
+	}
+	have, err := s.Shape(x)
+	if err != nil {
+		return nil, nil, err
+	}
+	want := i.teacher.shapes[p.teacher]
+	c := int(channelAxis(len(want)+1)) - 1
+	same := len(have) == len(want)
+	for k := range min(len(have), len(want)) {
+		same = same && (k == c || have[k] == want[k])
+	}
+	if !same {
+		return nil, nil, fmt.Errorf("the student's %q is %v, the teacher's %q %v: want the same but for the channels", p.student, have, p.teacher, want)
+	}
+	s.FeedAll(i.teacher.shapes, feedName)
+	return x, s.Feed(feedName(p.teacher), tensor.Float32, want), nil
+}
+
+// project maps the channels of x to as many as want has.
+func project(s *train.Scope, p pair, x *graph.Value, want tensor.Shape) (*graph.Value, error) {
+	have, err := s.Shape(x)
+	if err != nil || have.Equal(want) {
+		return x, err
+	}
+	rank := len(want) + 1
+	c := int(channelAxis(rank)) - 1
+	from, to := have[c], want[c]
+	shape := tensor.Shape{to, from}
+	if rank == 3 {
+		shape = tensor.Shape{from, to}
+	}
+	for rank > 3 && len(shape) < rank {
+		shape = append(shape, 1)
+	}
+	w := s.Param("projector/"+p.student, func() *tensor.Tensor { return projector(shape, from) })
+	if rank == 3 {
+		return s.Op("MatMul", x, w), nil
+	}
+	return s.Op("Conv", x, w), nil
+}
+
+// projector returns random weights that keep the variance.
+func projector(shape tensor.Shape, from int) *tensor.Tensor {
+	t := tensor.New(tensor.Float32, shape)
+	r := rand.New(rand.NewPCG(uint64(shape.Len()), uint64(from)))
+	for i := range tensor.Data[float32](t) {
+		tensor.Data[float32](t)[i] = float32(r.NormFloat64() / math.Sqrt(float64(from)))
+	}
+	return t
+}
+
+// macsOf returns the multiply-accumulates of m for one sample.
+func macsOf(m *graph.Model, s dataset.Sample) int64 {
+	c := m.Clone()
+	types := map[string]*graph.Type{}
+	for name, v := range s.Feeds {
+		if t, ok := v.(*tensor.Tensor); ok {
+			types[name] = graph.TensorOf(t.DType(), graph.DimsOf(t.Shape()))
+		}
+	}
+	op.InferModel(c, op.InferOptions{Inputs: types})
+	var total int64
+	for n := range c.Nodes(graph.InMain | graph.InSubgraphs) {
+		total += op.CostOf(n).MACs
+	}
+	return total
+}

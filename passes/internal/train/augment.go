@@ -1,0 +1,142 @@
+package train
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/onnxio/dataset"
+)
+
+// Augment varies samples at random, anew in every epoch. Images are float
+// inputs of four axes, [1,C,H,W] or [1,H,W,C]; tokens are integers of two.
+type Augment struct {
+	Flip  bool    // mirror left and right, one time in two
+	Shift int     // move by up to so many pixels each way, zeros coming in
+	Crop  float64 // least share of each side that is cut out and stretched to the whole, 0 or 1 for none
+
+	Mask      float64 // share of tokens that are replaced
+	MaskToken int64   // by this one
+}
+
+func (a Augment) active() bool {
+	return a.Flip || a.Shift > 0 || a.Crop > 0 && a.Crop < 1 || a.Mask > 0
+}
+
+func (a Augment) validate() error {
+	switch {
+	case a.Shift < 0:
+		return fmt.Errorf("option \"shift\": got %d, want at least 0", a.Shift)
+	case a.Crop < 0 || a.Crop > 1:
+		return fmt.Errorf("option \"crop\": got %v, want a share from 0 to 1", a.Crop)
+	case a.Mask < 0 || a.Mask >= 1:
+		return fmt.Errorf("option \"mask\": got %v, want at least 0 and less than 1", a.Mask)
+	}
+	return nil
+}
+
+// apply returns a varied copy of a sample.
+func (a Augment) apply(s dataset.Sample, r *rand.Rand) dataset.Sample {
+	s.Feeds = maps.Clone(s.Feeds)
+	for _, name := range slices.Sorted(maps.Keys(s.Feeds)) {
+		t, ok := s.Feeds[name].(*tensor.Tensor)
+		switch {
+		case ok && t.Rank() == 4 && t.DType() == tensor.Float32:
+			s.Feeds[name] = a.image(t, r)
+		case ok && t.Rank() == 2 && a.Mask > 0 && (t.DType() == tensor.Int64 || t.DType() == tensor.Int32):
+			s.Feeds[name] = a.tokens(t, r)
+		}
+	}
+	return s
+}
+
+// image samples t, pixel for pixel, at a rectangle that is cut out, moved and
+// mirrored.
+func (a Augment) image(t *tensor.Tensor, r *rand.Rand) *tensor.Tensor {
+	g := newGrid(t.Shape())
+	xs, ys := identity(g.w), identity(g.h)
+	if a.Crop > 0 && a.Crop < 1 {
+		side := a.Crop + (1-a.Crop)*r.Float64()
+		stretch(ys, side, r)
+		stretch(xs, side, r)
+	}
+	if a.Shift > 0 {
+		dy, dx := r.IntN(2*a.Shift+1)-a.Shift, r.IntN(2*a.Shift+1)-a.Shift
+		move(ys, dy)
+		move(xs, dx)
+	}
+	if a.Flip && r.IntN(2) == 1 {
+		for i, j := 0, len(xs)-1; i < j; i, j = i+1, j-1 {
+			xs[i], xs[j] = xs[j], xs[i]
+		}
+	}
+	out := tensor.New(tensor.Float32, t.Shape())
+	g.sample(tensor.Data[float32](out), tensor.Data[float32](t), ys, xs)
+	return out
+}
+
+// identity returns the places 0..n-1.
+func identity(n int) []int {
+	at := make([]int, n)
+	for i := range at {
+		at[i] = i
+	}
+	return at
+}
+
+// stretch makes the places those of a part of the axis, nearest ones.
+func stretch(at []int, side float64, r *rand.Rand) {
+	n := float64(len(at))
+	from := r.Float64() * n * (1 - side)
+	for i := range at {
+		at[i] = min(int(from+(float64(i)+0.5)*side), len(at)-1)
+	}
+}
+
+// move shifts the places by d; those outside become -1.
+func move(at []int, d int) {
+	old := append([]int(nil), at...)
+	for i := range at {
+		at[i] = -1
+		if j := i + d; j >= 0 && j < len(old) {
+			at[i] = old[j]
+		}
+	}
+}
+
+// grid is an image's layout: element (c,y,x) lies at c*sc + y*sy + x*sx.
+type grid struct{ c, h, w, sc, sy, sx int }
+
+// newGrid sees an image as channels first unless only its last axis is as
+// short as channels are.
+func newGrid(s tensor.Shape) grid {
+	if s[3] <= 4 && s[1] > 4 {
+		return grid{c: s[3], h: s[1], w: s[2], sc: 1, sy: s[2] * s[3], sx: s[3]}
+	}
+	return grid{c: s[1], h: s[2], w: s[3], sc: s[2] * s[3], sy: s[3], sx: 1}
+}
+
+// sample sets dst (y,x) to src (ys[y],xs[x]), 0 where a place is -1.
+func (g grid) sample(dst, src []float32, ys, xs []int) {
+	for c := range g.c {
+		for y, fy := range ys {
+			for x, fx := range xs {
+				if fy >= 0 && fx >= 0 {
+					dst[c*g.sc+y*g.sy+x*g.sx] = src[c*g.sc+fy*g.sy+fx*g.sx]
+				}
+			}
+		}
+	}
+}
+
+func (a Augment) tokens(t *tensor.Tensor, r *rand.Rand) *tensor.Tensor {
+	x := append([]int64(nil), tensor.Int64s(t)...)
+	for i := range x {
+		if r.Float64() < a.Mask {
+			x[i] = a.MaskToken
+		}
+	}
+	return tensor.FromInt64s(t.DType(), t.Shape(), x)
+}

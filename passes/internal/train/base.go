@@ -1,0 +1,162 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/onnxio/dataset"
+	"github.com/onnxpack/onnxpack/passes/internal/opset"
+)
+
+// trainOpset is the version that training forms speak: the first in which
+// BatchNormalization says by an attribute that it trains, and from which on,
+// up to reductions with axes as inputs, nothing changed that matters here.
+const trainOpset = 14
+
+// base is the task's model as both of its forms, that for training and that
+// for validation, begin: raised, open in the batch axis, weights chosen.
+type base struct {
+	model  *graph.Model
+	orig   *graph.Model
+	opts   *Options
+	sample dataset.Sample // one, for the shapes of inputs
+	params []*param       // what is trained
+	stats  []*param       // statistics of BatchNormalization
+	extra  map[string]*param
+	quant  []*quantWeight
+	lora   []*lowRank
+	notes  []string
+}
+
+func newBase(t *Task) (*base, error) {
+	m, err := opset.Raise(t.Model, 13)
+	if err != nil {
+		return nil, err
+	}
+	if m == t.Model {
+		m = m.Clone()
+	}
+	if m.Opset("") < trainOpset {
+		m.SetOpset("", trainOpset)
+	}
+	b := &base{model: m, orig: t.Model, opts: &t.Options, extra: map[string]*param{}}
+	if b.sample, err = t.Data.At(0); err != nil {
+		return nil, err
+	}
+	if err := b.openBatch(); err != nil {
+		return nil, err
+	}
+	if err := b.floatWeights(); err != nil {
+		return nil, err
+	}
+	b.choose()
+	if b.opts.LoRA > 0 {
+		b.addLowRank()
+	}
+	if len(b.params) == 0 {
+		return nil, errors.New("the model has no float32 weights to train, or all of them are frozen")
+	}
+	return b, nil
+}
+
+// openBatch frees the first axis of the inputs and outputs, and states the
+// other dimensions as the samples have them.
+func (b *base) openBatch() error {
+	for _, v := range b.model.Graph.Feeds() {
+		t, ok := b.sample.Feeds[v.Name()].(*tensor.Tensor)
+		if !ok {
+			return fmt.Errorf("input %q: the samples have no tensor for it", v.Name())
+		}
+		if t.Rank() == 0 || t.Shape()[0] != 1 {
+			return fmt.Errorf("input %q: a sample is %v, want a first axis of 1, along which samples are joined", v.Name(), t)
+		}
+	}
+	for _, v := range b.model.Graph.Outputs() {
+		if t := v.Type; t != nil && t.Kind == graph.KindTensor && len(t.Shape) > 0 {
+			d := append(graph.Dims{graph.Unknown()}, t.Shape[1:]...)
+			v.Type = graph.TensorOf(t.Elem, d)
+		}
+	}
+	return nil
+}
+
+// inputTypes returns the types of the inputs for batches of the given size, or
+// of any size if it is 0.
+func (b *base) inputTypes(batch int) map[string]*graph.Type {
+	types := map[string]*graph.Type{}
+	for _, v := range b.model.Graph.Feeds() {
+		t := b.sample.Feeds[v.Name()].(*tensor.Tensor)
+		d := graph.DimsOf(t.Shape())
+		d[0] = batchDim(batch)
+		types[v.Name()] = graph.TensorOf(t.DType(), d)
+	}
+	return types
+}
+
+func batchDim(batch int) graph.Dim {
+	if batch == 0 {
+		return graph.Symbol("batch")
+	}
+	return graph.Known(batch)
+}
+
+// choose lists the parameters and statistics, in the order of initializers.
+func (b *base) choose() {
+	stats := map[*graph.Value]bool{}
+	for _, n := range batchNorms(b.model.Graph) {
+		stats[n.In(3)], stats[n.In(4)] = true, true
+	}
+	others := 0
+	for _, v := range b.model.Graph.Inits() {
+		switch {
+		case stats[v]:
+			b.stats = append(b.stats, newParam(v.Name(), v.Init.Tensor))
+		case b.opts.Frozen != nil && b.opts.Frozen(v.Name()) || !v.IsConst() || !isWeight(v):
+		case !isFloats(v):
+			others++
+		default:
+			p := newParam(v.Name(), v.Init.Tensor)
+			if b.opts.KeepZeros {
+				p.lockZeros()
+			}
+			b.params = append(b.params, p)
+		}
+	}
+	if others > 0 {
+		b.notes = append(b.notes, fmt.Sprintf("%d weights are not float32 and stay as they are", others))
+	}
+}
+
+// contents returns the weights by name as they are in the parameters.
+func (b *base) contents() map[string]*tensor.Tensor {
+	all := map[string]*tensor.Tensor{}
+	for _, p := range b.params {
+		if b.extra[p.name] == nil {
+			all[p.name] = p.tensor.Clone()
+		}
+	}
+	for _, p := range b.stats {
+		all[p.name] = p.tensor.Clone()
+	}
+	return all
+}
+
+// export returns the task's model with the weights of the parameters.
+func (b *base) export() *graph.Model {
+	m := b.orig.Clone()
+	all := b.contents()
+	for _, l := range b.lora {
+		l.merge(all, b.model.Graph.Value(l.weight).Init.Tensor)
+	}
+	for _, q := range b.quant {
+		q.round(all)
+	}
+	for _, v := range m.Graph.Inits() {
+		if t := all[v.Name()]; t != nil {
+			m.Graph.SetInit(v, &graph.Literal{Tensor: t})
+		}
+	}
+	return m
+}

@@ -1,0 +1,252 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/onnxio/dataset"
+)
+
+// perceptron has random weights; its inputs are the points of rings.
+func perceptron(t *testing.T) *graph.Model {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 1))
+	some := func(n int) string {
+		w := make([]string, n)
+		for i := range w {
+			w[i] = fmt.Sprintf("%.4f", rng.NormFloat64()*0.5)
+		}
+		return "{" + strings.Join(w, ", ") + "}"
+	}
+	m, err := graph.ParseModel(`<ir_version: 8, opset_import: ["": 13]>
+		g (float[1, 2] x) => (float[1, 3] y)
+		<float[2, 16] w1 = ` + some(32) + `, float[16] b1 = ` + some(16) + `,
+		 float[16, 3] w2 = ` + some(48) + `, float[3] b2 = ` + some(3) + `> {
+			h = MatMul (x, w1)
+			a = Add (h, b1)
+			r = Relu (a)
+			d = Dropout (r)
+			z = Gemm (d, w2, b2)
+			y = Softmax <axis: int = 1> (z)
+		}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// rings returns points of three rings around the origin, the class being the
+// ring.
+func rings(n int, seed uint64) Source {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	var list memory
+	for i := range n {
+		angle, radius := rng.Float64()*2*math.Pi, 0.5+float64(i%3)+0.2*rng.Float64()
+		x := tensor.Of(tensor.Shape{1, 2}, []float32{float32(radius * math.Cos(angle)), float32(radius * math.Sin(angle))})
+		list = append(list, dataset.Sample{Feeds: map[string]tensor.Value{"x": x}, Label: i % 3})
+	}
+	return list
+}
+
+func ringTask(t *testing.T) Task {
+	o := Defaults()
+	o.Epochs, o.Batch, o.Rate, o.Threads = 30, 16, 0.02, 1
+	return Task{
+		Model: perceptron(t), Data: rings(240, 1), Held: rings(90, 2), Scores: "y",
+		Loss: []Term{Labelled("cross-entropy", "y", 0)}, Options: o,
+	}
+}
+
+func run(t *testing.T, task Task) *Result {
+	t.Helper()
+	r, err := Run(context.Background(), task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// text is a model with all its weights.
+func text(m *graph.Model) string { return graph.Format(m) }
+
+func TestLearns(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  func(*Options)
+	}{
+		{"adamw", func(*Options) {}},
+		{"adam", func(o *Options) { o.Optimizer = "adam" }},
+		{"lamb", func(o *Options) { o.Optimizer = "lamb" }},
+		{"sgd", func(o *Options) { o.Optimizer, o.Rate, o.Schedule.Kind = "sgd", 0.1, "step" }},
+		{"nesterov", func(o *Options) { o.Optimizer, o.Rate, o.Nesterov = "sgd", 0.05, true }},
+		{"one-cycle, clipped", func(o *Options) { o.Schedule.Kind, o.Clip, o.Rate = "one-cycle", 1, 0.05 }},
+		{"accumulated, warmed up", func(o *Options) { o.Accum, o.Batch, o.Schedule.Warmup = 2, 8, 0.1 }},
+		{"average of weights", func(o *Options) { o.EMA = 0.99 }},
+		{"smoothed, dropout", func(o *Options) { o.Smoothing, o.Dropout, o.Epochs = 0.1, true, 60 }},
+		{"mixup", func(o *Options) { o.Mixup, o.Epochs = 0.2, 60 }},
+		{"low rank", func(o *Options) { o.LoRA, o.Epochs, o.Rate = 1, 60, 0.05 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			task := ringTask(t)
+			c.set(&task.Options)
+			before := text(task.Model)
+			r := run(t, task)
+			score := r.Curve[r.Best].Score
+			t.Logf("score %.3f at epoch %d, loss %.3f -> %.3f", score, r.Best, r.Curve[0].Loss, r.Curve[len(r.Curve)-1].Loss)
+			want := 0.95
+			if task.Options.LoRA > 0 {
+				want = 0.6
+			}
+			if score < want {
+				t.Errorf("score is %.3f, want at least %.2f", score, want)
+			}
+			if text(task.Model) != before {
+				t.Error("the task's model was changed")
+			}
+		})
+	}
+}
+
+func TestThreads(t *testing.T) {
+	task := ringTask(t)
+	task.Options.Epochs, task.Options.Dropout, task.Options.Mixup = 3, true, 0.5
+	one := text(run(t, task).Model)
+	task.Options.Threads = 3
+	if text(run(t, task).Model) != one {
+		t.Error("weights depend on the number of threads")
+	}
+}
+
+// vault keeps a checkpoint in memory and, after so many saves, asks the run
+// to stop.
+type vault struct {
+	key   string
+	state []byte
+	saves int
+	stop  chan struct{}
+	after int
+}
+
+func (v *vault) Load(key string) (io.ReadCloser, error) {
+	if v.state == nil || v.key != key {
+		return nil, nil
+	}
+	return io.NopCloser(bytes.NewReader(v.state)), nil
+}
+
+func (v *vault) Due() bool {
+	v.saves++
+	return v.saves == v.after
+}
+
+func (v *vault) Save(key string, write func(io.Writer) error) error {
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return err
+	}
+	if v.state != nil {
+		return nil // as if the process had been killed before
+	}
+	v.key, v.state = key, b.Bytes()
+	close(v.stop)
+	return nil
+}
+
+func TestResume(t *testing.T) {
+	for _, after := range []int{1, 14, 15, 37} {
+		task := ringTask(t)
+		task.Options.Epochs, task.Options.Accum, task.Options.EMA, task.Options.Dropout = 4, 2, 0.9, true
+		whole := text(run(t, task).Model)
+		v := &vault{after: after, stop: make(chan struct{})}
+		task.Checkpoints, task.Stop = v, v.stop
+		if r := run(t, task); r.Stopped == "" {
+			t.Fatal("the run was not stopped")
+		}
+		task.Stop = nil
+		r := run(t, task)
+		if r.Resumed == 0 {
+			t.Fatalf("after %d steps: not resumed", after)
+		}
+		if text(r.Model) != whole {
+			t.Errorf("after %d steps: a resumed run gives other weights", after)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for _, c := range []struct {
+		want string
+		set  func(*Task)
+	}{
+		{"there are no samples", func(k *Task) { k.Data = memory{} }},
+		{"label 2, the output has", func(k *Task) { k.Loss = []Term{narrow()} }},
+		{"has no label", func(k *Task) {
+			list := rings(40, 3).(memory)
+			for i := range list {
+				list[i].Label = -1
+			}
+			k.Data = list
+		}},
+		{"step ", func(k *Task) { k.Options.Optimizer, k.Options.Rate = "sgd", 1e30 }},
+		{`no output "q"`, func(k *Task) { k.Loss = []Term{Labelled("mse", "q", 0)} }},
+		{"no float32 weights", func(k *Task) { k.Options.Frozen = func(string) bool { return true } }},
+		{`option "batch"`, func(k *Task) { k.Options.Batch = 0 }},
+	} {
+		task := ringTask(t)
+		c.set(&task)
+		if _, err := Run(context.Background(), task); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error is %v, want one with %q", err, c.want)
+		}
+	}
+}
+
+// narrow is a loss over the first two scores only.
+func narrow() Term {
+	term := Labelled("cross-entropy", "y", 0)
+	feed := term.Feed
+	term.Feed = func(ctx context.Context, b *Batch) (map[string]tensor.Value, error) {
+		if _, err := b.Labels(2); err != nil {
+			return nil, err
+		}
+		return feed(ctx, b)
+	}
+	return term
+}
+
+func TestKeepsZeros(t *testing.T) {
+	task := ringTask(t)
+	w := task.Model.Graph.Value("w1")
+	pruned := w.Init.Tensor.Clone()
+	for i := range pruned.Len() / 2 {
+		tensor.Data[float32](pruned)[2*i] = 0
+	}
+	task.Model.Graph.SetInit(w, &graph.Literal{Tensor: pruned})
+	task.Options.KeepZeros, task.Options.Epochs = true, 3
+	after := tensor.Float32s(run(t, task).Model.Graph.Value("w1").Init.Tensor)
+	for i := range after {
+		if zero := after[i] == 0; zero != (i%2 == 0) {
+			t.Fatalf("weight %d is %v", i, after[i])
+		}
+	}
+}
+
+func TestFrozen(t *testing.T) {
+	task := ringTask(t)
+	task.Options.Frozen = func(name string) bool { return name == "w1" }
+	task.Options.Epochs = 2
+	m := run(t, task).Model
+	if !m.Graph.Value("w1").Init.Tensor.Equal(task.Model.Graph.Value("w1").Init.Tensor) {
+		t.Error("a frozen weight moved")
+	}
+	if m.Graph.Value("w2").Init.Tensor.Equal(task.Model.Graph.Value("w2").Init.Tensor) {
+		t.Error("a weight that is not frozen did not move")
+	}
+}

@@ -17,6 +17,7 @@ type emitter struct {
 	weights map[weightKey]*quantWeight
 	dequant map[*graph.Value]*graph.Value // of a value that is quantized
 	scalars map[params][2]*graph.Value    // scale and zero point
+	made    map[*graph.Value]bool         // the results of every DequantizeLinear here
 	// replaced are the float constants that nodes have stopped to read.
 	replaced map[*graph.Value]bool
 }
@@ -37,6 +38,7 @@ func (e *emitter) emit() {
 	e.weights = map[weightKey]*quantWeight{}
 	e.dequant = map[*graph.Value]*graph.Value{}
 	e.scalars = map[params][2]*graph.Value{}
+	e.made = map[*graph.Value]bool{}
 	e.replaced = map[*graph.Value]bool{}
 	var nodes []*graph.Node
 	for n := range e.graph.Nodes() {
@@ -80,21 +82,11 @@ func (e *emitter) operands(n *graph.Node) {
 		case v == nil || i > 0 && (passOps[n.Op] || integerOps[n.Op]):
 		case v.IsConst():
 			e.replace(n, i, e.constant(n, v))
-		case e.isDequantized(v):
+		case e.made[v]:
 		default:
 			n.SetIn(i, e.quantized(v, n))
 		}
 	}
-}
-
-// isDequantized reports whether v comes out of a quantized form made here.
-func (e *emitter) isDequantized(v *graph.Value) bool {
-	for _, d := range e.dequant {
-		if d == v {
-			return true
-		}
-	}
-	return false
 }
 
 // quantized returns v, made by a float node or given by the caller, in its
@@ -111,7 +103,9 @@ func (e *emitter) quantized(v *graph.Value, before *graph.Node) *graph.Value {
 func (e *emitter) pair(v *graph.Value, before *graph.Node) *graph.Value {
 	s := e.scalar(v.Name(), e.plan.groups[v].params)
 	q := e.add(before, "QuantizeLinear", v.Name()+"_quantized", v, s[0], s[1])
-	return e.add(before, "DequantizeLinear", v.Name()+"_dequantized", q, s[0], s[1])
+	d := e.add(before, "DequantizeLinear", v.Name()+"_dequantized", q, s[0], s[1])
+	e.made[d] = true
+	return d
 }
 
 // add adds a node before another, or at the end, and returns its result, which

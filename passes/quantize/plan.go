@@ -141,7 +141,7 @@ func (p *plan) followers() {
 		switch {
 		case p.nodes[n]:
 			has[n.Out(0)] = true
-		case n.Domain == "" && n.Op != "Concat" && passOps[n.Op] && has[n.In(0)] && passes8(n):
+		case n.Domain == "" && passOps[n.Op] && has[n.In(0)] && passes8(n):
 			p.nodes[n], has[n.Out(0)] = true, true
 		case n.Domain == "" && mixOps[n.Op] && slices.ContainsFunc(n.Ins(), func(v *graph.Value) bool { return has[v] }) && mixes8(n):
 			p.nodes[n], has[n.Out(0)] = true, true
@@ -284,11 +284,10 @@ func (p *plan) group() {
 		if !p.nodes[n] {
 			continue
 		}
-		for i, v := range p.operands(n) {
+		for _, v := range p.operands(n) {
 			if v != nil {
 				p.enter(v)
 			}
-			_ = i
 		}
 		if !p.staysFloat(n) {
 			g := p.enter(p.result(n))

@@ -199,9 +199,20 @@ func (g *Graph) Sort() error {
 	return nil
 }
 
-// sort is Kahn's algorithm, where of the nodes that are ready the one that
-// stood first is taken next.
 func (g *Graph) sort() error {
+	order, err := g.Sorted()
+	if err == nil {
+		g.relink(order)
+	}
+	return err
+}
+
+// Sorted returns g's own nodes in the order that [Graph.Sort] would put them,
+// and leaves g as it is.
+//
+// It is Kahn's algorithm, where of the nodes that are ready the one that
+// stood first is taken next.
+func (g *Graph) Sorted() ([]*Node, error) {
 	nodes := make([]*Node, 0, g.numNodes)
 	at := make(map[*Node]int, g.numNodes)
 	for n := g.first; n != nil; n = n.next {
@@ -235,10 +246,9 @@ func (g *Graph) sort() error {
 		}
 	}
 	if len(order) < len(nodes) {
-		return g.cycleError(nodes, waits)
+		return nil, g.cycleError(nodes, waits)
 	}
-	g.relink(order)
-	return nil
+	return order, nil
 }
 
 // relink gives g's list of nodes another order.

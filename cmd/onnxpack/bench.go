@@ -35,6 +35,7 @@ func benchCommand() *cli.Command {
 			&cli.BoolFlag{Name: "layers", Usage: "list the nodes of a profile"},
 			&cli.IntFlag{Name: "rounds", Usage: "measure at least `N` rounds", Value: 5},
 			targetFlagDef(),
+			maxMemoryFlagDef(),
 		},
 		Action: benchModels,
 	}
@@ -70,14 +71,14 @@ func benchModels(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	target, err := targetFlag(c)
+	o, err := targetOptions(c)
 	if err != nil {
 		return err
 	}
 	if c.Bool("profile") {
-		return profileModel(c, paths, target, counts[0])
+		return profileModel(c, paths, o.Target, counts[0])
 	}
-	b := &bencher{c: c, target: target}
+	b := &bencher{c: c, options: o}
 	defer b.close()
 	for _, path := range paths {
 		if err := b.add(path, names, counts); err != nil {
@@ -94,7 +95,7 @@ func benchModels(c *cli.Context) error {
 // bencher loads models in engines and keeps what has to be closed.
 type bencher struct {
 	c        *cli.Context
-	target   targets.Target
+	options  engine.Options
 	subjects []benchmark.Subject
 	closers  []func() error
 }
@@ -116,8 +117,10 @@ func (b *bencher) add(path string, names []string, counts []int) error {
 		return err
 	}
 	for _, n := range counts {
+		o := b.options
+		o.Threads = n
 		for _, name := range names {
-			l, err := load(b.c.Context, name, path, f.Model, b.target, n)
+			l, err := load(b.c.Context, name, path, f.Model, o)
 			if err != nil {
 				return err
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/onnxpack/onnxpack/onnxio"
 	"github.com/onnxpack/onnxpack/onnxio/dataset"
 	"github.com/onnxpack/onnxpack/targets"
+	"github.com/onnxpack/onnxpack/targets/engine"
 )
 
 func diffCommand() *cli.Command {
@@ -192,12 +193,12 @@ func (r *difference) diffOutputs(c *cli.Context, a, b *onnxio.File) error {
 	if b.Model.Graph.Value(scores) == nil {
 		return errors.New("the models' outputs have different names")
 	}
-	host := targets.Host()
-	x, err := load(c.Context, benchmark.EngineEmbedded, r.A, a.Model, host, n)
+	host := engine.Options{Target: targets.Host(), Threads: n}
+	x, err := load(c.Context, benchmark.EngineEmbedded, r.A, a.Model, host)
 	if err != nil {
 		return err
 	}
-	y, err := load(c.Context, benchmark.EngineEmbedded, r.B, b.Model, host, n)
+	y, err := load(c.Context, benchmark.EngineEmbedded, r.B, b.Model, host)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/onnxpack/onnxpack/benchmark"
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
-	"github.com/onnxpack/onnxpack/targets"
 	"github.com/onnxpack/onnxpack/targets/engine"
 	"github.com/onnxpack/onnxpack/targets/ort"
 )
@@ -34,19 +33,19 @@ type loaded struct {
 }
 
 // load loads a model that lies at path: m in our engine, the file in ONNX
-// Runtime.
-func load(ctx context.Context, name, path string, m *graph.Model, target targets.Target, threads int) (*loaded, error) {
+// Runtime, which takes nothing of o but the threads.
+func load(ctx context.Context, name, path string, m *graph.Model, o engine.Options) (*loaded, error) {
 	if name == benchmark.EngineORT {
-		return loadORT(ctx, path, threads)
+		return loadORT(ctx, path, o.Threads)
 	}
-	s, err := engine.Compile(ctx, m, engine.Options{Target: target, Threads: threads})
+	s, err := engine.Compile(ctx, m, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &loaded{
 		Runner: s,
 		subject: func(model string, feeds map[string]tensor.Value) benchmark.Subject {
-			return benchmark.Embedded(model, s, feeds, threads)
+			return benchmark.Embedded(model, s, feeds, o.Threads)
 		},
 		close: func() error { return nil },
 	}, nil

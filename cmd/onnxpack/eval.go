@@ -29,6 +29,7 @@ func evalCommand() *cli.Command {
 			&cli.StringFlag{Name: "engine", Usage: "run on embedded or ort", Value: benchmark.EngineEmbedded},
 			&cli.StringFlag{Name: "output", Usage: "take the class from output `NAME` (default: the first with more than one number)"},
 			targetFlagDef(),
+			maxMemoryFlagDef(),
 		},
 		Action: evalModel,
 	}
@@ -49,10 +50,6 @@ func evalModel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	n, err := threads(c)
-	if err != nil {
-		return err
-	}
 	names, err := engines(c.String("engine"))
 	if err == nil && len(names) != 1 {
 		err = errors.New("--engine: eval takes one engine")
@@ -60,7 +57,7 @@ func evalModel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	target, err := targetFlag(c)
+	o, err := engineOptions(c)
 	if err != nil {
 		return err
 	}
@@ -77,7 +74,7 @@ func evalModel(c *cli.Context) error {
 		return err
 	}
 	defer data.Close()
-	model, err := load(c.Context, names[0], args[0], f.Model, target, n)
+	model, err := load(c.Context, names[0], args[0], f.Model, o)
 	if err != nil {
 		return err
 	}
@@ -89,7 +86,7 @@ func evalModel(c *cli.Context) error {
 			return err
 		}
 		defer r.Close()
-		ref, err := load(c.Context, names[0], path, r.Model, target, n)
+		ref, err := load(c.Context, names[0], path, r.Model, o)
 		if err != nil {
 			return err
 		}
@@ -107,7 +104,7 @@ func evalModel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r := evalResult{Model: args[0], Engine: names[0], Threads: n, Data: data.String(), N: ev.N, Metrics: ev.Metrics}
+	r := evalResult{Model: args[0], Engine: names[0], Threads: o.Threads, Data: data.String(), N: ev.N, Metrics: ev.Metrics}
 	return emit(c, r, func(w io.Writer) {
 		fmt.Fprintf(w, "%s on %d samples (%s)\n", r.Model, r.N, r.Engine)
 		for _, name := range slices.Sorted(maps.Keys(r.Metrics)) {

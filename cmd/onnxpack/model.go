@@ -14,15 +14,21 @@ import (
 	"github.com/onnxpack/onnxpack/onnxio"
 	"github.com/onnxpack/onnxpack/onnxio/dataset"
 	"github.com/onnxpack/onnxpack/targets"
+	"github.com/onnxpack/onnxpack/targets/engine"
 )
 
-// openModel opens a model and refuses one that is broken.
+// openModel opens a model and refuses one that is broken beyond repair; what
+// can be mended is, in memory.
 func openModel(path string) (*onnxio.File, error) {
 	f, err := onnxio.Open(path, onnxio.OpenOptions{})
 	if err != nil {
 		return nil, err
 	}
-	if err := graph.Check(f.Model); err != nil {
+	err = graph.Check(f.Model)
+	if err != nil && len(graph.Repair(f.Model)) > 0 {
+		err = graph.Check(f.Model)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -49,6 +55,32 @@ func targetFlag(c *cli.Context) (targets.Target, error) {
 
 func targetFlagDef() cli.Flag {
 	return &cli.StringFlag{Name: "target", Usage: "make it for the CPU profile `NAME`; see onnxpack targets", Value: "host"}
+}
+
+// engineOptions reads the flags that say how a model runs.
+func engineOptions(c *cli.Context) (engine.Options, error) {
+	o, err := targetOptions(c)
+	if err == nil {
+		o.Threads, err = threads(c)
+	}
+	return o, err
+}
+
+// targetOptions is engineOptions for verbs that have their own --threads.
+func targetOptions(c *cli.Context) (o engine.Options, err error) {
+	if o.Target, err = targetFlag(c); err != nil {
+		return o, err
+	}
+	if text := c.String("max-memory"); text != "" {
+		if o.MaxMemory, err = parseBytes(text); err != nil {
+			return o, fmt.Errorf("--max-memory: %w", err)
+		}
+	}
+	return o, nil
+}
+
+func maxMemoryFlagDef() cli.Flag {
+	return &cli.StringFlag{Name: "max-memory", Usage: "refuse a model that needs more than `SIZE` (as 500MB, 2GiB) for weights and values in the embedded engine"}
 }
 
 func dataFlag(usage string) cli.Flag {

@@ -19,6 +19,7 @@ import (
 	"github.com/onnxpack/onnxpack/passes"
 	"github.com/onnxpack/onnxpack/passes/catalog"
 	"github.com/onnxpack/onnxpack/targets"
+	"github.com/onnxpack/onnxpack/targets/engine"
 )
 
 func optimizeCommand() *cli.Command {
@@ -44,6 +45,7 @@ for the target. With it, exactly those passes run.
 			&cli.Float64Flag{Name: "max-drop", Usage: "write nothing and exit with 1 if accuracy falls by more than `POINTS`", Value: -1},
 			&cli.BoolFlag{Name: "no-bench", Usage: "do not measure latency"},
 			targetFlagDef(),
+			maxMemoryFlagDef(),
 		}, externalFlags()...),
 		Action: optimize,
 	}
@@ -59,8 +61,7 @@ type optimizer struct {
 	in, out string
 	save    onnxio.SaveOptions
 	steps   []passes.Step
-	target  targets.Target
-	threads int
+	engine  engine.Options
 	engines []string
 
 	file        *onnxio.File
@@ -108,13 +109,10 @@ func (o *optimizer) readFlags() (err error) {
 	if o.save, err = saveOptions(o.c); err != nil {
 		return err
 	}
-	if o.threads, err = threads(o.c); err != nil {
-		return err
-	}
 	if o.engines, err = engines(o.c.String("engine")); err != nil {
 		return err
 	}
-	if o.target, err = targetFlag(o.c); err != nil {
+	if o.engine, err = engineOptions(o.c); err != nil {
 		return err
 	}
 	if text := o.c.String("passes"); text != "" {
@@ -194,7 +192,7 @@ func (o *optimizer) pickFeeds() error {
 
 // run does the work: measure, rewrite, save, measure what was saved.
 func (o *optimizer) run(ctx context.Context) (*optimizeReport, error) {
-	r := &optimizeReport{Model: o.in, Out: o.out, Target: o.target.Name, Host: benchmark.ThisHost(), Threads: o.threads}
+	r := &optimizeReport{Model: o.in, Out: o.out, Target: o.engine.Target.Name, Host: benchmark.ThisHost(), Threads: o.engine.Threads}
 	before, err := o.measure(ctx, o.in, o.file, nil)
 	if err != nil {
 		return nil, err
@@ -250,10 +248,12 @@ func (o *optimizer) measure(ctx context.Context, path string, f *onnxio.File, be
 	m := &measured{}
 	m.figures.figures = countModel(f.Model, shapesOf(o.feeds))
 	m.figures.FileBytes = modelBytes(path, f)
-	embedded, err := load(ctx, benchmark.EngineEmbedded, path, f.Model, o.target, o.threads)
+	embedded, err := load(ctx, benchmark.EngineEmbedded, path, f.Model, o.engine)
 	if errors.Is(err, targets.ErrForeign) {
-		say(o.c, "this CPU cannot run code for %s: accuracy is measured with the host's, latency is not", o.target.Name)
-		embedded, err = load(ctx, benchmark.EngineEmbedded, path, f.Model, targets.Host(), o.threads)
+		say(o.c, "this CPU cannot run code for %s: accuracy is measured with the host's, latency is not", o.engine.Target.Name)
+		host := o.engine
+		host.Target = targets.Host()
+		embedded, err = load(ctx, benchmark.EngineEmbedded, path, f.Model, host)
 		m.figures.Foreign = true
 	}
 	if err != nil {
@@ -310,7 +310,7 @@ func (o *optimizer) measureLatency(ctx context.Context, m *measured, path string
 		switch {
 		case name == benchmark.EngineORT:
 			var err error
-			if l, err = loadORT(ctx, path, o.threads); err != nil {
+			if l, err = loadORT(ctx, path, o.engine.Threads); err != nil {
 				return err
 			}
 			defer l.close()
@@ -328,7 +328,7 @@ func (o *optimizer) measureLatency(ctx context.Context, m *measured, path string
 
 // rewrite runs the passes on a copy of the model.
 func (o *optimizer) rewrite(ctx context.Context) (*graph.Model, []*passes.StepReport, error) {
-	env := &passes.Env{Target: &o.target, Seed: o.c.Uint64("seed"), Threads: o.threads, Progress: progress(o.c)}
+	env := &passes.Env{Target: &o.engine.Target, Seed: o.c.Uint64("seed"), Threads: o.engine.Threads, Progress: progress(o.c)}
 	if o.calib != nil {
 		env.Calibration, env.Samples, env.Labelled = o.calib.All, o.calib.Len(), o.calib.Labelled()
 	}

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -152,4 +155,30 @@ func countText(n int64) string {
 		return fmt.Sprintf("%.1f k", f/1e3)
 	}
 	return fmt.Sprint(n)
+}
+
+// byteUnits are the suffixes of sizes, longest first where one ends another.
+var byteUnits = []struct {
+	suffix string
+	bytes  float64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12},
+	{"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"T", 1 << 40}, {"B", 1}, {"", 1},
+}
+
+// parseBytes reads a size such as 1048576, 64K, 1.5GiB or 500MB.
+func parseBytes(size string) (int64, error) {
+	for _, u := range byteUnits {
+		number, ok := strings.CutSuffix(size, u.suffix)
+		if !ok {
+			continue
+		}
+		x, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if err != nil || !(x > 0) || x*u.bytes < 1 || x*u.bytes > math.MaxInt64/2 {
+			break
+		}
+		return int64(x * u.bytes), nil
+	}
+	return 0, fmt.Errorf("%q is no size, want a number with a unit, as 64K, 500MB or 2GiB", size)
 }

@@ -28,6 +28,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the outputs as NumPy arrays to `FILE`.npz"},
 			&cli.StringFlag{Name: "engine", Usage: "run on embedded or ort", Value: benchmark.EngineEmbedded},
 			targetFlagDef(),
+			maxMemoryFlagDef(),
 		},
 		Action: runModel,
 	}
@@ -55,10 +56,6 @@ func runModel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	n, err := threads(c)
-	if err != nil {
-		return err
-	}
 	names, err := engines(c.String("engine"))
 	if err == nil && len(names) != 1 {
 		err = errors.New("--engine: run takes one engine")
@@ -69,7 +66,7 @@ func runModel(c *cli.Context) error {
 	if !c.IsSet("data") {
 		return errors.New("run: --data is missing")
 	}
-	target, err := targetFlag(c)
+	o, err := engineOptions(c)
 	if err != nil {
 		return err
 	}
@@ -83,7 +80,7 @@ func runModel(c *cli.Context) error {
 		return err
 	}
 	defer data.Close()
-	model, err := load(c.Context, names[0], args[0], f.Model, target, n)
+	model, err := load(c.Context, names[0], args[0], f.Model, o)
 	if err != nil {
 		return err
 	}

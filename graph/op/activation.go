@@ -33,7 +33,13 @@ var activationDefs = []*Def{
 	activationDef("ThresholdedRelu", 1, 1, nil, thresholdedRelu),
 	activationDef("Shrink", 9, 2, nil, shrink),
 	{Name: "PRelu", Since: 1, Axes: preluAxes, Infer: inferSame, Eval: evalPRelu, Cost: perElement(2)},
+	{Name: "SwiGLU", Since: 28, Infer: inferSame, Cost: perElement(11), Axes: axesElementwise, Body: swiGLU},
 }
+
+const swiGLU = `<domain: "", opset_import: []> SwiGLU <alpha> (a, b) => (y) {
+   gate = Swish <alpha: float = @alpha> (a)
+   y = Mul (gate, b)
+}`
 
 // unaries marks operators with an integer kernel over one activation.
 var unaries = &Quant{Class: QuantUnary, Weight: -1, Bias: -1}

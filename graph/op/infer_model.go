@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/kernel"
@@ -134,7 +135,7 @@ func (s *inferScope) graph(g *graph.Graph, args []*graph.Type) []*graph.Type {
 			s.types[v] = graph.TensorOf(v.Init.DType(), graph.DimsOf(v.Init.Shape()))
 		}
 	}
-	for n := range g.Nodes() {
+	for _, n := range inOrder(g) {
 		s.node(n)
 	}
 	outs := make([]*graph.Type, 0, len(g.Outputs()))
@@ -142,6 +143,14 @@ func (s *inferScope) graph(g *graph.Graph, args []*graph.Type) []*graph.Type {
 		outs = append(outs, s.types[v])
 	}
 	return outs
+}
+
+// inOrder returns g's nodes with makers before readers, as far as that can be.
+func inOrder(g *graph.Graph) []*graph.Node {
+	if order, err := g.Sorted(); err == nil {
+		return order
+	}
+	return slices.Collect(g.Nodes())
 }
 
 // declared returns the type that a file or caller states for v.

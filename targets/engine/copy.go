@@ -133,8 +133,14 @@ func (c *copier) inits(dst, g *graph.Graph) {
 	}
 }
 
+// nodes copies g's nodes in an order in which they can run, whatever order
+// they stand in.
 func (c *copier) nodes(dst, g *graph.Graph) error {
-	for n := range g.Nodes() {
+	order, err := g.Sorted()
+	if err != nil {
+		return err
+	}
+	for _, n := range order {
 		if err := c.node(dst, n); err != nil {
 			return err
 		}

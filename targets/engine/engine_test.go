@@ -224,6 +224,31 @@ func TestMaxMemory(t *testing.T) {
 	}
 }
 
+// A model whose weights are larger than the limit is refused before it is
+// compiled.
+func TestMaxMemoryOfWeights(t *testing.T) {
+	m := parse(t, `<ir_version: 10, opset_import: ["": 17]>
+g (float[N,2] x) => (float[N,2] y) <float[2,2] w = {1, 2, 3, 4}> { y = MatMul(x, w) }`)
+	for limit, ok := range map[int64]bool{15: false, 16: true} {
+		if _, err := Compile(t.Context(), m, Options{MaxMemory: limit}); (err == nil) != ok {
+			t.Errorf("limit %d: %v", limit, err)
+		}
+	}
+}
+
+// Nodes run in the order that they need, and the model keeps its own.
+func TestUnsorted(t *testing.T) {
+	m := parse(t, `<ir_version: 10, opset_import: ["": 17]>
+g (float[2] x) => (float[2] y) { y = Neg(a) a = Abs(x) }`)
+	out := runModel(t, m, Options{}, feeds{"x": tensor.Vector[float32](-1, 2)})
+	if got := out["y"].(*tensor.Tensor); !got.Equal(tensor.Vector[float32](-1, -2)) {
+		t.Errorf("y = %v, want [-1 -2]", tensor.Float32s(got))
+	}
+	if first := m.Graph.First(); first.Op != "Neg" {
+		t.Errorf("the model begins with %v now, want Neg", first)
+	}
+}
+
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s, err := Compile(ctx, parse(t, waves), Options{})

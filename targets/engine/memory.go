@@ -9,8 +9,7 @@ import (
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
-// admit refuses a run whose intermediate values need more memory than the
-// session may use.
+// admit refuses a run that needs more memory than the session may use.
 func (s *Session) admit(feeds map[string]tensor.Value) error {
 	if s.opts.MaxMemory == 0 {
 		return nil
@@ -19,10 +18,32 @@ func (s *Session) admit(feeds map[string]tensor.Value) error {
 	if err != nil {
 		return err
 	}
-	if need.bytes > s.opts.MaxMemory {
-		return fmt.Errorf("the run needs %d bytes for intermediate values at %v, the limit is %d", need.bytes, need.node, s.opts.MaxMemory)
+	if need.bytes > s.opts.MaxMemory-s.weights {
+		return fmt.Errorf("%v: the run needs %d bytes for intermediate values and %d for weights, the limit is %d",
+			need.node, need.bytes, s.weights, s.opts.MaxMemory)
 	}
 	return nil
+}
+
+// admitWeights refuses a model whose weights alone need more memory than the
+// session may use.
+func (s *Session) admitWeights() error {
+	s.weights = weightBytes(s.model)
+	if limit := s.opts.MaxMemory; limit > 0 && s.weights > limit {
+		return fmt.Errorf("the model needs %d bytes for weights, the limit is %d", s.weights, limit)
+	}
+	return nil
+}
+
+// weightBytes returns the size of m's initializers.
+func weightBytes(m *graph.Model) int64 {
+	total := int64(0)
+	for g := range m.Graphs(graph.InMain | graph.InFunctions | graph.InSubgraphs) {
+		for _, v := range g.Inits() {
+			total += int64(v.Init.DType().Bytes(v.Init.Shape().Len()))
+		}
+	}
+	return total
 }
 
 // shapesOf is a key for the types and shapes of feeds.
@@ -52,6 +73,9 @@ func peakMemory(m *graph.Model, feeds map[string]tensor.Value) memoryNeed {
 		}
 	}
 	c := m.Clone()
+	if err := c.Graph.Sort(); err != nil {
+		return memoryNeed{} // no session compiles a graph with a cycle
+	}
 	op.InferModel(c, op.InferOptions{Inputs: types})
 	return graphMemory(c.Graph)
 }

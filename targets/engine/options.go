@@ -18,9 +18,10 @@ type Options struct {
 	// means as many as Go runs at once. Results do not depend on it.
 	Threads int
 
-	// MaxMemory is how many bytes the intermediate values of one run may take
-	// together; 0 means no limit. Run estimates the need from the shapes of
-	// the feeds and refuses before it starts.
+	// MaxMemory is how many bytes the weights and the intermediate values of
+	// one run may take together; 0 means no limit. Compile refuses weights
+	// that are larger; Run estimates its need from the shapes of the feeds
+	// and refuses before it starts.
 	MaxMemory int64
 
 	// Seed starts the random operators that have no seed of their own. The

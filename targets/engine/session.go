@@ -30,6 +30,7 @@ type Session struct {
 	runs    atomic.Uint64
 
 	model    *graph.Model
+	weights  int64                     // bytes
 	needs    cache[string, memoryNeed] // by shapes of feeds
 	mu       sync.Mutex
 	idle     []*run
@@ -65,16 +66,20 @@ func compile(ctx context.Context, m *graph.Model, o Options, given []string) (*S
 	if err != nil {
 		return nil, err
 	}
+	s := &Session{opts: o, kernels: kernels, model: m}
+	if err := s.admitWeights(); err != nil {
+		return nil, err
+	}
 	src, err := copyModel(m, given)
 	if err != nil {
 		return nil, err
 	}
+	s.src = src
 	for _, name := range o.Outputs {
 		if err := src.expose(name); err != nil {
 			return nil, err
 		}
 	}
-	s := &Session{opts: o, kernels: kernels, src: src, model: m}
 	low := &lowering{src: src, fixed: map[*graph.Value]tensor.Value{}}
 	if o.Observe == nil {
 		if err := s.fold(ctx, low); err != nil {

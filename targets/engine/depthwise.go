@@ -50,14 +50,16 @@ func (d *depthwise) eval(e *op.Eval) error {
 	grain := macsPerTask/max(1, p.ow*len(d.weights)*4) + 1
 	e.Parallel(x.n*p.oh, grain, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			d.row(e.Kernels, p.rows[i%p.oh], x.data[x.at(i/p.oh, 0):], y.row(i/p.oh, i%p.oh), x.c)
+			d.row(e.Kernels, p.rows[i%p.oh], x.data[x.at(i/p.oh, 0):], 0, y.row(i/p.oh, i%p.oh), x.c)
 		}
 	})
 	e.SetOut(0, t)
 	return nil
 }
 
-func (d *depthwise) row(k *kernel.Table, runs []slideRun, x, y []float32, channels int) {
+// row computes a row of the result. x begins shift elements after the image's
+// first pixel.
+func (d *depthwise) row(k *kernel.Table, runs []slideRun, x []float32, shift int, y []float32, channels int) {
 	call := kernel.DepthwiseF32{
 		Weights: d.weights, Bias: d.bias,
 		Window: kernel.Window{C: channels, InStep: d.stride[1] * channels, OutStep: channels},
@@ -67,7 +69,7 @@ func (d *depthwise) row(k *kernel.Table, runs []slideRun, x, y []float32, channe
 		call.Lo, call.Hi = d.act.lo, d.act.hi
 	}
 	for _, r := range runs {
-		call.In, call.Out = x[r.in:], y[r.x*channels:]
+		call.In, call.Out = x[r.in-shift:], y[r.x*channels:]
 		call.Taps, call.W = r.taps, r.w
 		k.DepthwiseF32(&call)
 	}

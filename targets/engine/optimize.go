@@ -39,6 +39,7 @@ func (o *optimizer) optimize() {
 		o.combineGelu,
 		o.combineLayerNorm,
 		o.layoutImages,
+		o.fuseBottlenecks,
 		o.fuseProducts,
 		o.packRecurrent,
 		o.dropDead,

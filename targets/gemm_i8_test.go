@@ -236,3 +236,17 @@ func benchProductI8(b *testing.B, table *kernel.Table, g kernel.GemmI8, m, n, k 
 	var tile kernel.TileI8
 	benchBest(b, table, m*n*k, func() { g.Block(&tile, p, kernel.Range{Hi: m}, kernel.Range{Hi: n}) })
 }
+
+func BenchmarkPackI8(b *testing.B) {
+	const k, n = 1152, 512
+	weights := make([]int8, k*n)
+	for _, g := range gemmsI8(b) {
+		b.Run(g.Name, func(b *testing.B) {
+			packed := make([]int8, g.PackedLen(1, k, n))
+			b.SetBytes(k * n)
+			for b.Loop() {
+				g.Pack(packed, weights, 1, k, n, k, true)
+			}
+		})
+	}
+}

@@ -137,36 +137,56 @@ func (g GemmI8) Pack(dst, b []int8, taps, k, n, ldb int, trans bool) {
 	for j := 0; j < n; j += g.NR {
 		panel := dst[j/g.NR*size:][:size]
 		clear(panel)
-		for c := range min(g.NR, n-j) {
-			g.packColumn(panel, c, taps, k, func(r int) int8 { return b[r*rowStep+(j+c)*colStep] })
-		}
+		g.packPanel(panel, b[j*colStep:], taps, k, min(g.NR, n-j), rowStep, colStep)
 	}
 }
 
-func (g GemmI8) packColumn(panel []int8, c, taps, k int, at func(r int) int8) {
-	body := panel[4*g.NR:]
-	padded := roundUp(k, g.Layout.group())
-	sum := int32(0)
+// packPanel packs width columns, group by group along K.
+func (g GemmI8) packPanel(panel, b []int8, taps, k, width, rowStep, colStep int) {
+	sums, body := sums(panel, g.NR), panel[4*g.NR:]
+	group := g.Layout.group()
+	bytes := group * g.NR * g.Layout.width()
 	for t := range taps {
-		for r := range k {
-			w := at(t*k + r)
-			sum += int32(w)
-			g.put(body, t*padded+r, c, w)
+		for r := 0; r < k; r += group {
+			rows := min(group, k-r)
+			for c := range width {
+				w := gather(b[(t*k+r)*rowStep+c*colStep:], rows, rowStep)
+				sums[c] += int32(w[0]) + int32(w[1]) + int32(w[2]) + int32(w[3])
+				g.Layout.put(body, g.NR, c, w)
+			}
+			body = body[bytes:]
 		}
 	}
-	sums(panel, g.NR)[c] = sum
 }
 
-// put stores the weight of row r and column c of a panel.
-func (g GemmI8) put(body []int8, r, c int, w int8) {
-	at := g.place(r, c)
-	body[at] = w
-	if g.Layout.width() == 2 {
-		body[at+1] = w >> 7
+// gather reads up to four weights a distance apart, zeros after them.
+func gather(b []int8, rows, step int) (w [4]int8) {
+	switch {
+	case rows == 4 && step == 1:
+		return *(*[4]int8)(b)
+	case rows == 4:
+		return [4]int8{b[0], b[step], b[2*step], b[3*step]}
+	}
+	for i := range rows {
+		w[i] = b[i*step]
+	}
+	return w
+}
+
+// put stores the weights of one group and column at the beginning of body.
+func (l LayoutI8) put(body []int8, nr, c int, w [4]int8) {
+	switch l {
+	case Quad:
+		*(*[4]int8)(body[4*c:]) = w
+	case Pair16:
+		*(*[4]int8)(body[4*c:]) = [4]int8{w[0], w[0] >> 7, w[2], w[2] >> 7}
+		*(*[4]int8)(body[4*(nr+c):]) = [4]int8{w[1], w[1] >> 7, w[3], w[3] >> 7}
+	case Wide16:
+		body[2*c], body[2*c+1] = w[0], w[0]>>7
 	}
 }
 
-// weight is the inverse of put.
+// weight is the weight of row r and column c of a panel.
 func (g GemmI8) weight(body []int8, r, c int) int8 { return body[g.place(r, c)] }
 
 // place is where the low byte of a weight lies.

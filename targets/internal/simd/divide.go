@@ -153,8 +153,14 @@ func pixelsPerCall(w *kernel.Window) int {
 	return max(8, workPerCall/max(1, w.C*len(w.Taps))&^7)
 }
 
-func depthwiseF32(f func(*kernel.DepthwiseF32)) func(*kernel.DepthwiseF32) {
+// depthwiseF32 takes a kernel for any taps and one for 3x3 taps at a stride
+// of 1.
+func depthwiseF32(any, three func(*kernel.DepthwiseF32)) func(*kernel.DepthwiseF32) {
 	return func(d *kernel.DepthwiseF32) {
+		f := any
+		if threeByThree(&d.Window) {
+			f = three
+		}
 		n, whole := pixelsPerCall(&d.Window), *d
 		for x := 0; x < whole.W; x += n {
 			d.W = min(n, whole.W-x)
@@ -166,6 +172,20 @@ func depthwiseF32(f func(*kernel.DepthwiseF32)) func(*kernel.DepthwiseF32) {
 		}
 		*d = whole
 	}
+}
+
+// threeByThree reports whether the taps are three rows of three pixels that are
+// as far apart as the outputs.
+func threeByThree(w *kernel.Window) bool {
+	if len(w.Taps) != 9 {
+		return false
+	}
+	for i, tap := range w.Taps {
+		if int(tap.In) != int(w.Taps[i/3*3].In)+i%3*w.InStep {
+			return false
+		}
+	}
+	return true
 }
 
 // depthwiseU8S8 takes kernels for channels that are whole vectors of lanes; the

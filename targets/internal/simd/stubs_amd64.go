@@ -384,6 +384,13 @@ func softmaxexp_f32_avx512(dst, src []float32, max float32) (r float32)
 //go:noescape
 func depthwise_f32_avx2(d *kernel.DepthwiseF32)
 
+// depthwise_f32_3x3_avx2 is the depthwise convolution of kernel.DepthwiseF32:
+// Out[x,c] = clamp(sum over taps of In[x,tap,c]*Weights[tap,c] + Bias[c] + Res[x,c]),
+// for 3x3 taps, row by row, whose columns are as far apart as the pixels.
+//
+//go:noescape
+func depthwise_f32_3x3_avx2(d *kernel.DepthwiseF32)
+
 // poolmax_f32_avx2 reduces the windows of kernel.Pool, channel by channel.
 //
 //go:noescape
@@ -399,6 +406,13 @@ func poolsum_f32_avx2(d *kernel.Pool)
 //
 //go:noescape
 func depthwise_f32_avx512(d *kernel.DepthwiseF32)
+
+// depthwise_f32_3x3_avx512 is the depthwise convolution of kernel.DepthwiseF32:
+// Out[x,c] = clamp(sum over taps of In[x,tap,c]*Weights[tap,c] + Bias[c] + Res[x,c]),
+// for 3x3 taps, row by row, whose columns are as far apart as the pixels.
+//
+//go:noescape
+func depthwise_f32_3x3_avx512(d *kernel.DepthwiseF32)
 
 // poolmax_f32_avx512 reduces the windows of kernel.Pool, channel by channel.
 //

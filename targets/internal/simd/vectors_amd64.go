@@ -41,7 +41,7 @@ func vectorsAVX2(t *kernel.Table) {
 	t.DequantQ4, t.DequantQ8 = dequantQ4(dequant_q4_avx2), dequantQ8(t)
 	t.PeakF32 = peak_f32_avx2
 	t.Gemv = gemv(gemv_f32_avx2)
-	t.DepthwiseF32 = depthwiseF32(depthwise_f32_avx2)
+	t.DepthwiseF32 = depthwiseF32(depthwise_f32_avx2, depthwise_f32_3x3_avx2)
 	t.DepthwiseU8S8 = depthwiseU8S8(8, depthwise_u8s8_avx2, t.DepthwiseU8S8)
 	t.PoolMax, t.PoolSum = pool(poolmax_f32_avx2), pool(poolsum_f32_avx2)
 	t.Sum = fold(sum_f32_avx2, plus)
@@ -91,7 +91,7 @@ func vectorsAVX512(t *kernel.Table) {
 	t.GemvQ8 = gemvQuantized(16, gemv_q8_avx512, t.GemvQ8)
 	t.PeakF32 = peak_f32_avx512
 	t.Gemv = gemv(gemv_f32_avx512)
-	t.DepthwiseF32 = depthwiseF32(depthwise_f32_avx512)
+	t.DepthwiseF32 = depthwiseF32(depthwise_f32_avx512, depthwise_f32_3x3_avx512)
 	t.DepthwiseU8S8 = depthwiseU8S8(16, depthwise_u8s8_avx512, t.DepthwiseU8S8)
 	t.PoolMax, t.PoolSum = pool(poolmax_f32_avx512), pool(poolsum_f32_avx512)
 	t.Sum = fold(sum_f32_avx512, plus)

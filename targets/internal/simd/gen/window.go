@@ -26,7 +26,10 @@ type window struct {
 	initial func(x *window, pixels int) // sets the accumulators
 	tap     func(x *window)             // loads what all pixels of a tap share
 	step    func(x *window, pixel int, m operand.Mem)
-	finish  func(x *window, pixels int)
+	// accumulate adds the taps of n pixels to their accumulators: eachTap, but
+	// for kernels that know their taps.
+	accumulate func(x *window, n int)
+	finish     func(x *window, pixels int)
 
 	whole  bool // the channels are a multiple of the vector
 	masked bool
@@ -176,6 +179,33 @@ func (x *window) cursorAt(field int, dst reg.GPPhysical) {
 // block emits the work on n pixels.
 func (x *window) block(n int) {
 	x.initial(x, n)
+	x.accumulate(x, n)
+	x.finish(x, n)
+	if n == x.most() {
+		for range n / len(pixelSteps) {
+			x.LEAQ(indexed(inReg, stepReg, 8, 0), inReg)
+		}
+	}
+	x.SUBQ(imm(n), pixelsLeft)
+}
+
+// pixelSteps are the ways to address 8 pixels from one base.
+var pixelSteps = []struct {
+	index reg.GPPhysical
+	scale uint8
+}{{}, {stepReg, 1}, {stepReg, 2}, {step3, 1}, {stepReg, 4}, {step5, 1}, {step3, 2}, {step7, 1}}
+
+// pixelAt addresses a pixel from bases that are 8 pixels apart.
+func pixelAt(pixel int, bases ...reg.GPPhysical) operand.Mem {
+	base, s := bases[pixel/8], pixelSteps[pixel%8]
+	if s.scale == 0 {
+		return at(base, 0)
+	}
+	return indexed(base, s.index, s.scale, 0)
+}
+
+// eachTap is the accumulation over any taps.
+func eachTap(x *window, n int) {
 	x.MOVQ(at(argument, x.taps), tapReg)
 	x.MOVQ(at(argument, x.tapsLen), tapsLeft)
 	loop, over := fmt.Sprintf("%stap%d", x.label, n), fmt.Sprintf("%stapped%d", x.label, n)
@@ -189,34 +219,15 @@ func (x *window) block(n int) {
 	}
 	x.ADDQ(imm(8), tapReg)
 	x.LEAQ(indexed(inReg, tapIn, uint8(x.size), 0), tapIn)
-	steps := []struct {
-		index reg.GPPhysical
-		scale uint8
-	}{{}, {stepReg, 1}, {stepReg, 2}, {step3, 1}, {stepReg, 4}, {step5, 1}, {step3, 2}, {step7, 1}}
-	if n > len(steps) {
+	if n > len(pixelSteps) {
 		x.LEAQ(indexed(tapIn, stepReg, 8, 0), scratch)
 	}
 	for p := range n {
-		base := tapIn
-		if p >= len(steps) {
-			base = scratch
-		}
-		m := at(base, 0)
-		if s := steps[p%len(steps)]; s.scale > 0 {
-			m = indexed(base, s.index, s.scale, 0)
-		}
-		x.step(x, p, m)
+		x.step(x, p, pixelAt(p, tapIn, scratch))
 	}
 	x.DECQ(tapsLeft)
 	x.JNE(operand.LabelRef(loop))
 	x.Label(over)
-	x.finish(x, n)
-	if n == x.most() {
-		for range n / len(steps) {
-			x.LEAQ(indexed(inReg, stepReg, 8, 0), inReg)
-		}
-	}
-	x.SUBQ(imm(n), pixelsLeft)
 }
 
 // load reads a vector of float32, zeros outside the mask.
@@ -278,7 +289,7 @@ func newWindow(f *file, s isa, name string, base uintptr, size int) *window {
 	var w kernel.Window
 	b := int(base)
 	return &window{
-		file: f, isa: s, name: name, size: size,
+		file: f, isa: s, name: name, size: size, accumulate: eachTap,
 		taps: b + int(unsafe.Offsetof(w.Taps)), tapsLen: b + int(unsafe.Offsetof(w.Taps)) + 8,
 		w: b + int(unsafe.Offsetof(w.W)), c: b + int(unsafe.Offsetof(w.C)),
 		inStep: b + int(unsafe.Offsetof(w.InStep)), outStep: b + int(unsafe.Offsetof(w.OutStep)),
@@ -294,13 +305,14 @@ func windows(s isa) func(*file) {
 		} else {
 			f.maskTable()
 		}
-		depthwiseF32(f, s, "depthwise_f32_"+suffix)
+		depthwiseF32(f, s, "depthwise_f32_"+suffix, "", eachTap)
+		depthwiseF32(f, s, "depthwise_f32_3x3_"+suffix, ",\nfor 3x3 taps, row by row, whose columns are as far apart as the pixels", threeByThree)
 		pool(f, s, "poolmax_f32_"+suffix, math.Inf(-1), func(x *window, m operand.Op, acc reg.VecPhysical) { x.VMAXPS(m, acc, acc) })
 		pool(f, s, "poolsum_f32_"+suffix, 0, func(x *window, m operand.Op, acc reg.VecPhysical) { x.VADDPS(m, acc, acc) })
 	}
 }
 
-func depthwiseF32(f *file, s isa, name string) {
+func depthwiseF32(f *file, s isa, name, limits string, accumulate func(x *window, n int)) {
 	x := newWindow(f, s, name, unsafe.Offsetof(dwF32.Window), 4)
 	x.in, x.out = int(unsafe.Offsetof(dwF32.In)), int(unsafe.Offsetof(dwF32.Out))
 	bias := x.vec(biasVec)
@@ -327,8 +339,35 @@ func depthwiseF32(f *file, s isa, name string) {
 		}
 		x.VFMADD231PS(m, x.vec(weightVec), x.acc(p))
 	}
+	x.accumulate = accumulate
 	x.finish = finishDepthwiseF32
-	x.emit("DepthwiseF32", "is the depthwise convolution of kernel.DepthwiseF32:\nOut[x,c] = clamp(sum over taps of In[x,tap,c]*Weights[tap,c] + Bias[c] + Res[x,c]).")
+	x.emit("DepthwiseF32", "is the depthwise convolution of kernel.DepthwiseF32:\nOut[x,c] = clamp(sum over taps of In[x,tap,c]*Weights[tap,c] + Bias[c] + Res[x,c])"+limits+".")
+}
+
+// threeByThree loads each input pixel of a row once, for the three output
+// pixels that it belongs to. The products of one output are added in the order
+// of the taps, as eachTap does.
+func threeByThree(x *window, n int) {
+	weights := []reg.VecPhysical{x.vec(weightVec), x.vec(firstAcc + x.most()), x.vec(firstAcc + x.most() + 1)}
+	for row := range 3 {
+		x.MOVQ(at(argument, x.taps), tapReg)
+		for column, w := range weights {
+			x.MOVLQSX(at(tapReg, 8*(3*row+column)+4), scratch)
+			x.load(indexed(weightReg, scratch, 4, 0), w)
+		}
+		x.MOVLQSX(at(tapReg, 8*3*row), tapIn)
+		x.LEAQ(indexed(inReg, tapIn, 4, 0), tapIn)
+		x.LEAQ(indexed(tapIn, stepReg, 8, 0), scratch)
+		x.LEAQ(indexed(scratch, stepReg, 8, 0), tapReg)
+		for p := range n + 2 {
+			x.load(pixelAt(p, tapIn, scratch, tapReg), x.vec(tempVec))
+			for column, w := range weights {
+				if out := p - column; out >= 0 && out < n {
+					x.VFMADD231PS(x.vec(tempVec), w, x.acc(out))
+				}
+			}
+		}
+	}
 }
 
 func finishDepthwiseF32(x *window, n int) {

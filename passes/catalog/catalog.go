@@ -23,7 +23,7 @@ type Family struct {
 func Families() []Family {
 	return []Family{
 		{"simplify", slices.Concat([]*passes.Pass{simplify.Simplify}, simplify.Members)},
-		{"weightprune", []*passes.Pass{weightprune.PruneMagnitude}},
+		{"weightprune", weightprune.Passes},
 		{"quantize", []*passes.Pass{quantize.Static}},
 		{"distill", []*passes.Pass{distill.FineTune, distill.Distill}},
 	}

@@ -7,4 +7,4 @@ import (
 	"github.com/onnxpack/onnxpack/passes/weightprune"
 )
 
-func TestFixtures(t *testing.T) { passtest.Family(t, weightprune.PruneMagnitude) }
+func TestFixtures(t *testing.T) { passtest.Family(t, weightprune.Passes...) }

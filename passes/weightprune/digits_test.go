@@ -1,0 +1,122 @@
+package weightprune_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/onnxio"
+	"github.com/onnxpack/onnxpack/onnxio/dataset"
+	"github.com/onnxpack/onnxpack/passes"
+	"github.com/onnxpack/onnxpack/passes/catalog"
+	"github.com/onnxpack/onnxpack/targets/engine"
+)
+
+const (
+	digits      = "../../testdata/digits/model.onnx"
+	digitImages = "images:../../testdata/digits?labels=../../testdata/digits/labels.tsv&preset=raw"
+)
+
+// pruned runs steps on a copy of a model.
+func pruned(t *testing.T, m *graph.Model, data *dataset.Data, threads int, steps string) (*graph.Model, *passes.Report) {
+	t.Helper()
+	list, err := catalog.Parse(steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := &passes.Env{Calibration: data.All, Samples: data.Len(), Labelled: data.Labelled(), Threads: threads}
+	m, r, err := passes.Pipeline{Steps: list}.Run(context.Background(), m.Clone(), env)
+	if err != nil {
+		t.Fatalf("%s: %v", steps, err)
+	}
+	return m, r
+}
+
+func top1(t *testing.T, m *graph.Model, data *dataset.Data) float64 {
+	t.Helper()
+	s, err := engine.Compile(context.Background(), m, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := 0
+	for sample, err := range data.All(context.Background()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.Run(context.Background(), sample.Feeds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scores := tensor.Float32s(out[m.Graph.Outputs()[0].Name()].(*tensor.Tensor))
+		best := 0
+		for i, x := range scores {
+			if x > scores[best] {
+				best = i
+			}
+		}
+		if best == sample.Label {
+			right++
+		}
+	}
+	return float64(right) / float64(data.Len())
+}
+
+func openDigits(t *testing.T) (*graph.Model, *dataset.Data) {
+	t.Helper()
+	f, err := onnxio.Open(digits, onnxio.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	data, err := dataset.Open(digitImages, f.Model.Graph.Inputs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { data.Close() })
+	return f.Model, data
+}
+
+// TestDigits prunes a small classifier in every way and judges it on pictures
+// that did not calibrate.
+func TestDigits(t *testing.T) {
+	m, data := openDigits(t)
+	calib, rest := data.Split(100)
+	was := top1(t, m, rest)
+	for _, c := range []struct {
+		steps string
+		loss  float64 // of top-1 that is allowed
+	}{
+		{"prune-magnitude=budget:0.02", 0.05},
+		{"prune-magnitude=sparsity:0.5;scope:sensitivity;repair:refit|bias", 0.05},
+		{"prune-wanda=sparsity:0.6;repair:dsnot", 0.08},
+		{"prune-wanda=pattern:2:4;repair:refit", 0.03},
+		{"prune-obs=sparsity:0.6;repair:refit", 0.05},
+		{"prune-obs=sparsity:0.3;criterion:obd;scope:owl", 0.1},
+		{"prune-sparsegpt=sparsity:0.7;scope:global;repair:refit", 0.05},
+		{"prune-sparsegpt=sparsity:0.7;steps:3;repair:bias", 0.06},
+		{"prune-sparsegpt=pattern:4x1;sparsity:0.6;scope:sensitivity", 0.06},
+		{"prune-sparsegpt=size:90000", 0.1},
+	} {
+		got, r := pruned(t, m, calib, 0, "simplify,"+c.steps)
+		is := top1(t, got, rest)
+		f := r.Steps[1].Figures
+		t.Logf("%-70s zeros %.3f, compressed %6.0f of %6.0f, top-1 %.4f -> %.4f", c.steps, f["sparsity"], f["compressed bytes"], f["compressed bytes before"], was, is)
+		if was-is > c.loss {
+			t.Errorf("%s: top-1 falls from %.4f to %.4f", c.steps, was, is)
+		}
+	}
+}
+
+// TestThreads expects the same bytes on any number of threads.
+func TestThreads(t *testing.T) {
+	m, data := openDigits(t)
+	calib, _ := data.Split(20)
+	for _, steps := range []string{"prune-sparsegpt=sparsity:0.7;repair:refit|bias", "prune-magnitude=sparsity:0.5;criterion:random;scope:global", "prune-wanda=sparsity:0.6;scope:sensitivity"} {
+		one, _ := pruned(t, m, calib, 1, "simplify,"+steps)
+		three, _ := pruned(t, m, calib, 3, "simplify,"+steps)
+		if graph.Format(one) != graph.Format(three) {
+			t.Errorf("%s: results differ between one thread and three", steps)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package weightprune
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/passes"
+	"github.com/onnxpack/onnxpack/passes/internal/saliency"
+)
+
+// What the sensitivity of a layer is measured at: shares of its tiles, and how
+// many samples.
+var scanShares = []float64{0.25, 0.5, 0.7, 0.8, 0.9, 0.95}
+
+const (
+	scanSamples = 8
+	// walkBytes bounds what is held of all samples of a walk.
+	walkBytes = 512 << 20
+)
+
+// measuredShares returns the shares of each layer's weights that together make
+// up share with the least sum of measured losses, each layer being pruned
+// alone: the divergence of the outputs from the original's, or with labels the
+// rise of the loss, whichever is more.
+func (p *pruner) measuredShares(share float64) ([]float64, error) {
+	if p.curves == nil {
+		curves, err := p.scan()
+		if err != nil {
+			return nil, err
+		}
+		p.curves = curves
+	}
+	sizes := make([]float64, len(p.layers))
+	for i, l := range p.layers {
+		sizes[i] = float64(len(l.w))
+	}
+	return leastLoss(p.curves, sizes, share), nil
+}
+
+// curve holds the loss at rising shares of zeros, from none on.
+type curve struct{ shares, losses []float64 }
+
+// scan measures the curve of every layer.
+func (p *pruner) scan() ([]curve, error) {
+	feeds, labels, err := walkSamples(p.job, scanSamples)
+	if err != nil {
+		return nil, fmt.Errorf("scope \"sensitivity\": %w", err)
+	}
+	trials := make([]saliency.Trial, 0, len(p.layers))
+	for _, l := range p.layers {
+		n := l.uses[0].node
+		if l.value.Init == nil || len(l.uses) > 1 || n.Graph() != p.job.Model.Graph {
+			return nil, fmt.Errorf("scope \"sensitivity\": %v: its weight is shared, in a subgraph or in a Constant, so it has no measure of its own; exclude it", n)
+		}
+		t := saliency.Trial{Node: n, Weight: l.value}
+		g := p.o.Pattern.grid(l.matrix)
+		for _, s := range scanShares {
+			gone := p.o.Pattern.choose(l.matrix, l.scores, int(s*float64(g.tiles())), p.byRow)
+			t.Variants = append(t.Variants, tensor.FromFloat64s(l.dtype, l.shape, masked(l.w, gone)))
+		}
+		trials = append(trials, t)
+	}
+	effects, err := saliency.Scan(p.job.Context(), p.job.Model, feeds, labels, trials, p.job.Env.Threads,
+		func(done int) { p.job.Progress(done, len(trials)) })
+	if err != nil {
+		return nil, err
+	}
+	curves := make([]curve, len(effects))
+	for i, list := range effects {
+		c := curve{shares: []float64{0}, losses: []float64{0}}
+		for k, e := range list {
+			c.shares = append(c.shares, scanShares[k])
+			c.losses = append(c.losses, max(c.losses[k], e.KL+e.Error, e.Loss))
+		}
+		p.job.Figure("loss at 0.5 of "+p.layers[i].name, list[slices.Index(scanShares, 0.5)].KL)
+		curves[i] = c
+	}
+	return curves, nil
+}
+
+// leastLoss spends the zeros where they cost least: again and again, the layer
+// that can go on to a higher share at the least loss per weight does, until
+// share of all weights is reached. Within the last step the share is divided.
+func leastLoss(curves []curve, sizes []float64, share float64) []float64 {
+	at := make([]int, len(curves))
+	shares := make([]float64, len(curves))
+	total := 0.0
+	for _, s := range sizes {
+		total += s
+	}
+	for left := share * total; left > 0; {
+		best, to, least := -1, 0, 0.0
+		for i, c := range curves {
+			for k := at[i] + 1; k < len(c.shares); k++ {
+				slope := (c.losses[k] - c.losses[at[i]]) / ((c.shares[k] - c.shares[at[i]]) * sizes[i])
+				if best < 0 || slope < least {
+					best, to, least = i, k, slope
+				}
+			}
+		}
+		if best < 0 {
+			break
+		}
+		step := (curves[best].shares[to] - curves[best].shares[at[best]]) * sizes[best]
+		taken := min(step, left)
+		shares[best] += taken / sizes[best]
+		left -= taken
+		at[best] = to
+	}
+	return shares
+}
+
+// walkSamples returns feeds and labels of the first calibration samples, at
+// most limit of them, and no more than a walk can hold.
+func walkSamples(j *passes.Job, limit int) (feeds []map[string]tensor.Value, labels []int, err error) {
+	if j.Env.Calibration == nil {
+		return nil, nil, fmt.Errorf("it needs calibration data, none was given")
+	}
+	if j.Env.Samples > 0 {
+		limit = min(limit, j.Env.Samples)
+	}
+	every := max(1, j.Env.Samples/limit)
+	n := 0
+	for s, err := range j.Env.Calibration(j.Context()) {
+		if err != nil {
+			return nil, nil, fmt.Errorf("calibration data: %w", err)
+		}
+		if n == 0 {
+			peak, err := saliency.Peak(j.Context(), j.Model, s.Feeds, j.Env.Threads)
+			if err != nil {
+				return nil, nil, err
+			}
+			limit = max(1, min(limit, int(walkBytes/peak)))
+		}
+		if n%every == 0 {
+			feeds, labels = append(feeds, s.Feeds), append(labels, s.Label)
+		}
+		if n++; len(feeds) == limit {
+			break
+		}
+	}
+	if len(feeds) == 0 {
+		return nil, nil, fmt.Errorf("calibration data has no samples")
+	}
+	return feeds, labels, nil
+}

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math/rand/v2"
 	"os"
 	"strings"
 
@@ -170,19 +171,26 @@ func (d *Data) Range(lo, hi int) *Data {
 	return d.Select(at)
 }
 
-// Split returns n samples spread evenly over d, and the others. Data often
-// lies sorted by class, so that the first n would not be like the rest. If d
+// Split returns n samples spread evenly over d, and the others: one from each
+// of n stretches of d, at a place in it that follows from its number. Data
+// often lies sorted by class, so that the first n would not be like the rest,
+// or with the classes in turn, so that every k-th would be of one class. If d
 // has at most n samples, both parts are d.
 func (d *Data) Split(n int) (picked, rest *Data) {
 	if n <= 0 || d.Len() <= n {
 		return d, d
 	}
+	rng := rand.New(rand.NewPCG(uint64(n), uint64(d.Len())))
 	var in, out []int
-	for i := range d.Len() {
-		if i*n/d.Len() != (i+1)*n/d.Len() {
-			in = append(in, i)
-		} else {
-			out = append(out, i)
+	for k := range n {
+		lo, hi := k*d.Len()/n, (k+1)*d.Len()/n
+		pick := lo + rng.IntN(hi-lo)
+		for i := lo; i < hi; i++ {
+			if i == pick {
+				in = append(in, i)
+			} else {
+				out = append(out, i)
+			}
 		}
 	}
 	return d.Select(in), d.Select(out)

@@ -246,6 +246,10 @@ func convolve[T number](e *Eval, c *convolution, x, weight, bias, y []T) {
 		convolveDepthwise(e, c, x, weight, bias, y)
 		return
 	}
+	if c.Batch*c.Group >= 8 && !c.whole() {
+		convolveBatch(e, c, x, weight, bias, y)
+		return
+	}
 	convolveTiles(e, c, x, weight, bias, y)
 }
 

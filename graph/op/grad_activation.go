@@ -7,7 +7,10 @@ import (
 )
 
 var gradActivationRules = map[opName]func(*Grad) error{
-	std("Relu"): slope(func(g *Grad, _, y *graph.Value) *graph.Value { return g.Op("Sign", y) }),
+	std("Relu"): func(g *Grad) error {
+		g.Set(0, g.Private("ReluGrad", nil, g.DOut[0], g.Out[0]))
+		return nil
+	},
 	std("Sigmoid"): slope(func(g *Grad, _, y *graph.Value) *graph.Value {
 		return g.Op("Mul", y, g.Op("Sub", g.Number(1), y))
 	}),

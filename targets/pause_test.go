@@ -16,7 +16,7 @@ import (
 // garbage collector wants to stop the world again and again. A kernel that the
 // runtime cannot stop would hold it up until the kernels end.
 func TestKernelsCanBeStopped(t *testing.T) {
-	const rounds, bound = 5, 30 * time.Millisecond
+	const rounds, bound = 5, 250 * time.Millisecond
 	table, err := Host().Kernels()
 	if err != nil {
 		t.Fatal(err)

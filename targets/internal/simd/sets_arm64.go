@@ -14,6 +14,7 @@ func Sets() []Set {
 }
 
 func overlayNEON(t *kernel.Table) {
+	vectorsNEON(t)
 	t.GemmF32 = kernel.GemmF32{Name: "gemm_f32_8x8_neon", MR: 8, NR: 8, Tile: gemm_f32_8x8_neon}
 	t.GemmU8S8 = gemm8x8("gemm_u8s8_8x8_neon", kernel.Wide16, gemm_u8s8_8x8_neon)
 	t.GemmS8S8 = gemm8x8("gemm_s8s8_8x8_neon", kernel.Wide16, gemm_s8s8_8x8_neon)

@@ -47,3 +47,78 @@ func gemm_s8s8_8x8_dotprod(t *kernel.TileI8)
 //
 //go:noescape
 func gemm_u8s8_8x8_i8mm(t *kernel.TileI8)
+
+// add_f32_neon is dst[i] = a[i] + b[i], for whole vectors.
+//
+//go:noescape
+func add_f32_neon(dst, a, b []float32)
+
+// sub_f32_neon is dst[i] = a[i] - b[i], for whole vectors.
+//
+//go:noescape
+func sub_f32_neon(dst, a, b []float32)
+
+// mul_f32_neon is dst[i] = a[i] * b[i], for whole vectors.
+//
+//go:noescape
+func mul_f32_neon(dst, a, b []float32)
+
+// div_f32_neon is dst[i] = a[i] / b[i], for whole vectors.
+//
+//go:noescape
+func div_f32_neon(dst, a, b []float32)
+
+// max_f32_neon is dst[i] = max(a[i], b[i]), for whole vectors.
+//
+//go:noescape
+func max_f32_neon(dst, a, b []float32)
+
+// min_f32_neon is dst[i] = min(a[i], b[i]), for whole vectors.
+//
+//go:noescape
+func min_f32_neon(dst, a, b []float32)
+
+// clamp_f32_neon is dst[i] = min(max(src[i], lo), hi), for whole vectors.
+//
+//go:noescape
+func clamp_f32_neon(dst, src []float32, lo, hi float32)
+
+// addscalar_f32_neon is dst[i] = src[i] + c, for whole vectors.
+//
+//go:noescape
+func addscalar_f32_neon(dst, src []float32, c float32)
+
+// mulscalar_f32_neon is dst[i] = src[i] * c, for whole vectors.
+//
+//go:noescape
+func mulscalar_f32_neon(dst, src []float32, c float32)
+
+// sqrt_f32_neon is dst[i] = sqrt(src[i]), for whole vectors.
+//
+//go:noescape
+func sqrt_f32_neon(dst, src []float32)
+
+// axpy_f32_neon is dst[i] += a * x[i], for whole vectors.
+//
+//go:noescape
+func axpy_f32_neon(dst, x []float32, a float32)
+
+// sum_f32_neon is the sum of src, for whole vectors.
+//
+//go:noescape
+func sum_f32_neon(src []float32) (r float32)
+
+// exp_f32_neon is dst[i] = e^src[i], for whole vectors.
+//
+//go:noescape
+func exp_f32_neon(dst, src []float32)
+
+// sigmoid_f32_neon is dst[i] = 1/(1+e^-src[i]), for whole vectors.
+//
+//go:noescape
+func sigmoid_f32_neon(dst, src []float32)
+
+// silu_f32_neon is dst[i] = src[i] / (1+e^-src[i]), for whole vectors.
+//
+//go:noescape
+func silu_f32_neon(dst, src []float32)

@@ -334,7 +334,7 @@ func evalImageScaler[T real](e *Eval) error {
 	y := newResult[T](e, e.Tensor(0).DType(), e.Tensor(0).Shape())
 	m.each(e, func(c, from, to int) {
 		copy(y.Data[from:to], x[from:to])
-		scaleShift(y.Data[from:to], scale, T(bias[c]))
+		scaleShift(e.kernels(), y.Data[from:to], scale, T(bias[c]))
 	})
 	return setReal(e, 0, y)
 }

@@ -318,10 +318,9 @@ func standardize[T real](dst, src []T, eps float64) (mean, inv float64) {
 }
 
 // scaleShift sets each element to x*scale + bias.
-func scaleShift[T real](s []T, scale, bias T) {
-	for i, v := range s {
-		s[i] = v*scale + bias
-	}
+func scaleShift[T real](k *kernel.Table, s []T, scale, bias T) {
+	mulScalar(k, s, s, scale)
+	addScalar(k, s, s, bias)
 }
 
 func evalInstanceNorm[T real](e *Eval) error {
@@ -336,8 +335,8 @@ func evalInstanceNorm[T real](e *Eval) error {
 	eps := float64(e.Node.Float("epsilon", 1e-5))
 	y := newResult[T](e, e.Tensor(0).DType(), e.Tensor(0).Shape())
 	m.each(e, func(c, from, to int) {
-		standardize(y.Data[from:to], x[from:to], eps)
-		scaleShift(y.Data[from:to], scale[c], bias[c])
+		standardizeRow(e.kernels(), y.Data[from:to], x[from:to], eps)
+		scaleShift(e.kernels(), y.Data[from:to], scale[c], bias[c])
 	})
 	return setReal(e, 0, y)
 }
@@ -366,13 +365,13 @@ func evalGroupNorm[T real](e *Eval) error {
 	perGroup := m.Channels / groups
 	whole := planes{m.Batch, groups, perGroup * m.Pixels}
 	whole.each(e, func(g, from, to int) {
-		standardize(y.Data[from:to], x[from:to], eps)
+		standardizeRow(e.kernels(), y.Data[from:to], x[from:to], eps)
 		for c := range perGroup {
 			k := g*perGroup + c
 			if e.Version < 21 {
 				k = g
 			}
-			scaleShift(y.Data[from+c*m.Pixels:][:m.Pixels], scale[k], bias[k])
+			scaleShift(e.kernels(), y.Data[from+c*m.Pixels:][:m.Pixels], scale[k], bias[k])
 		}
 	})
 	return setReal(e, 0, y)
@@ -419,6 +418,9 @@ func newRows(e *Eval) (rows, error) {
 	}
 	return rows{volume(s[:axis]), volume(s[axis:]), axis, s}, nil
 }
+
+// grain returns how many rows make a task of fair size.
+func (r rows) grain() int { return max(1, grain/max(1, r.Len)) }
 
 // operand returns input i broadcast to whole rows: a function of the row. It
 // is nil if the input is omitted.
@@ -469,17 +471,21 @@ func evalLayerNorm[T real](e *Eval) error {
 	if err != nil {
 		return err
 	}
-	stats := append(tensor.Shape{}, r.shape...)
-	fillWith(stats[r.axis:], 1)
 	x := realsOf[T](e, 0)
 	y := newResult[T](e, e.Tensor(0).DType(), r.shape)
+	if e.Node.Out(1) == nil && e.Node.Out(2) == nil {
+		layerNormRows(e, r, y.Data, x, scale, bias)
+		return setReal(e, 0, y)
+	}
+	stats := append(tensor.Shape{}, r.shape...)
+	fillWith(stats[r.axis:], 1)
 	stash := tensor.DType(e.Node.Int("stash_type", int64(tensor.Float32)))
 	if e.Tensor(0).DType() == tensor.Float64 {
 		stash = tensor.Float64
 	}
 	mean, inv := newResult[T](e, stash, stats), newResult[T](e, stash, stats)
 	eps := float64(e.Node.Float("epsilon", 1e-5))
-	e.Parallel(r.N, max(1, 1<<13/max(1, r.Len)), func(lo, hi int) {
+	e.Parallel(r.N, r.grain(), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			dst := y.Data[i*r.Len:][:r.Len]
 			m, v := standardize(dst, x[i*r.Len:][:r.Len], eps)
@@ -494,6 +500,23 @@ func evalLayerNorm[T real](e *Eval) error {
 		return err
 	}
 	return setReal(e, 0, y)
+}
+
+// layerNormRows computes LayerNormalization without its statistics.
+func layerNormRows[T real](e *Eval, r rows, y, x []T, scale, bias func(row int) []T) {
+	k, eps := e.kernels(), e.Node.Float("epsilon", 1e-5)
+	e.Parallel(r.N, r.grain(), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			dst, src := y[i*r.Len:][:r.Len], x[i*r.Len:][:r.Len]
+			gamma, beta := maybeRow(scale, i), maybeRow(bias, i)
+			if f, ok := any(dst).([]float32); ok {
+				k.LayerNorm(f, any(src).([]float32), any(gamma).([]float32), any(beta).([]float32), eps)
+				continue
+			}
+			standardize(dst, src, float64(eps))
+			scaleShiftRow(dst, gamma, beta)
+		}
+	})
 }
 
 func maybeRow[T real](f func(int) []T, i int) []T {
@@ -529,7 +552,7 @@ func evalRMSNorm[T real](e *Eval) error {
 	x := realsOf[T](e, 0)
 	y := newResult[T](e, e.Tensor(1).DType(), r.shape)
 	eps := float64(e.Node.Float("epsilon", 1e-5))
-	e.Parallel(r.N, max(1, 1<<13/max(1, r.Len)), func(lo, hi int) {
+	e.Parallel(r.N, r.grain(), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			dst := y.Data[i*r.Len:][:r.Len]
 			rootMeanSquare(dst, x[i*r.Len:][:r.Len], eps)

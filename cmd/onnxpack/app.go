@@ -52,6 +52,8 @@ Data is given as kind:path?key=value&…; see "onnxpack data".`,
 func commands() []*cli.Command {
 	all := []*cli.Command{
 		optimizeCommand(),
+		distillCommand(),
+		tuneCommand(),
 		copyCommand(),
 		inspectCommand(),
 		checkCommand(),

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -46,6 +47,7 @@ func TestScripts(t *testing.T) {
 		Condition: judge,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"within-half-a-point": withinHalfAPoint,
+			"await":               await,
 		},
 	})
 }
@@ -65,6 +67,19 @@ func judge(name string) (bool, error) {
 		return exec.Command("/usr/bin/python3", "-c", "import onnx").Run() == nil, nil
 	}
 	return false, fmt.Errorf("there is no condition %q", name)
+}
+
+// await waits until a folder holds a file.
+func await(ts *testscript.TestScript, _ bool, dirs []string) {
+	pattern := filepath.Join(ts.MkAbs(dirs[0]), "[^.]*")
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		if files, _ := filepath.Glob(pattern); len(files) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s is still empty", dirs[0])
+		}
+	}
 }
 
 // withinHalfAPoint fails if top1 of two reports of eval differs by more than

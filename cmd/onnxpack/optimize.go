@@ -69,29 +69,39 @@ type optimizer struct {
 	scores      string
 	feeds       map[string]tensor.Value // of the measurements
 	closers     []func() error
+
+	start *graph.Model      // what the passes are given, nil for the file's model
+	equip func(*passes.Env) // gives passes what a verb has beyond data; may be nil
 }
 
 func optimize(c *cli.Context) (err error) {
 	o := &optimizer{c: c}
-	defer func() {
-		for _, f := range o.closers {
-			f()
-		}
-	}()
+	defer o.close()
 	if err := o.readFlags(); err != nil {
 		return err
 	}
 	if err := o.open(); err != nil {
 		return err
 	}
-	report, err := o.run(c.Context)
+	return o.finish(c.Context)
+}
+
+func (o *optimizer) close() {
+	for _, f := range o.closers {
+		f()
+	}
+}
+
+// finish runs what was prepared and shows the report.
+func (o *optimizer) finish(ctx context.Context) error {
+	report, err := o.run(ctx)
 	if err != nil {
 		return err
 	}
-	if err := emit(c, report, report.write); err != nil {
+	if err := emit(o.c, report, report.write); err != nil {
 		return err
 	}
-	return report.gate(c.Float64("max-drop"))
+	return report.gate(o.c.Float64("max-drop"))
 }
 
 func (o *optimizer) readFlags() (err error) {
@@ -101,7 +111,7 @@ func (o *optimizer) readFlags() (err error) {
 	}
 	o.in, o.out = args[0], o.c.String("output")
 	if o.out == "" {
-		return errors.New("optimize: -o FILE is missing")
+		return fmt.Errorf("%s: -o FILE is missing", o.c.Command.Name)
 	}
 	if info, err := os.Stat(filepath.Dir(o.out)); err != nil || !info.IsDir() {
 		return fmt.Errorf("-o %s: %s is not a folder", o.out, filepath.Dir(o.out))
@@ -279,7 +289,7 @@ func (o *optimizer) measureAccuracy(ctx context.Context, m, before *measured) er
 	if before != nil {
 		what = "evaluate the result"
 	}
-	ev, err := benchmark.Evaluate(ctx, m.embedded, reference, o.scores, o.watch(what, samples))
+	ev, err := benchmark.Evaluate(ctx, m.embedded, reference, o.scores, o.watch(ctx, what, samples))
 	if err != nil {
 		return err
 	}
@@ -287,11 +297,11 @@ func (o *optimizer) measureAccuracy(ctx context.Context, m, before *measured) er
 	return nil
 }
 
-func (o *optimizer) watch(what string, d *dataset.Data) iter.Seq2[dataset.Sample, error] {
+func (o *optimizer) watch(ctx context.Context, what string, d *dataset.Data) iter.Seq2[dataset.Sample, error] {
 	show := progress(o.c)
 	return func(yield func(dataset.Sample, error) bool) {
 		i := 0
-		for s, err := range d.All(o.c.Context) {
+		for s, err := range d.All(ctx) {
 			if !yield(s, err) {
 				return
 			}
@@ -339,7 +349,14 @@ func (o *optimizer) rewrite(ctx context.Context) (*graph.Model, []*passes.StepRe
 	case o.feeds != nil:
 		p.Verify.Probe = oneSample(o.feeds)
 	}
-	model, report, err := p.Run(ctx, o.file.Model.Clone(), env)
+	start := o.start
+	if start == nil {
+		start = o.file.Model
+	}
+	if o.equip != nil {
+		o.equip(env)
+	}
+	model, report, err := p.Run(ctx, start.Clone(), env)
 	if err != nil {
 		return nil, nil, err
 	}

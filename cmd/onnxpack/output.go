@@ -104,22 +104,38 @@ func progress(c *cli.Context) func(what string, done, total int) {
 	if !ok || c.Bool("quiet") || !term.IsTerminal(int(f.Fd())) {
 		return func(string, int, int) {}
 	}
-	var bar *progressbar.ProgressBar
-	var current string
-	return func(what string, done, total int) {
-		if bar == nil || what != current {
-			if bar != nil {
-				bar.Finish()
-			}
-			current = what
-			bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription(what),
-				progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true), progressbar.OptionShowCount())
-		}
-		bar.Set(done)
-		if done >= total {
-			bar.Finish()
-			bar = nil
-		}
+	p := &progressLine{to: f}
+	return p.show
+}
+
+// progressLine is a bar on a terminal. What it stands for is told apart by
+// the words before ": "; those after may change as the work goes on.
+type progressLine struct {
+	to    io.Writer
+	bar   *progressbar.ProgressBar
+	name  string
+	what  string
+	total int
+}
+
+func (p *progressLine) show(what string, done, total int) {
+	name, _, _ := strings.Cut(what, ": ")
+	if p.bar != nil && (name != p.name || total != p.total) {
+		p.bar.Finish()
+		p.bar = nil
+	}
+	switch {
+	case p.bar == nil:
+		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(p.to), progressbar.OptionSetDescription(what),
+			progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true), progressbar.OptionShowCount())
+	case what != p.what:
+		p.bar.Describe(what)
+	}
+	p.name, p.what, p.total = name, what, total
+	p.bar.Set(done)
+	if done >= total {
+		p.bar.Finish()
+		p.bar = nil
 	}
 }
 

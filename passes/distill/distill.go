@@ -54,7 +54,7 @@ type Options struct {
 	Hidden      float64  `opt:"hidden" help:"weight of the difference of hidden values"`
 	Attention   float64  `opt:"attention" help:"weight of the difference of attention maps"`
 	Pairs       []string `opt:"pairs" help:"hidden values that are compared, as STUDENT=TEACHER; matched by extent if empty"`
-	Output      string   `opt:"output" help:"the student's output that is compared (default: the first of floats)"`
+	Scores      string   `opt:"scores" help:"the student's output that is compared (default: the first of floats)"`
 }
 
 // Validate reports an option out of range.
@@ -107,7 +107,7 @@ func runDistill(j *passes.Job, o Options) error {
 	if err != nil {
 		return err
 	}
-	output, err := scoresOf(j.Model, o.Output)
+	output, err := scoresOf(j.Model, o.Scores)
 	if err != nil {
 		return err
 	}

@@ -27,11 +27,11 @@ are kept. The graph stays as it is.`,
 type FineTuneOptions struct {
 	Learning
 	Loss   string `opt:"loss" oneof:"cross-entropy|kl|bce|mse|l1|huber|output" help:"what is made small"`
-	Output string `opt:"output" help:"the output that the loss is taken of (default: the first of floats)"`
+	Scores string `opt:"scores" help:"the output that the loss is taken of (default: the first of floats)"`
 }
 
 func fineTune(j *passes.Job, o FineTuneOptions) error {
-	output, err := scoresOf(j.Model, o.Output)
+	output, err := scoresOf(j.Model, o.Scores)
 	if err != nil {
 		return err
 	}

@@ -168,3 +168,61 @@ func mnistStep() string {
 	}
 	return "fine-tune=epochs:8;batch:50;lr:0.003;schedule:one-cycle;shift:2;held:0.05"
 }
+
+// TestHalf distills a network into one with half its multiply-accumulates,
+// from unlabelled images, and trains the same student from random weights on
+// the labels.
+func TestHalf(t *testing.T) {
+	long(t)
+	teacher := openModel(t, "cifar10_resnet56")
+	data, test := openData(t, cifarTrain, teacher), openData(t, cifarTest, teacher)
+	student := apply(t, halfStep(), teacher.Clone(), &passes.Env{Calibration: data.All, Seed: 1})
+	before, after := top1(t, teacher, test), top1(t, student, test)
+	t.Logf("top-1 %.4f -> %.4f", before, after)
+	if before-after > 0.03 {
+		t.Errorf("accuracy falls by %.4f, want at most 0.03", before-after)
+	}
+	if os.Getenv("DISTILL_CONTROL") == "" {
+		return
+	}
+	randomize(student, 3)
+	env := &passes.Env{Calibration: data.All, Labelled: true, Seed: 1}
+	control := top1(t, apply(t, controlStep, student, env), test)
+	t.Logf("from random weights %.4f", control)
+	if after-control < 0.03 {
+		t.Errorf("distillation gives %.4f, random weights %.4f: want at least 0.03 more", after, control)
+	}
+}
+
+func halfStep() string {
+	if s := os.Getenv("DISTILL_HALF"); s != "" {
+		return s
+	}
+	return "distill=student:half;epochs:12;batch:50;lr:0.001;flip:true;shift:4;held:0.05"
+}
+
+const controlStep = "fine-tune=epochs:12;batch:50;lr:0.003;flip:true;shift:4;held:0.05"
+
+// randomize gives a network new weights (He et al. 2015) and normalizations
+// that do nothing.
+func randomize(m *graph.Model, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	for n := range m.Graph.Nodes() {
+		for i, v := range n.Ins() {
+			if v == nil || !v.IsConst() || v.Init.Tensor.DType() != tensor.Float32 {
+				continue
+			}
+			w := tensor.New(tensor.Float32, v.Init.Shape())
+			fan := math.Max(1, float64(w.Len()/max(1, v.Init.Shape()[0])))
+			for k := range tensor.Data[float32](w) {
+				switch {
+				case n.Is("BatchNormalization") && (i == 1 || i == 4):
+					tensor.Data[float32](w)[k] = 1
+				case w.Rank() > 1:
+					tensor.Data[float32](w)[k] = float32(r.NormFloat64() * math.Sqrt(2/fan))
+				}
+			}
+			m.Graph.SetInit(v, &graph.Literal{Tensor: w})
+		}
+	}
+}

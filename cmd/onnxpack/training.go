@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/onnxpack/onnxpack/benchmark"
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/passes"
+)
+
+// trainingFlags are those of verbs that train by the pass p: one for each of
+// its options but the given ones, and where data comes from.
+func trainingFlags(p *passes.Pass, but ...string) []cli.Flag {
+	flags := []cli.Flag{
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the model to `FILE`"},
+		dataFlag("samples to train on, as `SPEC`; see onnxpack data"),
+		&cli.StringFlag{Name: "eval", Usage: "samples to measure on before and after, as `SPEC` (default: a tenth of --data, which then is not trained on)"},
+		&cli.StringFlag{Name: "engine", Usage: "measure on embedded, or embedded,ort", Value: benchmark.EngineEmbedded},
+		&cli.Float64Flag{Name: "max-drop", Usage: "write nothing and exit with 1 if accuracy falls by more than `POINTS`", Value: -1},
+		&cli.BoolFlag{Name: "no-bench", Usage: "do not measure latency"},
+		&cli.BoolFlag{Name: "resume", Usage: "go on from the checkpoint of a run that was interrupted"},
+		&cli.DurationFlag{Name: "checkpoint", Usage: "keep the state of the run beside the output every so often, 0 for never", Value: 5 * time.Minute},
+		targetFlagDef(),
+	}
+	for _, o := range p.Options() {
+		if !slices.Contains(but, o.Name) {
+			flags = append(flags, optionFlag(o))
+		}
+	}
+	return append(flags, externalFlags()...)
+}
+
+// optionFlag returns the flag for an option of a pass.
+func optionFlag(o passes.Option) cli.Flag {
+	const category = "Training"
+	if o.Type == "true or false" {
+		return &cli.BoolFlag{Name: o.Name, Usage: o.Help, Value: o.Default == "true", Category: category}
+	}
+	usage := o.Help
+	if len(o.OneOf) > 0 {
+		usage = fmt.Sprintf("%s, one of %q", o.Help, o.OneOf)
+	}
+	return &cli.StringFlag{Name: o.Name, Usage: usage, DefaultText: o.Default, Category: category}
+}
+
+// optionSettings returns the options that flags give.
+func optionSettings(c *cli.Context, p *passes.Pass) []passes.Setting {
+	var list []passes.Setting
+	for _, o := range p.Options() {
+		if c.IsSet(o.Name) {
+			list = append(list, passes.Setting{Key: o.Name, Value: fmt.Sprint(c.Value(o.Name))})
+		}
+	}
+	return list
+}
+
+// training is one run of a verb that trains.
+type training struct {
+	optimizer
+	models map[string]*graph.Model // that teach
+}
+
+// open opens the model and the data; steps are up to the verb.
+func (t *training) open() (err error) {
+	if !t.c.IsSet("data") {
+		return fmt.Errorf("%s: --data is missing", t.c.Command.Name)
+	}
+	if t.file, err = openModel(t.in); err != nil {
+		return err
+	}
+	t.closers = append(t.closers, t.file.Close)
+	if t.scores, err = scoresOutput(t.file.Model, t.c.String("scores")); err != nil {
+		return err
+	}
+	if t.calib, err = openData(t.c, "data", t.file.Model); err != nil {
+		return err
+	}
+	t.closers = append(t.closers, t.calib.Close)
+	if t.c.IsSet("eval") {
+		if t.eval, err = openData(t.c, "eval", t.file.Model); err != nil {
+			return err
+		}
+		t.closers = append(t.closers, t.eval.Close)
+	} else {
+		t.eval, t.calib = t.calib.Split(max(1, t.calib.Len()/10))
+	}
+	return t.pickFeeds()
+}
+
+// train runs the steps. The first interruption ends the training, and what
+// was best so far is measured and written; a second one ends the process.
+func (t *training) train() error {
+	vault, err := newVault(t.c, t.out)
+	if err != nil {
+		return err
+	}
+	t.equip = func(env *passes.Env) {
+		env.Models, env.Stop = t.models, t.c.Context.Done()
+		if vault.every > 0 || vault.resume {
+			env.Checkpoints = vault
+		}
+	}
+	release := context.AfterFunc(t.c.Context, func() {
+		signal.Reset(os.Interrupt, syscall.SIGTERM)
+		say(t.c, "stopping: what was best so far is kept")
+	})
+	defer release()
+	if err := t.finish(context.WithoutCancel(t.c.Context)); err != nil {
+		return err
+	}
+	if t.c.Context.Err() != nil {
+		return nil
+	}
+	return vault.clear()
+}
+
+// vault keeps checkpoints in a folder beside the output.
+type vault struct {
+	dir    string
+	every  time.Duration
+	resume bool
+	last   time.Time
+}
+
+func newVault(c *cli.Context, out string) (*vault, error) {
+	v := &vault{dir: out + ".checkpoints", every: c.Duration("checkpoint"), resume: c.Bool("resume"), last: time.Now()}
+	if v.every < 0 {
+		return nil, fmt.Errorf("--checkpoint is %v, want at least 0", v.every)
+	}
+	if _, err := os.Stat(v.dir); v.resume && err != nil {
+		return nil, fmt.Errorf("--resume: there is no checkpoint %s", v.dir)
+	}
+	return v, nil
+}
+
+// Load opens a checkpoint if the run is to be resumed.
+func (v *vault) Load(key string) (io.ReadCloser, error) {
+	if !v.resume {
+		return nil, nil
+	}
+	f, err := os.Open(v.path(key))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s holds none of a run with this model, data and these options", v.dir)
+	}
+	return f, err
+}
+
+// Due reports whether the last checkpoint is old enough.
+func (v *vault) Due() bool { return v.every > 0 && time.Since(v.last) >= v.every }
+
+// Save replaces a checkpoint.
+func (v *vault) Save(key string, write func(io.Writer) error) error {
+	if err := os.MkdirAll(v.dir, 0o755); err != nil {
+		return err
+	}
+	v.last = time.Now()
+	return writeFile(v.path(key), write)
+}
+
+func (v *vault) path(key string) string { return filepath.Join(v.dir, key+".checkpoint") }
+
+// clear removes the checkpoints of a run that has ended.
+func (v *vault) clear() error { return os.RemoveAll(v.dir) }

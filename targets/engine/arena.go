@@ -17,8 +17,8 @@ const smallBuffer = 512
 // Operators may return views of their operands. So a slot that is filled
 // counts as a reader of whichever buffer its value lies in, and a buffer is
 // free when no slot lies in it. Buffers that something out of sight may hold
-// (the items of a sequence, what a subgraph is given, the results of the run)
-// are let go: the garbage collector has them.
+// (the items of a sequence, what is noted for later runs) are let go: the
+// garbage collector has them.
 type arena struct {
 	mu   sync.Mutex // operators may allocate in parallel
 	lent []*buffer
@@ -106,6 +106,17 @@ func (a *arena) drop(v tensor.Value) {
 			b.refs--
 		}
 	}
+}
+
+// release returns a value for the caller of the run to keep. A tensor in a
+// lent buffer is copied: the buffer may be far larger, and later runs would
+// miss it.
+func (a *arena) release(v tensor.Value) tensor.Value {
+	if t, ok := v.(*tensor.Tensor); ok && a.find(t) != nil {
+		return t.Clone()
+	}
+	a.letGo(v)
+	return v
 }
 
 // letGo marks the buffers of v as out of sight.

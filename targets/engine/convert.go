@@ -32,6 +32,10 @@ func (c *toImage) eval(e *op.Eval) error {
 // transposer writes dst[c*ldd+r] = src[r*lds+c] for rows x cols elements.
 type transposer[T any] func(dst []T, ldd int, src []T, lds, rows, cols int)
 
+// transposeBlock is how many pixels are transposed at once, so that what is
+// written in several passes stays in the cache.
+const transposeBlock = 256
+
 func transposeBytes(dst []uint8, ldd int, src []uint8, lds, rows, cols int) {
 	for r := range rows {
 		for c := range cols {
@@ -67,7 +71,9 @@ func interleave[T tensor.Elem](e *op.Eval, x *tensor.Tensor, out halo, border T,
 // made for squares.
 func spread[T any](transpose transposer[T], dst []T, ch int, src []T, plane, pixels int) {
 	if ch != 3 {
-		transpose(dst, ch, src, plane, ch, pixels)
+		for at := 0; at < pixels; at += transposeBlock {
+			transpose(dst[at*ch:], ch, src[at:], plane, ch, min(transposeBlock, pixels-at))
+		}
 		return
 	}
 	r, g, b := src[:pixels], src[plane:][:pixels], src[2*plane:][:pixels]

@@ -224,7 +224,7 @@ func (s *Session) results(f *frame) (map[string]tensor.Value, error) {
 			return nil, fmt.Errorf("output %q was not computed", o.name)
 		}
 		if f.arena != nil {
-			f.arena.letGo(v)
+			v = f.arena.release(v)
 		}
 		out[o.name] = v
 	}

@@ -181,7 +181,7 @@ func (b *builder) needs(by []*graph.Value) {
 			continue
 		}
 		for _, v := range n.Outs() {
-			if v != nil && isFloat(v) {
+			if v != nil && (isFloat(v) || op.Carries(v)) {
 				b.needed[v] = true
 			}
 		}
@@ -205,7 +205,7 @@ func (b *builder) backward(loss *graph.Value) error {
 	for n := range b.g.Backward() {
 		nodes = append(nodes, n)
 	}
-	emit := graph.NewBuilder(b.g, nil).Named("grad/")
+	emit := graph.NewBuilder(b.g, nil).Named("backward/")
 	one := tensor.FromFloat64s(loss.Type.Elem, tensor.Shape{1}, []float64{1})
 	seed := emit.OpAttrs("ConstantOfShape", []*graph.Attr{graph.TensorAttr("value", one)}, emit.Op("Shape", loss))
 	b.parts[loss] = []*graph.Value{seed}
@@ -240,7 +240,7 @@ func (b *builder) node(emit *graph.Builder, n *graph.Node) error {
 		}
 	}
 	for i, v := range g.In {
-		g.Want[i] = v != nil && b.needed[v] && isFloat(v)
+		g.Want[i] = v != nil && b.needed[v] && (isFloat(v) || op.Carries(v))
 		wanted = wanted || g.Want[i]
 	}
 	if !reached || !wanted {
@@ -277,7 +277,7 @@ func (b *builder) total(emit *graph.Builder, v *graph.Value) *graph.Value {
 
 // output makes the gradient by v an output of the model.
 func (b *builder) output(v *graph.Value) {
-	emit := graph.NewBuilder(b.g, nil).Named("grad/")
+	emit := graph.NewBuilder(b.g, nil).Named("backward/")
 	d := b.total(emit, v)
 	if d == nil {
 		d = emit.Op("Sub", v, v)

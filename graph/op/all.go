@@ -47,15 +47,19 @@ var families = [][]*Def{
 	privateNormDefs,
 	privateLossDefs,
 	privateSelectDefs,
+	privateResizeDefs,
 }
 
 // all joins the families, and gives each Def the rules that stand in tables
-// by name: gradients, which have files of their own.
+// by name: gradients and bodies, which have files of their own.
 var all = sync.OnceValue(func() []*Def {
 	defs := slices.Concat(families...)
 	for _, d := range defs {
 		if d.Grad == nil {
 			d.Grad = gradRules[opName{d.Domain, d.Name}]
+		}
+		if d.Body == "" && d.BodyFor == nil {
+			d.BodyFor = bodies[opName{d.Domain, d.Name}]
 		}
 	}
 	return defs

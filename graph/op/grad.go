@@ -36,6 +36,8 @@ var gradRules = joinRules(
 	gradNormRules,
 	gradLossRules,
 	gradSelectRules,
+	gradImageRules,
+	gradQuantRules,
 )
 
 func joinRules(tables ...map[opName]func(*Grad) error) map[opName]func(*Grad) error {

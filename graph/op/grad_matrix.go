@@ -5,6 +5,7 @@ import "github.com/onnxpack/onnxpack/graph"
 var gradMatrixRules = map[opName]func(*Grad) error{
 	std("MatMul"): gradMatMul,
 	std("Gemm"):   gradGemm,
+	std("Einsum"): gradEinsum,
 }
 
 // gradMatMul: y = a b gives da = dy b' and db = a' dy, summed over the axes

@@ -63,6 +63,9 @@ var attentionModels = map[string]string{
 	"attention causal": `g (double[1,2,3,4] q, double[1,2,3,4] k, double[1,2,3,4] v, double[1,2,2,4] pk, double[1,2,2,4] pv) => (double loss) {
 		y, kk, vv = Attention <is_causal = 1> (q, k, v, , pk, pv)  a = Mul (y, y)  loss = ReduceSum <keepdims = 0> (a)
 	}`,
+	"affine grid": `g (double[2,2,3] x) => (double loss) <int64[4] n = {2,1,3,4}> {
+		y = AffineGrid (x, n)  a = Exp (y)  loss = ReduceSum <keepdims = 0> (a)
+	}`,
 	"rms norm": `g (double[3,2,4] x, double[4] s) => (double loss) {
 		y = RMSNormalization (x, s)  e = Exp (y)  loss = ReduceSum <keepdims = 0> (e)
 	}`,

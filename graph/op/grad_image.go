@@ -1,6 +1,11 @@
 package op
 
-import "github.com/onnxpack/onnxpack/graph"
+import (
+	"fmt"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
 
 // gradImageRules are the gradients of resampling.
 var gradImageRules = map[opName]func(*Grad) error{
@@ -12,4 +17,42 @@ var gradImageRules = map[opName]func(*Grad) error{
 		g.Set(0, g.Private("ResizeGrad", g.attrs(), in...))
 		return nil
 	},
+	std("AffineGrid"):      gradAffineGrid,
+	std("RotaryEmbedding"): gradRotary,
+}
+
+// gradAffineGrid: a grid is theta times the coordinates of its points and a
+// one, and these coordinates are the grid of the identity.
+func gradAffineGrid(g *Grad) error {
+	s := g.Shape(g.In[0])
+	if len(s) != 3 || !s[1].IsKnown() {
+		return fmt.Errorf("input 0 %v: the gradient needs its shape, which is not known", g.In[0].Type)
+	}
+	d := s[1].Size
+	unit := make([]float64, d*(d+1))
+	for i := range d {
+		unit[i*(d+1)+i] = 1
+	}
+	theta := g.B.Const("c", tensor.FromFloat64s(g.Elem(0), tensor.Shape{1, d, d + 1}, unit))
+	extents := g.Op("Slice", g.In[1], g.Int64s(1), g.Int64s(int64(d+2)))
+	size := g.B.OpAttrs("Concat", []*graph.Attr{graph.IntAttr("axis", 0)}, g.Int64s(1), extents)
+	points := g.B.OpAttrs("AffineGrid", g.attrs(), theta, size)
+	points = g.Op("Reshape", points, g.Int64s(-1, int64(d)))
+	count := g.Op("Slice", g.Op("Shape", points), g.Int64s(0), g.Int64s(1))
+	column := g.B.OpAttrs("Concat", []*graph.Attr{graph.IntAttr("axis", 0)}, count, g.Int64s(1))
+	points = g.B.OpAttrs("Concat", []*graph.Attr{graph.IntAttr("axis", 1)}, points, g.Op("Expand", g.Number(1), column))
+	dy := g.Op("Reshape", g.DOut[0], g.Int64s(0, -1, int64(d)))
+	g.Set(0, g.Op("MatMul", g.SwapLast(dy, 3), points))
+	return nil
+}
+
+// gradRotary turns the gradient back by the angles that the input was turned
+// by. The angles themselves are not learned.
+func gradRotary(g *Grad) error {
+	if g.Wanted(1) || g.Wanted(2) {
+		return fmt.Errorf("the gradient by sines and cosines is not known")
+	}
+	in := []*graph.Value{g.DOut[0], g.In[1], g.Op("Neg", g.In[2])}
+	g.Set(0, g.B.OpAttrs("RotaryEmbedding", g.attrs(), append(in, g.In[3:]...)...))
+	return nil
 }

@@ -9,15 +9,16 @@ import (
 
 // gradNormRules are the gradients of normalizations, dropout and losses.
 var gradNormRules = map[opName]func(*Grad) error{
-	std("BatchNormalization"):        gradBatchNorm,
-	std("LayerNormalization"):        gradLayerNorm,
-	std("InstanceNormalization"):     gradInstanceNorm,
-	std("GroupNormalization"):        gradGroupNorm,
-	std("RMSNormalization"):          gradRMSNorm,
-	std("LpNormalization"):           gradLpNorm,
-	std("MeanVarianceNormalization"): gradMeanVariance,
-	std("LRN"):                       gradLRN,
-	std("Dropout"):                   gradDropout,
+	std("BatchNormalization"):           gradBatchNorm,
+	std("LayerNormalization"):           gradLayerNorm,
+	std("InstanceNormalization"):        gradInstanceNorm,
+	std("GroupNormalization"):           gradGroupNorm,
+	std("RMSNormalization"):             gradRMSNorm,
+	std("SimplifiedLayerNormalization"): gradRMSNorm,
+	std("LpNormalization"):              gradLpNorm,
+	std("MeanVarianceNormalization"):    gradMeanVariance,
+	std("LRN"):                          gradLRN,
+	std("Dropout"):                      gradDropout,
 }
 
 // gradBatchNorm: in training form by a private operator, since the statistics

@@ -138,6 +138,17 @@ func (m matrix[T]) contiguousRows(rows, cols int) matrix[T] {
 	return rowMajor(out, cols)
 }
 
+// rows is contiguousRows by the transposing kernel where that applies.
+func (m matrix[T]) rows(k *kernel.Table, rows, cols int) matrix[T] {
+	src, ok := any(m.Data).([]float32)
+	if !ok || m.Row != 1 || m.Col == 1 || cols <= 1 || rows == 0 {
+		return m.contiguousRows(rows, cols)
+	}
+	out := make([]T, rows*cols)
+	k.Transpose(any(out).([]float32), cols, src, m.Col, cols, rows)
+	return rowMajor(out, cols)
+}
+
 // multiplyMatrices computes c = a*b for a of m rows and depth columns and b of
 // depth rows and n columns. The rows of c are contiguous.
 func multiplyMatrices[T number](e *Eval, c, a, b matrix[T], m, n, depth int) {
@@ -147,8 +158,12 @@ func multiplyMatrices[T number](e *Eval, c, a, b matrix[T], m, n, depth int) {
 	k := e.kernels()
 	width := panelWidth[T](k)
 	packed := make([]T, packedLen(width, depth, n))
-	packPanels(packed, b.Data, width, depth, n, b.Row, b.Col)
-	a = a.contiguousRows(m, depth)
+	if b.Row == 1 && b.Col != 1 {
+		packTransposed(k, packed, b.Data, depth, n, b.Col)
+	} else {
+		packPanels(packed, b.Data, width, depth, n, b.Row, b.Col)
+	}
+	a = a.rows(k, m, depth)
 	e.Parallel(m, max(1, 1<<18/max(1, n*depth)), func(lo, hi int) {
 		p := panelProduct[T]{M: m, N: n, K: depth, A: a.Data, LDA: a.Row, B: packed, C: c.Data, LDC: c.Row}
 		p.compute(k, lo, hi)

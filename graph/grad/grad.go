@@ -51,7 +51,7 @@ func Build(m *graph.Model, o Options) (*graph.Model, error) {
 	if v := m.Opset(""); v < minOpset {
 		return nil, fmt.Errorf("the model speaks opset %d, gradients need %d or newer", v, minOpset)
 	}
-	b := &builder{m: m, g: m.Graph, parts: map[*graph.Value][]*graph.Value{}}
+	b := &builder{m: m, g: m.Graph, parts: map[*graph.Value][]*graph.Value{}, inputs: o.Inputs}
 	if err := b.inlineCalls(); err != nil {
 		return nil, err
 	}
@@ -59,11 +59,12 @@ func Build(m *graph.Model, o Options) (*graph.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.infer()
 	b.needs(by)
 	if err := b.expandComposites(); err != nil {
 		return nil, err
 	}
-	op.InferModel(m, op.InferOptions{Inputs: o.Inputs})
+	b.infer()
 	b.needs(by)
 	op.ImportPrivate(m)
 	if err := b.backward(loss); err != nil {
@@ -81,9 +82,13 @@ func Name(v string) string { return "grad/" + v }
 type builder struct {
 	m      *graph.Model
 	g      *graph.Graph
+	inputs map[string]*graph.Type
 	needed map[*graph.Value]bool           // depends on one of By
 	parts  map[*graph.Value][]*graph.Value // gradients to be added up
 }
+
+// infer types the values, which bodies and gradients go by.
+func (b *builder) infer() { op.InferModel(b.m, op.InferOptions{Inputs: b.inputs}) }
 
 // inlineCalls replaces the calls of functions by their bodies.
 func (b *builder) inlineCalls() error {
@@ -138,6 +143,7 @@ func (b *builder) expandAgain() error {
 			by = append(by, v)
 		}
 	}
+	b.infer()
 	b.needs(by)
 	return b.expandComposites()
 }

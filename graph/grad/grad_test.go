@@ -46,18 +46,7 @@ func TestGradients(t *testing.T) {
 
 // checkGradients compares every gradient of m's loss with central differences.
 func checkGradients(t *testing.T, m *graph.Model) {
-	var names []string
-	feeds := map[string]tensor.Value{}
-	rng := rand.New(rand.NewPCG(1, 2))
-	for _, v := range m.Graph.Feeds() {
-		shape, _ := v.Type.Shape.Static()
-		x := make([]float64, shape.Len())
-		for i := range x {
-			x[i] = 0.3 + rng.Float64()
-		}
-		feeds[v.Name()] = tensor.Of(shape, x)
-		names = append(names, v.Name())
-	}
+	feeds, names := randomFeeds(m)
 	d, err := grad.Build(m, grad.Options{Loss: "loss", By: names})
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +65,22 @@ func checkGradients(t *testing.T, m *graph.Model) {
 			}
 		}
 	}
+}
+
+// randomFeeds returns values for all inputs of m, the same on every call.
+func randomFeeds(m *graph.Model) (feeds map[string]tensor.Value, names []string) {
+	feeds = map[string]tensor.Value{}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, v := range m.Graph.Feeds() {
+		shape, _ := v.Type.Shape.Static()
+		x := make([]float64, shape.Len())
+		for i := range x {
+			x[i] = 0.3 + rng.Float64()
+		}
+		feeds[v.Name()] = tensor.Of(shape, x)
+		names = append(names, v.Name())
+	}
+	return feeds, names
 }
 
 // slopeAt is the central difference of the loss by element i of a feed.

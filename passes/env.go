@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/onnxio/dataset"
@@ -33,6 +34,10 @@ type Env struct {
 	Stop <-chan struct{}
 	// Checkpoints keeps the states of long passes; nil keeps none.
 	Checkpoints Checkpoints
+
+	// Latency measures how long a run of a model takes on the target, nil if
+	// that cannot be told.
+	Latency func(context.Context, *graph.Model) (time.Duration, error)
 
 	// Progress is told how far a pass is; total is 0 if not known. The name of
 	// the pass may be followed by ": " and what it is at.

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
 // Axes is one call while the ties between the axes of its operands and
@@ -11,6 +12,10 @@ import (
 type Axes struct {
 	Call
 	In, Out []*graph.Type
+
+	// Consts are the inputs whose contents inference knows, nil otherwise; it
+	// may be shorter than In.
+	Consts []*tensor.Tensor
 
 	// Spaces are the index spaces of the call that no operand has as an axis.
 	Spaces []Space

@@ -19,10 +19,17 @@ func (a *Axes) constInput(slot int, since int64, attr string) (list []int, given
 	if v == nil {
 		return nil, false, true
 	}
-	if !v.IsConst() || v.Init.Tensor == nil {
+	var t *tensor.Tensor
+	switch {
+	case v.IsConst():
+		t = v.Init.Tensor
+	case slot < len(a.Consts):
+		t = a.Consts[slot]
+	}
+	if t == nil {
 		return nil, true, false
 	}
-	list, err := ints(v.Init.Tensor)
+	list, err := ints(t)
 	return list, true, err == nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/onnxpack/onnxpack/passes"
 	"github.com/onnxpack/onnxpack/passes/distill"
+	"github.com/onnxpack/onnxpack/passes/nodeprune"
 	"github.com/onnxpack/onnxpack/passes/quantize"
 	"github.com/onnxpack/onnxpack/passes/simplify"
 	"github.com/onnxpack/onnxpack/passes/weightprune"
@@ -24,6 +25,7 @@ func Families() []Family {
 	return []Family{
 		{"simplify", slices.Concat([]*passes.Pass{simplify.Simplify}, simplify.Members)},
 		{"weightprune", weightprune.Passes},
+		{"nodeprune", nodeprune.Passes},
 		{"quantize", []*passes.Pass{quantize.Static}},
 		{"distill", []*passes.Pass{distill.FineTune, distill.Distill}},
 	}
@@ -42,6 +44,7 @@ func All() []*passes.Pass {
 // pipeline, and why.
 var Order = []passes.Constraint{
 	{Before: "simplify", After: "quantize-static", Reason: "normalisations and activations that are not folded yet keep their neighbours from the integer kernels"},
+	{Before: "prune-nodes", After: "quantize-static", Reason: "what is quantized has no float weights left to rank and to mend"},
 	{Before: "prune-magnitude", After: "quantize-static", Reason: "what is quantized has no float weights left to rank"},
 }
 

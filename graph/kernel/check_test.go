@@ -1,0 +1,121 @@
+package kernel
+
+import (
+	"strings"
+	"testing"
+)
+
+// product is C[2,3] = A[2,4] * B[4,3], complete and packed for g.
+func product(g GemmF32) ProductF32 {
+	return ProductF32{
+		Geometry: Geometry{M: 2, N: 3, K: 4, LDA: 4, LDC: 3},
+		A:        make([]float32, 8), B: make([]float32, g.PackedLen(4, 3)), C: make([]float32, 6),
+	}
+}
+
+func TestCheckF32(t *testing.T) {
+	g := Generic().GemmF32
+	for _, c := range []struct {
+		name  string
+		spoil func(*ProductF32)
+		want  string
+	}{
+		{"complete", func(*ProductF32) {}, ""},
+		{"empty", func(p *ProductF32) { p.M, p.C = 0, nil }, ""},
+		{"negative", func(p *ProductF32) { p.K = -1 }, "product is 2x3x-1, want no negative size"},
+		{"short A", func(p *ProductF32) { p.A = p.A[:7] }, "product reads A[0:8], want within 7 elements"},
+		{"short C", func(p *ProductF32) { p.C = p.C[:5] }, "product writes C[0:6], want within 5 elements"},
+		{"short B", func(p *ProductF32) { p.B = p.B[1:] }, "product has a packed B of 31 elements, want 32"},
+		{"tap before A", func(p *ProductF32) { p.Taps = []int32{-1}; p.B = make([]float32, 32) }, "product reads A[-1:7]"},
+		{"few rows", func(p *ProductF32) { p.ARows = []int32{0} }, "product has 1 row offsets of A, want 2"},
+		{"row beyond C", func(p *ProductF32) { p.CRows = []int32{0, 4} }, "product writes C[0:7]"},
+		{"short bias", func(p *ProductF32) { p.Bias = make([]float32, 2) }, "product has 2 biases, want 3"},
+		{"short residual", func(p *ProductF32) { p.Res, p.LDR = make([]float32, 5), 3 }, "residual: product writes C[0:6]"},
+	} {
+		p := product(g)
+		c.spoil(&p)
+		err := g.Check(&p)
+		if got := message(err); !strings.HasPrefix(got, c.want) || (c.want == "") != (got == "") {
+			t.Errorf("%s: error %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestCheckI8(t *testing.T) {
+	g := Generic().GemmU8S8
+	p := ProductI8{Geometry: Geometry{M: 2, N: 3, K: 4, LDA: 4, LDC: 3}, A: make([]uint8, 8), C8: make([]uint8, 6), Out: OutQ8}
+	p.B = make([]int8, g.PackedLen(1, 4, 3))
+	if got, want := message(g.Check(&p)), "product has 0 scales, want 3"; got != want {
+		t.Errorf("without scales: error %q, want %q", got, want)
+	}
+	p.Scale = make([]float32, 3)
+	if err := g.Check(&p); err != nil {
+		t.Errorf("complete: %v", err)
+	}
+	p.Out = OutF32
+	if got, want := message(g.Check(&p)), "product writes C[0:6], want within 0 elements"; got != want {
+		t.Errorf("without CF: error %q, want %q", got, want)
+	}
+}
+
+func TestCheckWindow(t *testing.T) {
+	w := Window{Taps: []Tap{{In: 0, W: 0}, {In: 4, W: 2}}, W: 3, C: 2, InStep: 2, OutStep: 2}
+	for _, c := range []struct {
+		in, weights, out int
+		want             string
+	}{
+		{10, 4, 6, ""},
+		{10, -1, 6, ""},
+		{9, 4, 6, "window reads In[4:10], want within 9 elements"},
+		{10, 3, 6, "window reads Weights[2:4], want within 3 elements"},
+		{10, 4, 5, "window writes Out[0:6], want within 5 elements"},
+	} {
+		if got := message(w.Check(c.in, c.weights, c.out)); got != c.want {
+			t.Errorf("Check(%d, %d, %d): error %q, want %q", c.in, c.weights, c.out, got, c.want)
+		}
+	}
+}
+
+func message(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// TestTileRows spreads rows evenly over the fewest tiles.
+func TestTileRows(t *testing.T) {
+	for _, c := range []struct{ rows, mr, want int }{{0, 12, 12}, {1, 12, 1}, {12, 12, 12}, {13, 12, 7}, {49, 12, 10}} {
+		if got := (Range{Lo: 3, Hi: 3 + c.rows}).tileRows(c.mr); got != c.want {
+			t.Errorf("%d rows in tiles of at most %d: tiles of %d, want %d", c.rows, c.mr, got, c.want)
+		}
+	}
+}
+
+// TestPackedWeightsAreFound reads back every weight of every layout.
+func TestPackedWeightsAreFound(t *testing.T) {
+	const taps, k, n = 2, 7, 11
+	b := make([]int8, taps*k*n)
+	for i := range b {
+		b[i] = int8(i*37 + i/5)
+	}
+	for _, layout := range []LayoutI8{Quad, Pair16, Wide16} {
+		g := GemmI8{NR: 8, Layout: layout}
+		packed := make([]int8, g.PackedLen(taps, k, n))
+		g.Pack(packed, b, taps, k, n, n, false)
+		size, padded := g.panelLen(taps, k), roundUp(k, layout.group())
+		for c := range n {
+			panel := packed[c/g.NR*size:]
+			total := int32(0)
+			for r := range taps * k {
+				total += int32(b[r*n+c])
+				if got := g.weight(panel[4*g.NR:], r/k*padded+r%k, c%g.NR); got != b[r*n+c] {
+					t.Fatalf("layout %d: weight [%d,%d] is %d, want %d", layout, r, c, got, b[r*n+c])
+				}
+			}
+			if got := sums(panel, g.NR)[c%g.NR]; got != total {
+				t.Fatalf("layout %d: sum of column %d is %d, want %d", layout, c, got, total)
+			}
+		}
+	}
+}

@@ -38,6 +38,7 @@ func (o *optimizer) optimize() {
 		o.combineActivations,
 		o.combineGelu,
 		o.combineLayerNorm,
+		o.combineAttention,
 		o.layoutImages,
 		o.fuseBottlenecks,
 		o.fuseProducts,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"path/filepath"
@@ -100,6 +101,11 @@ func (o *optimizer) finish(ctx context.Context) error {
 	}
 	if err := emit(o.c, report, report.write); err != nil {
 		return err
+	}
+	if path := o.c.String("curve"); path != "" {
+		if err := writeFile(path, func(w io.Writer) error { return writeCurves(w, report.Passes) }); err != nil {
+			return fmt.Errorf("--curve: %w", err)
+		}
 	}
 	return report.gate(o.c.Float64("max-drop"))
 }
@@ -338,7 +344,7 @@ func (o *optimizer) measureLatency(ctx context.Context, m *measured, path string
 
 // rewrite runs the passes on a copy of the model.
 func (o *optimizer) rewrite(ctx context.Context) (*graph.Model, []*passes.StepReport, error) {
-	env := &passes.Env{Target: &o.engine.Target, Seed: o.c.Uint64("seed"), Threads: o.engine.Threads, Progress: progress(o.c)}
+	env := &passes.Env{Models: map[string]*graph.Model{"original": o.file.Model}, Target: &o.engine.Target, Seed: o.c.Uint64("seed"), Threads: o.engine.Threads, Progress: progress(o.c)}
 	if o.calib != nil {
 		env.Calibration, env.Samples, env.Labelled = o.calib.All, o.calib.Len(), o.calib.Labelled()
 	}

@@ -29,6 +29,7 @@ func trainingFlags(p *passes.Pass, but ...string) []cli.Flag {
 		&cli.StringFlag{Name: "engine", Usage: "measure on embedded, or embedded,ort", Value: benchmark.EngineEmbedded},
 		&cli.Float64Flag{Name: "max-drop", Usage: "write nothing and exit with 1 if accuracy falls by more than `POINTS`", Value: -1},
 		&cli.BoolFlag{Name: "no-bench", Usage: "do not measure latency"},
+		&cli.StringFlag{Name: "curve", Usage: "draw how loss and accuracy went to the SVG `FILE`"},
 		&cli.BoolFlag{Name: "resume", Usage: "go on from the checkpoint of a run that was interrupted"},
 		&cli.DurationFlag{Name: "checkpoint", Usage: "keep the state of the run beside the output every so often, 0 for never", Value: 5 * time.Minute},
 		targetFlagDef(),
@@ -131,10 +132,12 @@ type vault struct {
 	every  time.Duration
 	resume bool
 	last   time.Time
+	say    func(format string, args ...any)
 }
 
 func newVault(c *cli.Context, out string) (*vault, error) {
 	v := &vault{dir: out + ".checkpoints", every: c.Duration("checkpoint"), resume: c.Bool("resume"), last: time.Now()}
+	v.say = func(format string, args ...any) { say(c, format, args...) }
 	if v.every < 0 {
 		return nil, fmt.Errorf("--checkpoint is %v, want at least 0", v.every)
 	}
@@ -151,7 +154,8 @@ func (v *vault) Load(key string) (io.ReadCloser, error) {
 	}
 	f, err := os.Open(v.path(key))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s holds none of a run with this model, data and these options", v.dir)
+		v.say("%s holds no state of this run: it begins anew", v.dir)
+		return nil, nil
 	}
 	return f, err
 }

@@ -27,7 +27,7 @@ func Families() []Family {
 		{"weightprune", weightprune.Passes},
 		{"nodeprune", nodeprune.Passes},
 		{"quantize", []*passes.Pass{quantize.Static}},
-		{"distill", []*passes.Pass{distill.FineTune, distill.Distill}},
+		{"distill", []*passes.Pass{distill.FineTune, distill.Distill, distill.ReestimateNorms}},
 	}
 }
 

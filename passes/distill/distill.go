@@ -28,7 +28,9 @@ The loss is a weighted sum: kl compares softened probabilities (Hinton et al.
 relational (Park et al. 2019), hidden compares values inside (Romero et al.
 2015), attention where the models look (Zagoruyko and Komodakis 2017). Without
 hard, no labels are needed. Values inside are named by pairs, or matched by
-their extent: the last of each size of feature maps.`,
+their extent: the last of each size of feature maps. With blockwise, each part
+of the student up to such a value learns to give the teacher's, one part after
+the other, and the last the logits.`,
 	Kind:  passes.Lossy,
 	Needs: passes.Calibration,
 }, defaults, runDistill)
@@ -53,6 +55,7 @@ type Options struct {
 	RKD         float64  `opt:"rkd" help:"weight of relational distillation"`
 	Hidden      float64  `opt:"hidden" help:"weight of the difference of hidden values"`
 	Attention   float64  `opt:"attention" help:"weight of the difference of attention maps"`
+	Blockwise   bool     `opt:"blockwise" help:"train the blocks between hidden values one after the other, in bounded memory"`
 	Pairs       []string `opt:"pairs" help:"hidden values that are compared, as STUDENT=TEACHER; matched by extent if empty"`
 	Scores      string   `opt:"scores" help:"the student's output that is compared (default: the first of floats)"`
 }
@@ -91,7 +94,7 @@ func runDistill(j *passes.Job, o Options) error {
 		return err
 	}
 	var pairs []pair
-	if o.Hidden > 0 || o.Attention > 0 {
+	if o.Hidden > 0 || o.Attention > 0 || o.Blockwise {
 		if pairs = parsePairs(o.Pairs); pairs == nil {
 			pairs = matchStages(j.Model, models[names[0]], sample)
 		}
@@ -111,14 +114,18 @@ func runDistill(j *passes.Job, o Options) error {
 	if err != nil {
 		return err
 	}
-	task := train.Task{Loss: o.terms(&imitation{teacher: t, output: output}, pairs)}
+	scores := ""
 	if j.Env.Labelled {
-		task.Scores = output
+		scores = output
 	} else if o.Hard > 0 {
 		return errors.New("option \"hard\" needs labels, the data has none")
 	}
 	j.Note("teachers: %s", t)
-	return o.learn(j, task, data, held)
+	i := &imitation{teacher: t, output: output}
+	if o.Blockwise {
+		return o.blockwise(j, i, pairs, scores, data, held)
+	}
+	return o.learn(j, train.Task{Loss: o.terms(i, pairs), Scores: scores}, data, held)
 }
 
 // teachers returns the models that teach, and their names in order.

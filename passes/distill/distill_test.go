@@ -111,6 +111,60 @@ func TestMadeStudent(t *testing.T) {
 	}
 }
 
+// TestBlockwise trains a student block by block; each block's weights move,
+// and the model comes close to its teacher.
+func TestBlockwise(t *testing.T) {
+	teacher := chain(2, 8, 1)
+	student := chain(2, 5, 2)
+	env := &passes.Env{Calibration: unlabelled(t, teacher), Models: map[string]*graph.Model{"teacher": teacher}, Seed: 1, Threads: 1}
+	made, report, loss := distilled(t, "blockwise:true;epochs:12;batch:8;lr:0.01", student.Clone(), env)
+	if report.Figures["blocks trained"] != 2 {
+		t.Errorf("figures are %v", report.Figures)
+	}
+	if loss[len(loss)-1] > 0.8*loss[0] {
+		t.Errorf("the loss goes %.4f", loss)
+	}
+	for _, v := range made.Graph.Inits() {
+		if v.Init.Tensor.Equal(student.Graph.Value(v.Name()).Init.Tensor) {
+			t.Errorf("%q did not move", v.Name())
+		}
+	}
+}
+
+// TestReestimate gives a normalization whose statistics are off those of the
+// data: they become 3 and 4, the mean and variance of the data.
+func TestReestimate(t *testing.T) {
+	m, err := graph.ParseModel(`<ir_version: 8, opset_import: ["": 13]>
+		g (float[1, 2, 2] x) => (float[1, 2, 2] y)
+		<float[2] s = {1, 1}, float[2] b = {0, 0}, float[2] mean = {9, 9}, float[2] var = {7, 7}, float k = {2}, float c = {3}> {
+			d = Mul (x, k)
+			e = Add (d, c)
+			y = BatchNormalization (e, s, b, mean, var)
+		}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := dataset.Open("random:4000?seed=5", m.Graph.Inputs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := passes.Pipeline{Steps: []passes.Step{distill.ReestimateNorms.Default()}}
+	m, report, err := line.Run(context.Background(), m, &passes.Env{Calibration: d.All})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Steps[0].Changed != 1 {
+		t.Errorf("changed %d, want 1", report.Steps[0].Changed)
+	}
+	for name, want := range map[string]float64{"mean": 3, "var": 4} {
+		for _, x := range tensor.Float32s(m.Graph.Value(name).Init.Tensor) {
+			if math.Abs(float64(x)-want) > 0.2 {
+				t.Errorf("%s is %v, want about %v", name, x, want)
+			}
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	m := chain(2, 4, 1)
 	other := chain(2, 4, 1)

@@ -82,8 +82,17 @@ func (l Learning) samples(j *passes.Job) (data, held train.Source, err error) {
 
 // learn runs a task and puts its result, and how it went, in the job.
 func (l Learning) learn(j *passes.Job, t train.Task, data, held train.Source) error {
+	return l.learnPart(j, t, data, held, nil)
+}
+
+// learnPart is learn that moves the given weights alone, all if part is nil.
+func (l Learning) learnPart(j *passes.Job, t train.Task, data, held train.Source, part map[string]bool) error {
 	t.Model, t.Data, t.Held = j.Model, data, held
 	t.Options = l.options(j.Env)
+	if part != nil {
+		frozen := t.Options.Frozen
+		t.Options.Frozen = func(name string) bool { return !part[name] || frozen(name) }
+	}
 	t.Stop = j.Env.Stop
 	if j.Env.Checkpoints != nil {
 		t.Checkpoints = named{j.Env.Checkpoints}

@@ -31,6 +31,25 @@ type base struct {
 }
 
 func newBase(t *Task) (*base, error) {
+	b, err := openBase(t)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.floatWeights(); err != nil {
+		return nil, err
+	}
+	b.choose()
+	if b.opts.LoRA > 0 {
+		b.addLowRank()
+	}
+	if len(b.params) == 0 {
+		return nil, errors.New("the model has no float32 weights to train, or all of them are frozen")
+	}
+	return b, nil
+}
+
+// openBase copies the model and frees its batch axis.
+func openBase(t *Task) (*base, error) {
 	m, err := opset.Raise(t.Model, 13)
 	if err != nil {
 		return nil, err
@@ -45,20 +64,7 @@ func newBase(t *Task) (*base, error) {
 	if b.sample, err = t.Data.At(0); err != nil {
 		return nil, err
 	}
-	if err := b.openBatch(); err != nil {
-		return nil, err
-	}
-	if err := b.floatWeights(); err != nil {
-		return nil, err
-	}
-	b.choose()
-	if b.opts.LoRA > 0 {
-		b.addLowRank()
-	}
-	if len(b.params) == 0 {
-		return nil, errors.New("the model has no float32 weights to train, or all of them are frozen")
-	}
-	return b, nil
+	return b, b.openBatch()
 }
 
 // openBatch frees the first axis of the inputs and outputs, and states the

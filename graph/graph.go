@@ -555,3 +555,25 @@ func (g *Graph) takeOver(old, v *Value) bool {
 	v.Doc, v.Metadata, v.Wire, v.Unknown = old.Doc, old.Metadata, old.Wire, old.Unknown
 	return true
 }
+
+// Supplant puts m, which no graph holds and which has one result, in the
+// place of n, of which only the first result is read. That result keeps its
+// name, and its type if m's has none.
+func (g *Graph) Supplant(n, m *Node) {
+	if m.Name == "" {
+		m.Name = n.Name
+	}
+	old, v := n.Out(0), m.Out(0)
+	name, t, inferred := old.Name(), old.Type, old.Inferred
+	g.InsertBefore(n, m)
+	if !g.Replace(old, v) {
+		panic("graph: a new node's result could not take the place of an old one's")
+	}
+	if v.Type == nil {
+		v.Type, v.Inferred = t, inferred
+	}
+	g.Remove(n)
+	if g.Value(name) == nil {
+		g.Rename(v, name)
+	}
+}

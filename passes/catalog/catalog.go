@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/onnxpack/onnxpack/passes"
+	"github.com/onnxpack/onnxpack/passes/convert"
 	"github.com/onnxpack/onnxpack/passes/distill"
 	"github.com/onnxpack/onnxpack/passes/nodeprune"
 	"github.com/onnxpack/onnxpack/passes/quantize"
@@ -23,6 +24,7 @@ type Family struct {
 // Families lists all passes, family by family.
 func Families() []Family {
 	return []Family{
+		{"convert", convert.Members},
 		{"simplify", slices.Concat([]*passes.Pass{simplify.Simplify}, simplify.Members)},
 		{"weightprune", weightprune.Passes},
 		{"nodeprune", nodeprune.Passes},

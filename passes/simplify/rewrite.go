@@ -170,25 +170,7 @@ func usedBeyondFirst(n *graph.Node) bool {
 
 // supplant puts m, which no graph holds and which has one result, in the
 // place of n. The result keeps its name.
-func supplant(n, m *graph.Node) {
-	g := n.Graph()
-	if m.Name == "" {
-		m.Name = n.Name
-	}
-	old, v := n.Out(0), m.Out(0)
-	name, t, inferred := old.Name(), old.Type, old.Inferred
-	g.InsertBefore(n, m)
-	if !g.Replace(old, v) {
-		panic("a new node's result could not take the place of an old one's")
-	}
-	if v.Type == nil {
-		v.Type, v.Inferred = t, inferred
-	}
-	g.Remove(n)
-	if g.Value(name) == nil {
-		g.Rename(v, name)
-	}
-}
+func supplant(n, m *graph.Node) { n.Graph().Supplant(n, m) }
 
 // producer returns the node that makes v if it is one of the given standard
 // operators, in the same graph as its reader n.

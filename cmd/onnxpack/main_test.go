@@ -14,6 +14,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/onnxio"
 	"github.com/onnxpack/onnxpack/targets/ort"
 )
 
@@ -36,6 +38,11 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DIGITS", digits)
+			custom, err := customModel(e.WorkDir)
+			if err != nil {
+				return err
+			}
+			e.Setenv("CUSTOM", custom)
 			if _, err := judge("ort"); err != nil {
 				return err
 			}
@@ -50,6 +57,17 @@ func TestScripts(t *testing.T) {
 			"await":               await,
 		},
 	})
+}
+
+// customModel writes a model with an operator that nobody knows.
+func customModel(dir string) (string, error) {
+	m, err := graph.ParseModel(`<ir_version: 9, opset_import: ["": 17, "test.custom": 1]>
+		g (float[2] x) => (float[2] y) { a = Identity (x)  b = test.custom.Foo (a)  y = Relu (b) }`)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "custom.onnx")
+	return path, onnxio.Save(context.Background(), path, m, onnxio.SaveOptions{})
 }
 
 // judge answers conditions of scripts: whether ONNX Runtime, or ONNX's Python

@@ -71,6 +71,7 @@ func targetOptions(c *cli.Context) (o engine.Options, err error) {
 	if o.Target, err = targetFlag(c); err != nil {
 		return o, err
 	}
+	o.MaxMemory = availableMemory()
 	if text := c.String("max-memory"); text != "" {
 		if o.MaxMemory, err = parseBytes(text); err != nil {
 			return o, fmt.Errorf("--max-memory: %w", err)
@@ -80,7 +81,7 @@ func targetOptions(c *cli.Context) (o engine.Options, err error) {
 }
 
 func maxMemoryFlagDef() cli.Flag {
-	return &cli.StringFlag{Name: "max-memory", Usage: "refuse a model that needs more than `SIZE` (as 500MB, 2GiB) for weights and values in the embedded engine"}
+	return &cli.StringFlag{Name: "max-memory", Usage: "refuse a model that needs more than `SIZE` (as 500MB, 2GiB) for weights and values in the embedded engine (default: what is available)"}
 }
 
 func dataFlag(usage string) cli.Flag {

@@ -69,6 +69,7 @@ type optimizer struct {
 	eval, calib *dataset.Data // nil if there are none
 	scores      string
 	feeds       map[string]tensor.Value // of the measurements
+	unmeasured  string                  // why the model is not run, "" if it is
 	closers     []func() error
 
 	start *graph.Model      // what the passes are given, nil for the file's model
@@ -188,22 +189,60 @@ func (o *optimizer) openData() error {
 const randomSamples = 4
 
 // pickFeeds chooses what latency is measured on: a sample, or random numbers,
-// on which the result is then compared with the original too.
+// on which the result is then compared with the original too. A model that
+// does not run on random numbers (an operator that is not known, an index out
+// of range) is rewritten without being measured.
 func (o *optimizer) pickFeeds() error {
 	if o.eval == nil {
 		o.eval = o.calib
 	}
-	if o.eval == nil {
-		d, err := dataset.Open(fmt.Sprintf("random:%d?seed=%d", randomSamples, o.c.Uint64("seed")), o.file.Model.Graph.Inputs())
-		if err != nil {
-			say(o.c, "latency and accuracy are not measured: %v", err)
-			return nil
-		}
-		o.eval = d
+	if o.eval != nil {
+		s, err := o.eval.At(0)
+		o.feeds = s.Feeds
+		return err
 	}
-	s, err := o.eval.At(0)
-	o.feeds = s.Feeds
-	return err
+	d, feeds, err := o.randomFeeds()
+	if err := o.c.Context.Err(); err != nil {
+		return err
+	}
+	if err != nil {
+		o.unmeasured = err.Error()
+		say(o.c, "not measured: %v", err)
+		return nil
+	}
+	o.eval, o.feeds = d, feeds
+	return nil
+}
+
+// randomFeeds makes random samples and tries the model on the first.
+func (o *optimizer) randomFeeds() (*dataset.Data, map[string]tensor.Value, error) {
+	d, err := dataset.Open(fmt.Sprintf("random:%d?seed=%d", randomSamples, o.c.Uint64("seed")), o.file.Model.Graph.Inputs())
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := d.At(0)
+	if err != nil {
+		return nil, nil, err
+	}
+	model, _, err := o.load(o.c.Context, o.in, o.file.Model)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, err = model.Run(o.c.Context, s.Feeds)
+	return d, s.Feeds, err
+}
+
+// load loads a model in our engine, for the host's CPU where this one cannot
+// run code for the target.
+func (o *optimizer) load(ctx context.Context, path string, m *graph.Model) (l *loaded, foreign bool, err error) {
+	l, err = load(ctx, benchmark.EngineEmbedded, path, m, o.engine)
+	if errors.Is(err, targets.ErrForeign) {
+		host := o.engine
+		host.Target = targets.Host()
+		l, err = load(ctx, benchmark.EngineEmbedded, path, m, host)
+		foreign = true
+	}
+	return l, foreign, err
 }
 
 // run does the work: measure, rewrite, save, measure what was saved.
@@ -213,7 +252,7 @@ func (o *optimizer) run(ctx context.Context) (*optimizeReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Before = before.figures
+	r.Before, r.NotMeasured = before.figures, o.unmeasured
 	if o.calib != nil {
 		r.Calibration = o.calib.Len()
 	}
@@ -264,17 +303,17 @@ func (o *optimizer) measure(ctx context.Context, path string, f *onnxio.File, be
 	m := &measured{}
 	m.figures.figures = countModel(f.Model, shapesOf(o.feeds))
 	m.figures.FileBytes = modelBytes(path, f)
-	embedded, err := load(ctx, benchmark.EngineEmbedded, path, f.Model, o.engine)
-	if errors.Is(err, targets.ErrForeign) {
-		say(o.c, "this CPU cannot run code for %s: accuracy is measured with the host's, latency is not", o.engine.Target.Name)
-		host := o.engine
-		host.Target = targets.Host()
-		embedded, err = load(ctx, benchmark.EngineEmbedded, path, f.Model, host)
-		m.figures.Foreign = true
+	if o.unmeasured != "" {
+		return m, nil
 	}
+	embedded, foreign, err := o.load(ctx, path, f.Model)
 	if err != nil {
 		return nil, err
 	}
+	if foreign && before == nil {
+		say(o.c, "this CPU cannot run code for %s: accuracy is measured with the host's, latency is not", o.engine.Target.Name)
+	}
+	m.figures.Foreign = foreign
 	m.embedded = embedded
 	if err := o.measureAccuracy(ctx, m, before); err != nil {
 		return nil, err

@@ -24,6 +24,7 @@ type optimizeReport struct {
 	Calibration int                  `json:"calibration_samples"`
 	Evaluation  int                  `json:"evaluation_samples"`
 	Data        string               `json:"evaluation_data,omitempty"`
+	NotMeasured string               `json:"not_measured,omitempty"` // why the model was not run
 	Before      modelFigures         `json:"before"`
 	After       modelFigures         `json:"after"`
 	Passes      []*passes.StepReport `json:"passes"`
@@ -42,6 +43,9 @@ func (r *optimizeReport) gate(maxDrop float64) error {
 	if maxDrop < 0 {
 		return nil
 	}
+	if r.NotMeasured != "" {
+		return &gateError{"--max-drop: accuracy was not measured (" + r.NotMeasured + "); nothing was written"}
+	}
 	name, before, after := "top1", r.Before.Metrics["top1"], r.After.Metrics["top1"]
 	if _, ok := r.After.Metrics["top1"]; !ok {
 		name, before, after = "agreement", 1, r.After.Metrics["agreement"]
@@ -54,7 +58,11 @@ func (r *optimizeReport) gate(maxDrop float64) error {
 
 func (r *optimizeReport) write(w io.Writer) {
 	fmt.Fprintf(w, "%s -> %s for %s\n", r.Model, r.Out, r.Target)
-	fmt.Fprintf(w, "measured on %s, %d cores\n\n", r.Host.CPU, r.Host.Cores)
+	if r.NotMeasured != "" {
+		fmt.Fprintf(w, "not measured: %s\n\n", r.NotMeasured)
+	} else {
+		fmt.Fprintf(w, "measured on %s, %d cores\n\n", r.Host.CPU, r.Host.Cores)
+	}
 	tab := newTable(w, "", "before", "after", "change")
 	rightAlign(tab, 4)
 	b, a := r.Before, r.After

@@ -21,6 +21,7 @@ type random struct {
 type randomInput struct {
 	name  string
 	dtype tensor.DType
+	dims  graph.Dims // as the model declares them
 	shape tensor.Shape
 }
 
@@ -34,6 +35,35 @@ func openRandom(s *spec, inputs []*graph.Value) (source, error) {
 		return nil, err
 	}
 	r := &random{n: n, seed: uint64(seed)}
+	for _, middling := range []bool{true, false} {
+		if r.inputs, err = randomInputs(s, inputs, middling); err != nil {
+			return nil, err
+		}
+		if r.largest() <= middlingRandom {
+			break
+		}
+	}
+	for _, in := range r.inputs {
+		if n := in.shape.Len(); n > maxRandom {
+			return nil, fmt.Errorf("input %q would have shape %v, %d numbers: give sizes as keys, such as %s=1", in.name, in.shape, n, openSize(in.dims))
+		}
+	}
+	return r, nil
+}
+
+// largest returns the number of elements of the largest input.
+func (r *random) largest() int {
+	n := 0
+	for _, in := range r.inputs {
+		n = max(n, in.shape.Len())
+	}
+	return n
+}
+
+// randomInputs settles the shapes of the inputs: sizes that the model leaves
+// open are middling, or 1.
+func randomInputs(s *spec, inputs []*graph.Value, middling bool) ([]randomInput, error) {
+	var list []randomInput
 	sizes := map[string]int{}
 	for _, v := range inputs {
 		if v.Init != nil {
@@ -42,9 +72,13 @@ func openRandom(s *spec, inputs []*graph.Value) (source, error) {
 		if v.Type == nil || v.Type.Kind != graph.KindTensor {
 			return nil, fmt.Errorf("input %q is %v: random data is for tensors", v.Name(), v.Type)
 		}
-		in := randomInput{name: v.Name(), dtype: v.Type.Elem, shape: tensor.Shape{}}
+		in := randomInput{name: v.Name(), dtype: v.Type.Elem, dims: v.Type.Shape, shape: tensor.Shape{}}
 		for axis, d := range v.Type.Shape {
-			size, err := randomSize(s, sizes, d, axis, len(v.Type.Shape))
+			def := 1
+			if middling {
+				def = middlingSize(axis, len(v.Type.Shape))
+			}
+			size, err := randomSize(s, sizes, d, def)
 			if err != nil {
 				return nil, err
 			}
@@ -53,31 +87,54 @@ func openRandom(s *spec, inputs []*graph.Value) (source, error) {
 		if err := in.shape.Check(); err != nil {
 			return nil, fmt.Errorf("input %q: %w", v.Name(), err)
 		}
-		r.inputs = append(r.inputs, in)
+		list = append(list, in)
 	}
-	return r, nil
+	return list, nil
+}
+
+const (
+	middlingRandom = 1 << 24 // numbers in an input beyond which open sizes are 1
+	maxRandom      = 1 << 28 // the most numbers in an input
+)
+
+// openSize returns the name of a size that the model leaves open, to show how
+// it is given.
+func openSize(dims graph.Dims) string {
+	for _, d := range dims {
+		if d.Sym != "" {
+			return d.Sym
+		}
+	}
+	return "NAME"
+}
+
+// middlingSize is the size of an axis that the model leaves open: 1 for the
+// first, which is most often the batch.
+func middlingSize(axis, rank int) int {
+	switch {
+	case axis == 0:
+		return 1
+	case rank == 4:
+		return 64
+	case rank > 4:
+		return 4
+	}
+	return 16
 }
 
 // randomSize picks the size of a dimension: its own, that of a key of the
-// same name, 1 for the first axis, a middling one for others.
-func randomSize(s *spec, sizes map[string]int, d graph.Dim, axis, rank int) (int, error) {
+// same name, or def. One name has one size.
+func randomSize(s *spec, sizes map[string]int, d graph.Dim, def int) (int, error) {
 	if d.IsKnown() {
 		return d.Size, nil
 	}
-	size := 16
-	switch {
-	case axis == 0:
-		size = 1
-	case rank == 4:
-		size = 64
-	}
 	if d.Sym == "" {
-		return size, nil
+		return def, nil
 	}
 	if n, ok := sizes[d.Sym]; ok {
 		return n, nil
 	}
-	size, err := s.integer(d.Sym, size)
+	size, err := s.integer(d.Sym, def)
 	if err == nil && size < 0 {
 		err = fmt.Errorf("key %q is %d, want a size", d.Sym, size)
 	}

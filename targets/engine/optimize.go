@@ -37,8 +37,10 @@ func (o *optimizer) optimize() {
 	for _, rewrite := range []func(){
 		o.combineActivations,
 		o.combineGelu,
+		o.combineGeluTanh,
 		o.combineLayerNorm,
 		o.combineAttention,
+		o.combineOneHot,
 		o.layoutImages,
 		o.fuseBottlenecks,
 		o.fuseProducts,

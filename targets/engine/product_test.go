@@ -17,6 +17,8 @@ var productNets = []struct{ name, body, fused string }{
 	{"gelu", `{ m = MatMul(x, w) d = Div(m, root) e = Erf(d) a = Add(e, one) p = Mul(m, a) y = Mul(p, half) }`, "MatMul+Gelu"},
 	{"gelu half first", `{ m = MatMul(x, w) d = Div(m, root) e = Erf(d) a = Add(one, e) h = Mul(m, half) y = Mul(h, a) }`, "MatMul+Gelu"},
 	{"gelu half on sum", `{ d = Div(r, root) e = Erf(d) a = Add(e, one) h = Mul(a, half) y = Mul(h, r) }`, "Gelu"},
+	{"gelu by tanh", `{ m = MatMul(x, w) q = Mul(m, m) c = Mul(q, m) f = Mul(cubic, c) i = Add(m, f) j = Mul(i, slope) t = Tanh(j) a = Add(t, one) h = Mul(half, a) y = Mul(m, h) }`, "MatMul+GeluTanh"},
+	{"gelu by tanh and power", `{ c = Pow(r, three) f = Mul(cubic, c) i = Add(f, r) j = Mul(slope, i) t = Tanh(j) a = Add(one, t) h = Mul(r, a) y = Mul(half, h) }`, "GeluTanh"},
 	{"layer norm", `{ u = ReduceMean<axes = [-1]>(r) d = Sub(r, u) q = Pow(d, two) v = ReduceMean<axes = [-1]>(q) e = Add(v, eps) s = Sqrt(e) n = Div(d, s) m = Mul(n, b) y = Add(m, b) }`, "LayerNormalization"},
 	{"gemm", `{ f = Flatten<axis = 2>(x) g = Gemm<alpha = 0.5, transB = 1>(f, wt, b) y = Relu(g) }`, "MatMul+Relu"},
 	{"gemm without bias", `{ f = Flatten<axis = 2>(x) y = Gemm(f, w) }`, "MatMul"},
@@ -24,7 +26,7 @@ var productNets = []struct{ name, body, fused string }{
 
 func TestProducts(t *testing.T) {
 	const head = `<ir_version: 8, opset_import: ["": 17]> g (float[N,5,16] x, float[N,5,24] r, float[16,24] w, float[24,16] wt, float[24] b) => (y)
-<float one = {1}, float half = {0.5}, float two = {2}, float eps = {0.001}, float root = {1.4142135}> `
+<float one = {1}, float half = {0.5}, float two = {2}, float eps = {0.001}, float root = {1.4142135}, float three = {3}, float cubic = {0.044715}, float slope = {0.7978845608}> `
 	weights := map[string]*tensor.Tensor{"w": random(2, 16, 24), "wt": random(3, 24, 16), "b": random(4, 24)}
 	for _, net := range productNets {
 		t.Run(net.name, func(t *testing.T) {

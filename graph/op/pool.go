@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
@@ -411,7 +412,7 @@ func inferGlobalPool(c *Infer) error {
 }
 
 // evalGlobal makes a rule that reduces each plane of an image with f.
-func evalGlobal[T real](f func(plane []T) T) func(*Eval) error {
+func evalGlobal[T real](f func(k *kernel.Table, plane []T) T) func(*Eval) error {
 	return func(e *Eval) error {
 		s := e.Tensor(0).Shape()
 		if len(s) < 2 {
@@ -424,14 +425,17 @@ func evalGlobal[T real](f func(plane []T) T) func(*Eval) error {
 		plane := volume(s[2:])
 		e.Parallel(len(y.Data), max(1, 1<<15/max(1, plane)), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
-				y.Data[i] = f(x[i*plane:][:plane])
+				y.Data[i] = f(e.kernels(), x[i*plane:][:plane])
 			}
 		})
 		return setReal(e, 0, y)
 	}
 }
 
-func globalMax[T real](plane []T) T {
+func globalMax[T real](k *kernel.Table, plane []T) T {
+	if f, ok := any(plane).([]float32); ok {
+		return T(k.RowMax(f))
+	}
 	m := T(math.Inf(-1))
 	for _, v := range plane {
 		m = max(m, v)
@@ -439,7 +443,7 @@ func globalMax[T real](plane []T) T {
 	return m
 }
 
-func globalMean[T real](plane []T) T {
+func globalMean[T real](_ *kernel.Table, plane []T) T {
 	sum := 0.0
 	for _, v := range plane {
 		sum += float64(v)
@@ -449,7 +453,7 @@ func globalMean[T real](plane []T) T {
 
 func evalGlobalLp[T real](e *Eval) error {
 	norm := lp[T]{normOrder(&e.Call)}
-	return evalGlobal(func(plane []T) T {
+	return evalGlobal(func(_ *kernel.Table, plane []T) T {
 		sum := T(0)
 		for _, v := range plane {
 			sum += norm.term(v)

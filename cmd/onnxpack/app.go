@@ -54,6 +54,7 @@ func commands() []*cli.Command {
 		optimizeCommand(),
 		distillCommand(),
 		tuneCommand(),
+		pruneCommand(),
 		copyCommand(),
 		inspectCommand(),
 		checkCommand(),

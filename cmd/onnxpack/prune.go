@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/onnxpack/onnxpack/benchmark"
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/passes"
+	"github.com/onnxpack/onnxpack/passes/catalog"
+	"github.com/onnxpack/onnxpack/passes/nodeprune"
+)
+
+func pruneCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "prune",
+		Usage:     "remove channels and set weights to zero by what they contribute, and show before and after",
+		ArgsUsage: "MODEL",
+		Category:  catMake,
+		Description: `Channels, heads and hidden units are removed (--nodes), single weights are set
+to zero (--weights). The model is simplified first.
+
+   onnxpack prune model.onnx --nodes macs=0.5 --by wanda --repair lstsq --data images:photos -o out.onnx
+   onnxpack prune model.onnx --weights 2:4 --by sparsegpt --data images:photos -o out.onnx
+   onnxpack prune model.onnx --explain
+
+--recover trains what is left on the same data: distill asks the original,
+fine-tune the labels.`,
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the model to `FILE`"},
+			&cli.StringFlag{Name: "nodes", Usage: "remove a share of units, or as many as leave macs=, params= or latency= of the model's: `AMOUNT`"},
+			&cli.StringFlag{Name: "weights", Usage: "set to zero a share of weights, or all that a pattern such as 2:4 says: `AMOUNT`"},
+			&cli.StringFlag{Name: "by", Usage: "importance, as `CRITERION`: l1, l2, bn, fpgm, random, wanda for nodes; magnitude, wanda, obs, sparsegpt for weights"},
+			&cli.StringFlag{Name: "scope", Usage: "rank units global, group or isomorphic"},
+			&cli.IntFlag{Name: "multiple", Usage: "keep a multiple of `N` units", Value: 1},
+			&cli.StringFlag{Name: "repair", Usage: "fit what is left to the original: lstsq, bias or none for nodes; refit, bias … for weights"},
+			&cli.StringFlag{Name: "recover", Usage: "train what is left: distill, fine-tune or none", Value: "none"},
+			dataFlag("samples to evaluate and calibrate on, as `SPEC`; see onnxpack data"),
+			&cli.StringFlag{Name: "calib", Usage: "samples to calibrate and recover on, as `SPEC`"},
+			&cli.StringFlag{Name: "engine", Usage: "measure on embedded, or embedded,ort", Value: benchmark.EngineEmbedded},
+			&cli.Float64Flag{Name: "max-drop", Usage: "write nothing and exit with 1 if accuracy falls by more than `POINTS`", Value: -1},
+			&cli.BoolFlag{Name: "no-bench", Usage: "do not measure latency"},
+			&cli.BoolFlag{Name: "explain", Usage: "list what can be cut, what goes with it, and what cannot and why; change nothing"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what would go; write nothing"},
+			targetFlagDef(),
+			maxMemoryFlagDef(),
+		}, externalFlags()...),
+		Action: prune,
+	}
+}
+
+func prune(c *cli.Context) error {
+	if c.Bool("explain") {
+		return explainPruning(c)
+	}
+	o := &optimizer{c: c}
+	defer o.close()
+	steps, err := pruneSteps(c)
+	if err != nil {
+		return err
+	}
+	if c.Bool("dry-run") {
+		return dryRun(c, steps)
+	}
+	if err := o.readFlags(); err != nil {
+		return err
+	}
+	o.steps = steps
+	if err := o.open(); err != nil {
+		return err
+	}
+	o.equip = func(env *passes.Env) {
+		env.Models = map[string]*graph.Model{"teacher": o.file.Model}
+		env.Latency = o.latency
+	}
+	return o.finish(c.Context)
+}
+
+// latency measures a model on the target, as passes ask for it.
+func (o *optimizer) latency(ctx context.Context, m *graph.Model) (time.Duration, error) {
+	if o.feeds == nil {
+		return 0, errors.New("there are no samples to measure latency on")
+	}
+	l, err := load(ctx, benchmark.EngineEmbedded, o.in, m, o.engine)
+	if err != nil {
+		return 0, err
+	}
+	defer l.close()
+	row, err := benchmark.Measure(ctx, l.subject(o.in, o.feeds), benchmark.Plan{Time: 500 * time.Millisecond})
+	return time.Duration(row.Median), err
+}
+
+// pruneSteps returns the steps that the flags ask for.
+func pruneSteps(c *cli.Context) ([]passes.Step, error) {
+	list := []string{"simplify"}
+	if text := c.String("nodes"); text != "" {
+		list = append(list, nodesStep(c, text))
+	}
+	if text := c.String("weights"); text != "" {
+		list = append(list, weightsStep(c, text))
+	}
+	if len(list) == 1 {
+		return nil, errors.New("prune: --nodes or --weights is missing")
+	}
+	switch r := c.String("recover"); r {
+	case "none":
+	case "distill":
+		list = append(list, "distill=student:given")
+	case "fine-tune":
+		list = append(list, "fine-tune")
+	default:
+		return nil, fmt.Errorf("--recover is %q, want distill, fine-tune or none", r)
+	}
+	steps, err := catalog.Parse(strings.Join(list, ","))
+	if err != nil {
+		return nil, err
+	}
+	return steps, catalog.Check(steps)
+}
+
+// nodesStep writes the step that --nodes asks for.
+func nodesStep(c *cli.Context, text string) string {
+	amount := "ratio:" + text
+	if key, value, ok := strings.Cut(text, "="); ok {
+		amount = key + ":" + value
+	}
+	step := "prune-nodes=" + amount
+	for _, f := range []string{"by", "scope", "multiple", "repair"} {
+		if c.IsSet(f) && (c.String("weights") == "" || f != "by" && f != "repair") {
+			step += fmt.Sprintf(";%s:%v", f, c.Value(f))
+		}
+	}
+	return step
+}
+
+// weightsStep writes the step that --weights asks for.
+func weightsStep(c *cli.Context, text string) string {
+	by := "magnitude"
+	if c.IsSet("by") {
+		by = c.String("by")
+	}
+	step := "prune-" + by + "=pattern:" + text
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		step = "prune-" + by + "=sparsity:" + text
+	}
+	if r := c.String("repair"); r != "" && r != "none" {
+		step += ";repair:" + r
+	}
+	return step
+}
+
+// dryRunReport is the JSON of --dry-run.
+type dryRunReport struct {
+	Model  string               `json:"model"`
+	Before figures              `json:"before"`
+	After  figures              `json:"after"`
+	Passes []*passes.StepReport `json:"passes"`
+}
+
+// dryRun runs the steps on a copy that is not written.
+func dryRun(c *cli.Context, steps []passes.Step) error {
+	o := &optimizer{c: c, steps: steps}
+	defer o.close()
+	args, err := operands(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	o.in = args[0]
+	if o.engine, err = engineOptions(c); err != nil {
+		return err
+	}
+	if err := o.open(); err != nil {
+		return err
+	}
+	o.equip = func(env *passes.Env) { env.Latency = o.latency }
+	r := &dryRunReport{Model: o.in, Before: countModel(o.file.Model, shapesOf(o.feeds))}
+	model, reports, err := o.rewrite(c.Context)
+	if err != nil {
+		return err
+	}
+	r.After, r.Passes = countModel(model, shapesOf(o.feeds)), reports
+	return emit(c, r, r.write)
+}
+
+func (r *dryRunReport) write(w io.Writer) {
+	tab := newTable(w, "", "before", "after", "change")
+	rightAlign(tab, 4)
+	b, a := r.Before, r.After
+	tab.AppendRow([]any{"parameters", countText(b.Params), countText(a.Params), ratioText(float64(b.Params), float64(a.Params))})
+	tab.AppendRow([]any{"flops", flopsText(b), flopsText(a), ratioText(float64(b.Flops), float64(a.Flops))})
+	tab.Render()
+	for _, s := range r.Passes {
+		for _, line := range remarks(s) {
+			fmt.Fprintf(w, "\n%s: %s", s.Pass, line)
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+// explanation is the JSON of --explain.
+type explanation struct {
+	Model    string             `json:"model"`
+	Prunable int                `json:"prunable_weights"`
+	Weights  int                `json:"weights"`
+	Groups   []explainedGroup   `json:"groups"`
+	Refused  []explainedRefusal `json:"refused"`
+}
+
+type explainedGroup struct {
+	Name  string   `json:"name"`
+	Units int      `json:"units"`
+	Cuts  []string `json:"cuts"`
+}
+
+type explainedRefusal struct {
+	Weight string   `json:"weight"`
+	Kept   int      `json:"kept"`
+	Size   int      `json:"size"`
+	Reason string   `json:"reason"`
+	Chain  []string `json:"chain,omitempty"`
+}
+
+// explainPruning lists the groups of the model once it is simplified.
+func explainPruning(c *cli.Context) error {
+	args, err := operands(c, "MODEL")
+	if err != nil {
+		return err
+	}
+	f, err := openModel(args[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	steps, err := catalog.Parse("simplify")
+	if err != nil {
+		return err
+	}
+	line := passes.Pipeline{Steps: steps}
+	m, _, err := line.Run(c.Context, f.Model.Clone(), &passes.Env{})
+	if err != nil {
+		return err
+	}
+	e := explain(nodeprune.Analyze(m, op.InferModel(m, op.InferOptions{})))
+	e.Model = args[0]
+	return emit(c, e, e.write)
+}
+
+func explain(g *nodeprune.Groups) *explanation {
+	e := &explanation{}
+	e.Prunable, e.Weights = g.Share()
+	for _, group := range g.List {
+		x := explainedGroup{Name: group.Name, Units: len(group.Units)}
+		for _, c := range group.Cuts {
+			x.Cuts = append(x.Cuts, fmt.Sprintf("%s:%d", c.Weight.Name(), c.Axis))
+		}
+		e.Groups = append(e.Groups, x)
+	}
+	for _, r := range g.Refused {
+		e.Refused = append(e.Refused, explainedRefusal{
+			Weight: fmt.Sprintf("%s:%d", r.Weight.Weight.Name(), r.Weight.Axis),
+			Kept:   r.Kept, Size: r.Size, Reason: r.Reason, Chain: r.Chain,
+		})
+	}
+	for _, b := range g.Blocked {
+		e.Refused = append(e.Refused, explainedRefusal{Weight: b.Group.Name, Kept: len(b.Group.Units), Size: len(b.Group.Units), Reason: b.Err.Error()})
+	}
+	return e
+}
+
+func (e *explanation) write(w io.Writer) {
+	fmt.Fprintf(w, "%s: %d of %d weights can be made fewer\n\n", e.Model, e.Prunable, e.Weights)
+	tab := newTable(w, "group", "units", "cut together")
+	for _, g := range e.Groups {
+		tab.AppendRow([]any{g.Name, g.Units, strings.Join(g.Cuts, ", ")})
+	}
+	tab.Render()
+	for _, r := range e.Refused {
+		fmt.Fprintf(w, "\n%s: %d of %d stay: %s\n", r.Weight, r.Kept, r.Size, r.Reason)
+		for _, step := range r.Chain {
+			fmt.Fprintf(w, "    %s\n", step)
+		}
+	}
+}

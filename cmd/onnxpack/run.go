@@ -27,6 +27,7 @@ func runCommand() *cli.Command {
 			dataFlag("samples, as `SPEC`; see onnxpack data"),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the outputs as NumPy arrays to `FILE`.npz"},
 			&cli.StringFlag{Name: "engine", Usage: "run on embedded or ort", Value: benchmark.EngineEmbedded},
+			&cli.StringFlag{Name: "compare", Usage: "compare the first sample's results with those of `ENGINE` (ort), and find the first value that differs"},
 			targetFlagDef(),
 			maxMemoryFlagDef(),
 		},
@@ -80,6 +81,12 @@ func runModel(c *cli.Context) error {
 		return err
 	}
 	defer data.Close()
+	if judge := c.String("compare"); judge != "" {
+		if judge != benchmark.EngineORT {
+			return fmt.Errorf("--compare is %q, want %s", judge, benchmark.EngineORT)
+		}
+		return compareORT(c, args[0], f.Model, data, o)
+	}
 	model, err := load(c.Context, names[0], args[0], f.Model, o)
 	if err != nil {
 		return err

@@ -280,6 +280,12 @@ func (e *Eval) put(dst, src *tensor.Tensor, n int, idx []int) {
 
 func putCells[T cell](dstT, srcT *tensor.Tensor, n int, idx []int) {
 	dst, src := cellsOf[T](dstT), cellsOf[T](srcT)
+	if n == 1 {
+		for i, k := range idx {
+			dst[k] = src[i]
+		}
+		return
+	}
 	for i, k := range idx {
 		copy(dst[k*n:(k+1)*n], src[i*n:(i+1)*n])
 	}

@@ -126,14 +126,16 @@ func tuplePlaces(s tensor.Shape, at *tensor.Tensor, batch int) (idx []int, block
 	str, size := dims.Strides(), dims.Len()
 	idx = make([]int, tuples)
 	for t := range idx {
-		idx[t] = t / perBatch * size
-		for j, n := range dims {
-			i, err := wrapIndex(list[t*k+j], n)
-			if err != nil {
-				return nil, 0, err
+		place := t / perBatch * size
+		for j, i := range list[t*k : (t+1)*k] {
+			if uint(i) >= uint(dims[j]) { // negative, or an error
+				if i, err = wrapIndex(i, dims[j]); err != nil {
+					return nil, 0, err
+				}
 			}
-			idx[t] += i * str[j]
+			place += i * str[j]
 		}
+		idx[t] = place
 	}
 	return idx, s[batch+k:].Len(), nil
 }

@@ -123,10 +123,15 @@ func cutThird(t *testing.T, p *ort.Process, path string) {
 // none and takes no others.
 func fedInputs(name string, m *graph.Model) []*graph.Value {
 	ins := m.Graph.Inputs()
-	if name == "silero_vad.onnx" {
-		ins[0].Type = graph.TensorOf(tensor.Float32, graph.Dims{graph.Known(1), graph.Known(512)})
+	if name != "silero_vad.onnx" {
+		return ins
 	}
-	return ins
+	sized := graph.New("sized")
+	sized.AddInput(ins[0].Name(), graph.TensorOf(tensor.Float32, graph.Dims{graph.Known(1), graph.Known(512)}))
+	for _, v := range ins[1:] {
+		sized.AddInput(v.Name(), v.Type)
+	}
+	return sized.Inputs()
 }
 
 // tolerance is what rounding to the elements of a model may make: a step of
@@ -242,7 +247,7 @@ func distance(want, got tensor.Value) float64 {
 	if !okA || !okB || !a.Shape().Equal(b.Shape()) {
 		return math.Inf(1)
 	}
-	worst, scale := 0.0, 1e-3
+	worst, scale := 0.0, 1e-2
 	y := tensor.Float64s(b)
 	for i, x := range tensor.Float64s(a) {
 		worst = max(worst, math.Abs(x-y[i]))

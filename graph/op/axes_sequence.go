@@ -70,8 +70,12 @@ func (a *Axes) recurrentStates(hidden Side) {
 // heads ties an axis of heads*size elements, from offset on, to the spaces of
 // heads and of the places in one.
 func (a *Axes) heads(s, heads, places Side, n, size, offset int) {
-	a.Within(heads, s, 1, size, offset)
-	a.Within(places, s, n, 1, offset)
+	if n > 1 {
+		a.Within(heads, s, 1, size, offset)
+	}
+	if size > 1 {
+		a.Within(places, s, n, 1, offset)
+	}
 }
 
 // headSpaces are the spaces of an attention.

@@ -127,10 +127,9 @@ func fedInputs(name string, m *graph.Model) []*graph.Value {
 		return ins
 	}
 	sized := graph.New("sized")
-	sized.AddInput(ins[0].Name(), graph.TensorOf(tensor.Float32, graph.Dims{graph.Known(1), graph.Known(512)}))
-	for _, v := range ins[1:] {
-		sized.AddInput(v.Name(), v.Type)
-	}
+	sized.AddInput(ins[0].Name(), graph.TensorOf(tensor.Float32, graph.Dims{graph.Known(1), graph.Known(288)}))
+	sized.AddInput(ins[1].Name(), graph.TensorOf(tensor.Float32, graph.DimsOf(tensor.Shape{2, 1, 128})))
+	sized.AddInput(ins[2].Name(), ins[2].Type)
 	return sized.Inputs()
 }
 

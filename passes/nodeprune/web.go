@@ -318,6 +318,9 @@ func joinProducts(links []*link) {
 	}
 	sets := map[span]*product{}
 	for _, l := range links {
+		if l.outer*l.inner == 1 {
+			continue
+		}
 		s := span{l.b, l.offset, l.end()}
 		if sets[s] == nil {
 			sets[s] = &product{b: l.b}
@@ -325,8 +328,7 @@ func joinProducts(links []*link) {
 		sets[s].factors = append(sets[s].factors, l)
 	}
 	for _, p := range sets {
-		equal := !slices.ContainsFunc(p.factors, func(l *link) bool { return l.outer*l.inner > 1 })
-		if equal || len(p.factors) < 2 {
+		if len(p.factors) < 2 {
 			continue
 		}
 		for _, l := range p.factors {

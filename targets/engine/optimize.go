@@ -41,6 +41,7 @@ func (o *optimizer) optimize() {
 		o.combineLayerNorm,
 		o.combineAttention,
 		o.combineOneHot,
+		o.sparseConvs,
 		o.layoutImages,
 		o.fuseBottlenecks,
 		o.fuseProducts,

@@ -20,7 +20,7 @@ type Options struct {
 	Budget    float64  `opt:"budget" help:"accuracy that may be lost on the calibration data, 0.005 for half a point; without labels, answers that may change"`
 	Scope     string   `opt:"scope" oneof:"layer|global|owl|sensitivity" help:"how layers share what goes: alike, by rank of all weights, by outliers, or by measured loss"`
 	Steps     int      `opt:"steps" help:"prune in so many steps with cubically falling increments, each with fresh calibration"`
-	Repair    []string `opt:"repair" help:"what mends the result: refit, dsnot, bias, batchnorm"`
+	Repair    []string `opt:"repair" help:"what mends the result: refit, dsnot, bias or scale, batchnorm"`
 	Include   []string `opt:"include" help:"nodes that are pruned, patterns with * and ?; all if empty"`
 	Exclude   []string `opt:"exclude" help:"nodes that are left alone, patterns with * and ?"`
 
@@ -34,6 +34,7 @@ const (
 	repairDSnoT     = "dsnot"
 	repairRefit     = "refit"
 	repairBias      = "bias"
+	repairScale     = "scale"
 	repairBatchNorm = "batchnorm"
 )
 
@@ -69,8 +70,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("option \"scope\": got %q, want layer: a threshold or N:M leaves nothing to share out", o.Scope)
 	}
 	for _, r := range o.Repair {
-		if !slices.Contains([]string{repairDSnoT, repairRefit, repairBias, repairBatchNorm}, r) {
-			return fmt.Errorf("option \"repair\": got %q, want dsnot, refit, bias or batchnorm", r)
+		if !slices.Contains([]string{repairDSnoT, repairRefit, repairBias, repairScale, repairBatchNorm}, r) {
+			return fmt.Errorf("option \"repair\": got %q, want dsnot, refit, bias, scale or batchnorm", r)
 		}
 	}
 	return nil
@@ -78,6 +79,9 @@ func (o Options) Validate() error {
 
 // repairs reports whether a repair is wanted.
 func (o *Options) repairs(name string) bool { return slices.Contains(o.Repair, name) }
+
+// keepsOriginal reports whether the repairs look at the model before pruning.
+func (o *Options) keepsOriginal() bool { return o.repairs(repairBias) || o.repairs(repairScale) }
 
 // refuses says why a layer is left as it is, "" if it is not.
 func (o *Options) refuses(l *layer) string {

@@ -50,7 +50,7 @@ func (p *pruner) run() error {
 		return nil
 	}
 	original := p.job.Model
-	if p.o.repairs(repairBias) {
+	if p.o.keepsOriginal() {
 		original = original.Clone()
 	}
 	from := p.sparsity()

@@ -38,7 +38,7 @@ func (o SparseGPTOptions) Validate() error {
 	case o.Damp < 0:
 		return fmt.Errorf("option \"damp\": got %v, want at least 0", o.Damp)
 	case o.repairs(repairDSnoT):
-		return fmt.Errorf("option \"repair\": got dsnot, want refit, bias or batchnorm: the weights are chosen by what all others make up for")
+		return fmt.Errorf("option \"repair\": got dsnot, want refit, bias, scale or batchnorm: the weights are chosen by what all others make up for")
 	}
 	return o.Options.Validate()
 }

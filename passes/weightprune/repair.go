@@ -2,6 +2,8 @@ package weightprune
 
 import (
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -16,9 +18,9 @@ const repairSamples = 64
 // repair mends what stands beside the weights: biases by what the original
 // computes, then the statistics of normalizations.
 func (p *pruner) repair(original *graph.Model) error {
-	if p.o.repairs(repairBias) {
-		if err := correctBias(p.job, original); err != nil {
-			return fmt.Errorf("repair bias: %w", err)
+	if p.o.keepsOriginal() {
+		if err := p.restoreChannels(original); err != nil {
+			return fmt.Errorf("repair of channels: %w", err)
 		}
 	}
 	if p.o.repairs(repairBatchNorm) {
@@ -46,11 +48,14 @@ func biasOf(n *graph.Node) (holder *graph.Node, slot, axis int) {
 	return nil, 0, 0
 }
 
-// correctBias adds to the bias of every prunable node, from the first to the
-// last, what its result now lacks in each channel's mean against the original
-// model, whose nodes have the same names of results. Each node sees inputs
-// that are corrected already. (Nagel et al. 2019, arXiv 1906.04721, appendix D.)
-func correctBias(j *passes.Job, original *graph.Model) error {
+// restoreChannels gives each channel of every prunable node's result, from the
+// first to the last, the mean that it has in the original model (repair bias;
+// Nagel et al. 2019, arXiv 1906.04721, appendix D), or the mean and the
+// deviation (repair scale), which pruning makes smaller from layer to layer
+// (Jordan et al. 2022, arXiv 2211.08403). Values have the same names in both
+// models. Each node sees inputs that are restored already.
+func (p *pruner) restoreChannels(original *graph.Model) error {
+	j := p.job
 	feeds, _, err := walkSamples(j, repairSamples)
 	if err != nil {
 		return err
@@ -64,26 +69,29 @@ func correctBias(j *passes.Job, original *graph.Model) error {
 		holder, slot, axis := biasOf(n)
 		o := original.Graph.Value(n.Out(0).Name())
 		if holder == nil || o == nil || o.Producer() == nil {
-			j.Skip(n, "its bias is not corrected: there is none")
+			j.Skip(n, "its channels are not restored: it has no bias")
 			continue
 		}
-		was, err := nodeMeans(want, o.Producer(), axis)
+		was, err := nodeStats(want, o.Producer(), axis)
 		if err != nil {
 			return err
 		}
-		is, err := nodeMeans(got, n, axis)
+		is, err := nodeStats(got, n, axis)
 		if err != nil {
 			return err
 		}
-		if err := addBias(holder, slot, was, is); err != nil {
-			j.Skip(n, "its bias is not corrected: %v", err)
+		scale := p.rescale(n, was, is)
+		if err := shiftBias(holder, slot, was.Means(), is.Means(), scale); err != nil {
+			j.Skip(n, "its channels are not restored: %v", err)
+			continue
 		}
+		p.scaleRows(n, scale)
 	}
 	return nil
 }
 
-// nodeMeans walks to n and returns the mean of each channel of its result.
-func nodeMeans(w *saliency.Walk, n *graph.Node, axis int) ([]float64, error) {
+// nodeStats walks to n and returns the statistics of its result's channels.
+func nodeStats(w *saliency.Walk, n *graph.Node, axis int) (*saliency.ChannelStats, error) {
 	if err := w.To(n); err != nil {
 		return nil, err
 	}
@@ -105,16 +113,66 @@ func nodeMeans(w *saliency.Walk, n *graph.Node, axis int) ([]float64, error) {
 			return nil, fmt.Errorf("%v: %w", n, err)
 		}
 	}
-	return s.Means(), nil
+	return s, nil
 }
 
-// addBias adds was-is to the constant that is input slot of n.
-func addBias(n *graph.Node, slot int, was, is []float64) error {
+// maxScale bounds by how much the weights of a channel are scaled, and by its
+// inverse.
+const maxScale = 2
+
+// rescale returns by how much the weights of each channel have to be scaled for
+// the channel to vary as it did; ones if that is not asked for, or if the weight
+// has other readers, whose channels it would scale too.
+func (p *pruner) rescale(n *graph.Node, was, is *saliency.ChannelStats) []float64 {
+	v, w := was.Variances(), is.Variances()
+	scale := slices.Repeat([]float64{1}, len(w))
+	if !p.o.repairs(repairScale) || len(v) != len(w) || p.layerOf(n) == nil {
+		return scale
+	}
+	for i := range scale {
+		if v[i] > 0 && w[i] > 0 {
+			scale[i] = min(max(math.Sqrt(v[i]/w[i]), 1.0/maxScale), maxScale)
+		}
+	}
+	return scale
+}
+
+// layerOf returns the layer that n alone reads, nil if there is none.
+func (p *pruner) layerOf(n *graph.Node) *layer {
+	for _, l := range p.layers {
+		if len(l.uses) == 1 && l.uses[0].node == n && !n.Is("ConvTranspose") && l.uses[0].slot == 1 {
+			return l
+		}
+	}
+	return nil
+}
+
+// scaleRows multiplies the weights of each channel of n's result.
+func (p *pruner) scaleRows(n *graph.Node, scale []float64) {
+	l := p.layerOf(n)
+	if l == nil || !p.o.repairs(repairScale) {
+		return
+	}
+	x := slices.Clone(l.current())
+	for g := range l.matrix.Groups {
+		for r := range l.matrix.Rows {
+			for c := range l.matrix.Cols {
+				x[l.matrix.At(g, r, c)] *= scale[g*l.matrix.Rows+r]
+			}
+		}
+	}
+	l.set(x)
+}
+
+// shiftBias changes the constant that is input slot of n so that the mean of
+// each channel, once its weights are scaled, is what it was. The means are those
+// of n's result, or, if n is the Add after a product, of the product.
+func shiftBias(n *graph.Node, slot int, was, is, scale []float64) error {
 	if len(was) != len(is) {
 		return fmt.Errorf("the original has %d channels, not %d", len(was), len(is))
 	}
 	b := make([]float64, len(is))
-	dtype, shape := tensor.Float32, tensor.Shape{len(is)}
+	dtype, name := tensor.Float32, n.Out(0).Name()+"_bias"
 	v := n.In(slot)
 	if v != nil {
 		lit := literalOf(v)
@@ -129,18 +187,18 @@ func addBias(n *graph.Node, slot int, was, is []float64) error {
 			return fmt.Errorf("%v has shape %v, want one number for each of %d channels", v, t.Shape(), len(is))
 		}
 		copy(b, tensor.Float64s(t))
-		dtype = t.DType()
+		dtype, name = t.DType(), v.Name()
 	} else if t := n.Out(0).Type; t != nil && t.Kind == graph.KindTensor {
 		dtype = t.Elem
 	}
 	for i := range b {
-		b[i] += was[i] - is[i]
+		if n.Is("Add") {
+			b[i] += was[i] - scale[i]*is[i]
+		} else {
+			b[i] = was[i] - scale[i]*(is[i]-b[i])
+		}
 	}
-	name := n.Out(0).Name() + "_bias"
-	if v != nil {
-		name = v.Name()
-	}
-	own(n, slot, name, tensor.FromFloat64s(dtype, shape, b))
+	own(n, slot, name, tensor.FromFloat64s(dtype, tensor.Shape{len(b)}, b))
 	return nil
 }
 

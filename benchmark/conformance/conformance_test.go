@@ -24,7 +24,10 @@ var (
 	update = flag.Bool("update", false, "add the tests that pass to testdata/must_pass.txt")
 )
 
-const mustPassFile = "testdata/must_pass.txt"
+const (
+	mustPassFile      = "testdata/must_pass.txt"
+	knownFailuresFile = "testdata/known_failures.txt" // name, tab, reason
+)
 
 // suites returns the folder of ONNX's tests, or skips.
 func suites(t *testing.T) string {
@@ -55,44 +58,63 @@ func TestSuite(t *testing.T) {
 	t.Logf("%d passed, %d failed, %d skipped", res.Passed, len(res.Failed), len(res.Skipped))
 }
 
+// TestMustPass holds every test of the suites to one of two lists: those that
+// must pass, which only grows, and those that fail for a stated reason.
 func TestMustPass(t *testing.T) {
 	if *only != "" {
 		t.Skip("tests are chosen with -only")
 	}
 	dir := suites(t)
-	data, err := os.ReadFile(mustPassFile)
-	if err != nil {
-		t.Fatal(err)
+	must := map[string]bool{}
+	for _, name := range lines(t, mustPassFile) {
+		must[name] = true
 	}
-	must := strings.Fields(string(data))
-	if !slices.IsSorted(must) {
-		t.Errorf("%s is not sorted", mustPassFile)
-	}
-	known := map[string]bool{}
-	for _, name := range must {
-		known[name] = true
+	failing := map[string]bool{}
+	for _, line := range lines(t, knownFailuresFile) {
+		name, reason, _ := strings.Cut(line, "\t")
+		if failing[name] = true; reason == "" {
+			t.Errorf("%s: %s has no reason", knownFailuresFile, name)
+		}
 	}
 	passed := map[string]bool{}
-	res, err := Run(context.Background(), []string{dir}, Options{
-		Match:    func(name string) bool { return *update || known[name] },
-		Progress: func(c Case, err error) { passed[c.Name] = err == nil },
+	_, err := Run(context.Background(), []string{dir}, Options{
+		Progress: func(c Case, err error) {
+			passed[c.Name] = err == nil
+			switch {
+			case err != nil && !failing[c.Name] && !errors.Is(err, ErrSkip):
+				t.Errorf("%s: %v", c.Name, err)
+			case err == nil && failing[c.Name]:
+				t.Errorf("%s passes: take it from %s", c.Name, knownFailuresFile)
+			case err == nil && !must[c.Name] && !*update:
+				t.Errorf("%s passes and is not in %s: run with -update", c.Name, mustPassFile)
+			}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range res.Failed {
-		if known[n.Name] {
-			t.Errorf("%s: %s", n.Name, n.Reason)
-		}
-	}
-	for _, name := range must {
+	for name := range must {
 		if _, ran := passed[name]; !ran {
 			t.Errorf("%s: on the list but not found", name)
 		}
 	}
 	if *update {
-		grow(t, known, passed)
+		grow(t, must, passed)
 	}
+}
+
+// lines returns the lines of a list, which must be sorted.
+func lines(t *testing.T, path string) []string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if !slices.IsSorted(list) {
+		t.Errorf("%s is not sorted", path)
+	}
+	return list
 }
 
 // grow writes the list with the tests that pass added.

@@ -124,7 +124,10 @@ func decodeImage(data []byte) (image.Image, error) {
 	if head.Width > maxPixels/max(1, head.Height) {
 		return nil, fmt.Errorf("image of %dx%d pixels, want at most %d", head.Width, head.Height, maxPixels)
 	}
-	img, _, err := image.Decode(bytes.NewReader(data))
+	img, format, err := image.Decode(bytes.NewReader(data))
+	if m, ok := img.(*image.YCbCr); ok && format == "jpeg" {
+		return jpegColors(m), err
+	}
 	return img, err
 }
 

@@ -25,7 +25,7 @@ import (
 // feedsOf says what feeds models take that random ones of their own shapes do
 // not fit, and unfed which models ONNX Runtime cannot run here, and why.
 var (
-	feedsOf = map[string]string{"genai_tiny_gpt2_past.onnx": "random:2?total_seq_len=32"}
+	feedsOf = map[string]string{"genai_tiny_gpt2_past.onnx": "random:2?seq_len=3&total_seq_len=7&past_seq_len=4"}
 	unfed   = map[string]string{
 		"superres_prepost_op18.onnx":    "it needs operators of onnxruntime-extensions",
 		"ort_tiny_gpt2_beamsearch.onnx": "its parameters of the search are no random numbers",

@@ -129,7 +129,8 @@ func dataHelp() string {
   npz:FILE, npy:FILE    NumPy arrays named like the inputs; labels, label or y are classes
   pb:DIR                ONNX test data, test_data_set_*/input_*.pb
   csv:FILE              a sample in each row; label=first|last|none|HEADER
-  random:N              N samples shaped by the model's inputs
+  random:N              N samples shaped by the model's inputs; a size that the model
+                        leaves open is a key: its name, or INPUT.AXIS
 
 Keys for all:    range=FROM:TO, input=NAME, labels=FILE, offset=N (added to classes)
 Keys for images: preset, size, resize, crop (pixels), mean, std, scale, order=rgb|bgr, layout=NCHW|NHWC

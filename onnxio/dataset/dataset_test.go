@@ -234,6 +234,14 @@ func TestRandomRepeats(t *testing.T) {
 	}
 }
 
+func TestRandomSizes(t *testing.T) {
+	in := input("x", tensor.Float32, graph.Unknown(), graph.Symbol("len"))
+	d := open(t, "random:1?x.0=2&len=7", in)
+	if x := at(t, d, 0).Feeds["x"].(*tensor.Tensor); !x.Shape().Equal(tensor.Shape{2, 7}) {
+		t.Errorf("%v, want [2,7]", x)
+	}
+}
+
 func TestSplitSpreads(t *testing.T) {
 	d := open(t, "random:10", picture(1, 1))
 	a, b := d.Split(3)

@@ -78,6 +78,10 @@ func randomInputs(s *spec, inputs []*graph.Value, middling bool) ([]randomInput,
 			if middling {
 				def = middlingSize(axis, len(v.Type.Shape))
 			}
+			def, err := s.integer(fmt.Sprintf("%s.%d", v.Name(), axis), def)
+			if err != nil {
+				return nil, err
+			}
 			size, err := randomSize(s, sizes, d, def)
 			if err != nil {
 				return nil, err
@@ -123,12 +127,15 @@ func middlingSize(axis, rank int) int {
 }
 
 // randomSize picks the size of a dimension: its own, that of a key of the
-// same name, or def. One name has one size.
+// same name, or def, which the key INPUT.AXIS sets. One name has one size.
 func randomSize(s *spec, sizes map[string]int, d graph.Dim, def int) (int, error) {
 	if d.IsKnown() {
 		return d.Size, nil
 	}
 	if d.Sym == "" {
+		if def < 0 {
+			return 0, fmt.Errorf("a size is %d, want 0 or more", def)
+		}
 		return def, nil
 	}
 	if n, ok := sizes[d.Sym]; ok {

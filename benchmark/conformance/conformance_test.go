@@ -5,6 +5,12 @@
 //	                                                           chosen tests, with reasons
 //	go test ./benchmark/conformance -run Suite -args -only .   every test
 //	go test ./benchmark/conformance -args -update              add what passes to the list
+//
+// and its models in both engines, the embedded one and ONNX Runtime:
+//
+//	go test ./benchmark/conformance -run ONNXRuntime           but for the listed differences
+//	go test ./benchmark/conformance -run ONNXRuntime -args -update
+//	                                                           list the differences of today
 package conformance
 
 import (
@@ -21,7 +27,7 @@ import (
 
 var (
 	only   = flag.String("only", "", "run the tests whose whole name matches this expression")
-	update = flag.Bool("update", false, "add the tests that pass to testdata/must_pass.txt")
+	update = flag.Bool("update", false, "rewrite the lists in testdata: tests that pass, graphs that differ")
 )
 
 const (
@@ -29,14 +35,20 @@ const (
 	knownFailuresFile = "testdata/known_failures.txt" // name, tab, reason
 )
 
+// shared returns the folder of test material, or skips.
+func shared(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("ONNXPACK_SHARED")
+	if dir == "" {
+		t.Skip("ONNXPACK_SHARED names no folder of test material")
+	}
+	return dir
+}
+
 // suites returns the folder of ONNX's tests, or skips.
 func suites(t *testing.T) string {
 	t.Helper()
-	shared := os.Getenv("ONNXPACK_SHARED")
-	if shared == "" {
-		t.Skip("ONNXPACK_SHARED names no folder of test material")
-	}
-	return filepath.Join(shared, "onnx-backend-tests")
+	return filepath.Join(shared(t), "onnx-backend-tests")
 }
 
 func TestSuite(t *testing.T) {

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"bytes"
-	"errors"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -18,18 +17,7 @@ import (
 // Operators of com.microsoft have no vectors in ONNX; ONNX Runtime judges
 // them. testdata/microsoft.txt holds models in ONNX text under their names.
 func TestMicrosoft(t *testing.T) {
-	install, err := ort.Find(t.Context())
-	if errors.Is(err, ort.ErrMissing) && os.Getenv(ort.LibraryEnv) == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	judge, err := ort.Start(t.Context(), install)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer judge.Close()
+	judge := newJudge(t)
 	data, err := os.ReadFile("testdata/microsoft.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +28,7 @@ func TestMicrosoft(t *testing.T) {
 	}
 }
 
-func compareWithORT(t *testing.T, judge *ort.Process, text string) {
+func compareWithORT(t *testing.T, judge *judge, text string) {
 	m, err := graph.ParseModel(text)
 	if err != nil {
 		t.Fatal(err)
@@ -50,12 +38,7 @@ func compareWithORT(t *testing.T, judge *ort.Process, text string) {
 		t.Fatal(err)
 	}
 	feeds := randomFeeds(m.Graph)
-	s, err := judge.Load(t.Context(), ort.Options{Model: file.Bytes(), Level: ort.None})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close(t.Context())
-	want, err := s.Run(t.Context(), feeds)
+	want, err := judge.run(t.Context(), ort.Options{Model: file.Bytes()}, feeds)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,10 +50,8 @@ func compareWithORT(t *testing.T, judge *ort.Process, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, w := range want {
-		if err := Compare(got[name], w, Tolerance{Rel: 1e-3, Abs: 1e-5}); err != nil {
-			t.Errorf("output %q: %v", name, err)
-		}
+	if err := compareOutputs(got, want); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -379,7 +379,7 @@ func evalGroupNorm[T real](e *Eval) error {
 
 func inferLayerNorm(c *Infer) error {
 	x := c.Shape(0)
-	if err := inferSame(c); err != nil {
+	if err := inferTyped(c, c.Elem(1)); err != nil {
 		return err
 	}
 	stash := tensor.DType(c.Node.Int("stash_type", int64(tensor.Float32)))
@@ -472,7 +472,7 @@ func evalLayerNorm[T real](e *Eval) error {
 		return err
 	}
 	x := realsOf[T](e, 0)
-	y := newResult[T](e, e.Tensor(0).DType(), r.shape)
+	y := newResult[T](e, e.Tensor(1).DType(), r.shape)
 	if e.Node.Out(1) == nil && e.Node.Out(2) == nil {
 		layerNormRows(e, r, y.Data, x, scale, bias)
 		return setReal(e, 0, y)

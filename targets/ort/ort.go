@@ -58,6 +58,10 @@ type Options struct {
 	Level   Level
 }
 
+// ErrDied says that the helper ended before it answered: its process can do
+// no more, a new one can.
+var ErrDied = errors.New("the ONNX Runtime process died")
+
 // Process is a running helper. One command runs at a time; more wait.
 type Process struct {
 	cmd    *exec.Cmd
@@ -155,11 +159,11 @@ func (p *Process) died(ctx context.Context, err error) error {
 	wait := p.cmd.Wait()
 	switch {
 	case ctx.Err() != nil:
-		p.dead = fmt.Errorf("the ONNX Runtime process was stopped: %w", ctx.Err())
+		p.dead = fmt.Errorf("%w: it was stopped: %w", ErrDied, ctx.Err())
 	case wait != nil:
-		p.dead = fmt.Errorf("the ONNX Runtime process died (%w): %s", wait, p.stderr)
+		p.dead = fmt.Errorf("%w (%w): %s", ErrDied, wait, p.stderr)
 	default:
-		p.dead = fmt.Errorf("the ONNX Runtime process gave no answer: %w", err)
+		p.dead = fmt.Errorf("%w: it gave no answer: %w", ErrDied, err)
 	}
 	return p.dead
 }

@@ -167,7 +167,7 @@ func (j *judge) compare(ctx context.Context, dir, path string) error {
 		return err
 	}
 	defer f.Close()
-	feeds, err := drawFeeds(f.Model.Graph, cmp.Or(feedSpecs[filepath.Base(path)], "random:1"))
+	feeds, err := drawFeeds(f.Model.Graph, filepath.Base(path))
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotComparable, err)
 	}
@@ -192,12 +192,27 @@ var feedSpecs = map[string]string{
 	"genai_tiny_gpt2_past.onnx": "random:1?seq_len=3&total_seq_len=7&past_seq_len=4",
 }
 
+// feedShapes are the shapes of feeds whose sizes the inputs leave open without
+// a name.
+var feedShapes = map[string]map[string]tensor.Shape{
+	"silero_vad.onnx": {"input": {1, 256}, "state": {2, 1, 128}}, // for a rate other than 16 kHz
+	"skl_treecl.onnx": {"input": {1, 20}},
+}
+
 // drawFeeds makes random feeds for a graph of moderate size.
-func drawFeeds(g *graph.Graph, spec string) (map[string]tensor.Value, error) {
+func drawFeeds(g *graph.Graph, name string) (map[string]tensor.Value, error) {
 	if n := declaredNumbers(g); n > maxFed {
 		return nil, fmt.Errorf("the inputs hold %d numbers, at most %d are fed here", n, maxFed)
 	}
-	data, err := dataset.Open(spec, g.Inputs())
+	sized := graph.New("feeds")
+	for _, v := range g.Feeds() {
+		typ := v.Type
+		if shape, ok := feedShapes[name][v.Name()]; ok {
+			typ = graph.TensorOf(typ.Elem, graph.DimsOf(shape))
+		}
+		sized.AddInput(v.Name(), typ)
+	}
+	data, err := dataset.Open(cmp.Or(feedSpecs[name], "random:1"), sized.Inputs())
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,10 @@ export GOFLAGS = -buildvcs=false
 export CGO_ENABLED = 0
 
 JUDGES := $(CURDIR)/build/judges
-export ONNXPACK_ORT ?= $(JUDGES)/node_modules/onnxruntime-node/bin/napi-v6/linux/$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)/libonnxruntime.so.1
+ifeq ($(ONNXPACK_ORT),)
+ONNXPACK_ORT := $(wildcard $(JUDGES)/node_modules/onnxruntime-node/bin/napi-v6/linux/$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)/libonnxruntime.so.1)
+endif
+export ONNXPACK_ORT
 
 .PHONY: build test check judges cross arm64 purego fuzz-short golden generate bench bench-ort fuzz
 

@@ -78,7 +78,7 @@ func TestONNXRuntime(t *testing.T) {
 	}
 	for _, path := range slices.Sorted(maps.Keys(listed)) {
 		if found[path] == "" {
-			t.Errorf("%s does not differ: remove it from %s, or run with -args -update", path, differencesFile)
+			t.Logf("%s does not differ on this CPU; if on none, remove it from %s", path, differencesFile)
 		}
 	}
 }

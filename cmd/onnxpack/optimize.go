@@ -294,7 +294,6 @@ func (o *optimizer) run(ctx context.Context) (*optimizeReport, error) {
 type measured struct {
 	figures  modelFigures
 	embedded *loaded
-	close    []func() error
 }
 
 // measure takes the figures of a model: its size, and where this CPU can run

@@ -10,9 +10,8 @@ import (
 	"github.com/onnxpack/onnxpack/passes/internal/opset"
 )
 
-// trainOpset is the version that training forms speak: the first in which
-// BatchNormalization says by an attribute that it trains, and from which on,
-// up to reductions with axes as inputs, nothing changed that matters here.
+// trainOpset is the version that training forms speak at least: the first in
+// which BatchNormalization says by an attribute that it trains.
 const trainOpset = 14
 
 // base is the task's model as both of its forms, that for training and that
@@ -50,15 +49,12 @@ func newBase(t *Task) (*base, error) {
 
 // openBase copies the model and frees its batch axis.
 func openBase(t *Task) (*base, error) {
-	m, err := opset.Raise(t.Model, 13)
+	m, err := opset.Raise(t.Model, trainOpset)
 	if err != nil {
 		return nil, err
 	}
 	if m == t.Model {
 		m = m.Clone()
-	}
-	if m.Opset("") < trainOpset {
-		m.SetOpset("", trainOpset)
 	}
 	b := &base{model: m, orig: t.Model, opts: &t.Options, extra: map[string]*param{}}
 	if b.sample, err = t.Data.At(0); err != nil {

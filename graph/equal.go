@@ -12,9 +12,10 @@ import (
 
 // The Diff functions compare two objects by what they mean and describe the
 // first difference, "" if there is none: where it is, what the first has and
-// what the second. Values are compared by name. Wire and types that were
-// inferred are ignored; floats are compared by their bits; a nil and an empty
-// list are the same, except for a Dims, where nil means an unknown rank.
+// what the second. Values are compared by name. Wire is ignored, and so is a
+// type that was inferred, unless another is stated in its place; floats are
+// compared by their bits; a nil and an empty list are the same, except for a
+// Dims, where nil means an unknown rank.
 // Tensors that share memory are compared without reading it.
 
 // DiffModels describes the first difference between two models.
@@ -280,7 +281,7 @@ func (d *differ) value(a, b *Value) {
 	}
 	same(d, "name of a value", a.name, b.name)
 	d.within(place{"value", a.name}, func() {
-		if t, u := a.stated(), b.stated(); !t.Equal(u) {
+		if t, u := a.Type, b.Type; !t.Equal(u) && (a.stated() != nil || b.stated() != nil) {
 			d.report("type", t, u)
 		}
 		same(d, "doc_string", a.Doc, b.Doc)

@@ -57,6 +57,19 @@ func TestSpoiled(t *testing.T) {
 	}
 }
 
+// TestOutputWithoutType encodes an initializer that is an output whose entry
+// states no type: the encoder states the one that is known.
+func TestOutputWithoutType(t *testing.T) {
+	m := smallModel()
+	v := m.Graph.AddInit("constant", tensor.Vector[float32](1, 2))
+	m.Graph.AddOutput(v)
+	again := reencode(t, "typed", m)
+	if w := again.Graph.Value("constant"); w.Inferred || !w.Type.Equal(v.Type) {
+		t.Errorf("output has type %v (inferred: %v), want %v stated", w.Type, w.Inferred, v.Type)
+	}
+	sameModel(t, m, again)
+}
+
 // TestSpoiledShared spoils real models of moderate size.
 func TestSpoiledShared(t *testing.T) {
 	n := 0

@@ -32,7 +32,8 @@ var (
 
 const (
 	mustPassFile      = "testdata/must_pass.txt"
-	knownFailuresFile = "testdata/known_failures.txt" // name, tab, reason
+	knownFailuresFile = "testdata/known_failures.txt" // lists with reasons
+	unjudgedFile      = "testdata/unjudged.txt"
 )
 
 // shared returns the folder of test material, or skips.
@@ -81,21 +82,15 @@ func TestMustPass(t *testing.T) {
 	for _, name := range lines(t, mustPassFile) {
 		must[name] = true
 	}
-	failing := map[string]bool{}
-	for _, line := range lines(t, knownFailuresFile) {
-		name, reason, _ := strings.Cut(line, "\t")
-		if failing[name] = true; reason == "" {
-			t.Errorf("%s: %s has no reason", knownFailuresFile, name)
-		}
-	}
+	failing := reasons(t, knownFailuresFile)
 	passed := map[string]bool{}
 	_, err := Run(context.Background(), []string{dir}, Options{
 		Progress: func(c Case, err error) {
 			passed[c.Name] = err == nil
 			switch {
-			case err != nil && !failing[c.Name] && !errors.Is(err, ErrSkip):
+			case err != nil && failing[c.Name] == "" && !errors.Is(err, ErrSkip):
 				t.Errorf("%s: %v", c.Name, err)
-			case err == nil && failing[c.Name]:
+			case err == nil && failing[c.Name] != "":
 				t.Errorf("%s passes: take it from %s", c.Name, knownFailuresFile)
 			case err == nil && !must[c.Name] && !*update:
 				t.Errorf("%s passes and is not in %s: run with -update", c.Name, mustPassFile)
@@ -125,6 +120,21 @@ func lines(t *testing.T, path string) []string {
 	list := strings.Split(strings.TrimSpace(string(data)), "\n")
 	if !slices.IsSorted(list) {
 		t.Errorf("%s is not sorted", path)
+	}
+	return list
+}
+
+// reasons returns a sorted list whose lines are a name, a tab and a reason, by
+// name.
+func reasons(t *testing.T, path string) map[string]string {
+	t.Helper()
+	list := map[string]string{}
+	for _, line := range lines(t, path) {
+		name, reason, _ := strings.Cut(line, "\t")
+		if reason == "" || list[name] != "" {
+			t.Errorf("%s: line %q: want a name once, a tab, and a reason", path, line)
+		}
+		list[name] = reason
 	}
 	return list
 }

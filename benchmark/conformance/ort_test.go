@@ -49,7 +49,7 @@ func TestONNXRuntime(t *testing.T) {
 		t.Fatal(err)
 	}
 	judge := newJudge(t)
-	listed := readDifferences(t)
+	listed := reasons(t, differencesFile)
 	found := map[string]string{}
 	agree, refused := 0, 0
 	for _, path := range paths {
@@ -276,24 +276,6 @@ func betweenEngines(want tensor.Value) Tolerance {
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return strings.ReplaceAll(line, "\t", " ")
-}
-
-// readDifferences returns the listed reasons by path.
-func readDifferences(t *testing.T) map[string]string {
-	t.Helper()
-	data, err := os.ReadFile(differencesFile)
-	if err != nil && !(*update && errors.Is(err, fs.ErrNotExist)) {
-		t.Fatal(err)
-	}
-	listed := map[string]string{}
-	for line := range strings.Lines(string(data)) {
-		path, reason, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		if reason == "" || listed[path] != "" {
-			t.Fatalf("%s: line %q: want a path once, a tab, and a reason", differencesFile, line)
-		}
-		listed[path] = reason
-	}
-	return listed
 }
 
 // writeDifferences lists what was found, with the reasons known before; that

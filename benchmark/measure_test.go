@@ -28,7 +28,7 @@ func clock(engine string, times ...time.Duration) Subject {
 var quick = Plan{Warmup: time.Nanosecond, Time: time.Nanosecond, MinRounds: 20, MaxRounds: 20}
 
 func TestCompare(t *testing.T) {
-	slow, fast := clock(EngineORT, 30*time.Millisecond), clock(EngineEmbedded, 20*time.Millisecond, 10*time.Millisecond)
+	slow, fast := clock(EngineORT, 30*time.Millisecond), clock(EngineEmbedded, 20*time.Millisecond, 10*time.Millisecond, 10*time.Millisecond)
 	c, err := Compare(t.Context(), []Subject{fast, slow}, quick)
 	if err != nil {
 		t.Fatal(err)

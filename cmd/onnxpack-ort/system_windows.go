@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/windows"
 )
@@ -30,3 +31,6 @@ func cPath(path string) *uint16 {
 
 // peakResident returns 0: it is not known here.
 func peakResident() int64 { return 0 }
+
+// processorTime returns 0: it is not asked for here.
+func processorTime() time.Duration { return 0 }

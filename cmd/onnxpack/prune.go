@@ -248,7 +248,7 @@ func explainPruning(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	e := explain(nodeprune.Analyze(m, op.InferModel(m, op.InferOptions{})))
+	e := explain(nodeprune.Analyze(m, op.InferModel(m, op.InferOptions{}), nodeprune.Rules{}))
 	e.Model = args[0]
 	return emit(c, e, e.write)
 }

@@ -20,8 +20,9 @@ type Axes struct {
 	// Spaces are the index spaces of the call that no operand has as an axis.
 	Spaces []Space
 
-	Ties  []Tie
-	Fixed []Fixed
+	Ties   []Tie
+	Fixed  []Fixed
+	Summed []Side
 }
 
 // Space is an index space that a call works over: the groups of a convolution,
@@ -59,6 +60,11 @@ type Tie struct {
 type Fixed struct {
 	Side   Side
 	Reason string
+
+	// Averaged says that the call makes means along the axis. Without some
+	// indices it makes those of the others: the call means as much as before,
+	// but what it computes is not what zeros in their places would give.
+	Averaged bool
 }
 
 // In returns the side that is an axis of input slot.
@@ -83,7 +89,18 @@ func (a *Axes) Within(few, many Side, outer, inner, offset int) {
 func (a *Axes) Equal(x, y Side) { a.Ties = append(a.Ties, Tie{A: x, B: y, Outer: 1, Inner: 1}) }
 
 // Fix says that a side cannot lose indices.
-func (a *Axes) Fix(s Side, reason string) { a.Fixed = append(a.Fixed, Fixed{s, reason}) }
+func (a *Axes) Fix(s Side, reason string) {
+	a.Fixed = append(a.Fixed, Fixed{Side: s, Reason: reason})
+}
+
+// Average says that a side cannot lose indices unless means over fewer will do.
+func (a *Axes) Average(s Side, reason string) {
+	a.Fixed = append(a.Fixed, Fixed{Side: s, Reason: reason, Averaged: true})
+}
+
+// Sum says that a side goes with no other: the call adds up along it, so that
+// an index may go if zeros may stand in its place.
+func (a *Axes) Sum(s Side) { a.Summed = append(a.Summed, s) }
 
 // Dims returns the shape of input slot, nil if its rank is not known.
 func (a *Axes) Dims(slot int) graph.Dims { return dimsAt(a.In, slot) }

@@ -187,19 +187,48 @@ func groupNormAxes(a *Axes) {
 	a.perChannel(2, per)
 }
 
-// fixFrom ties the axes before the first of a normalization that runs from
-// there to the last, on every result of the same rank.
-func fixFrom(first func(a *Axes, rank int) []int) func(*Axes) {
-	return axesAlong(func(a *Axes, rank int) []int {
+// rowNormAxes is the rule of a normalization of rows that run from an axis to
+// the last: they stay whole, or mean and variance are those of what is left.
+// params are the inputs that hold an element for each place in a row, summands
+// those that are added to input 0 before.
+func rowNormAxes(first func(a *Axes, rank int) []int, params []int, summands ...int) func(*Axes) {
+	return func(a *Axes) {
+		rank := a.rankIn(0)
 		from := first(a, rank)
-		if from == nil {
-			return nil
+		if rank < 1 || from == nil {
+			a.FixAll("the shape is not known")
+			return
 		}
-		for axis := from[0] + 1; axis < rank; axis++ {
-			from = append(from, axis)
+		for i := range a.Out {
+			if a.rankOut(i) == rank {
+				a.tieRows(i, from[0])
+			}
 		}
-		return from
-	}, normalized)
+		for _, slot := range summands {
+			if a.rankIn(slot) == rank {
+				a.tieBroadcast(slot, rank, 0, 0)
+			}
+		}
+		for _, slot := range params {
+			r := a.rankIn(slot)
+			if r > 0 && r <= rank {
+				a.tieBroadcast(slot, r, rank-r, 0)
+			}
+		}
+		for axis := from[0]; axis < rank; axis++ {
+			a.Average(In(0, axis), normalized)
+		}
+	}
+}
+
+// tieRows ties the axes of input 0 to those of a result of the same rank, as
+// far as it has more than a mean for a row that starts at the given axis.
+func (a *Axes) tieRows(out, from int) {
+	for axis := range a.Dims(0) {
+		if axis < from || a.OutDims(out)[axis].Same(a.Dims(0)[axis]) {
+			a.Equal(In(0, axis), Out(out, axis))
+		}
+	}
 }
 
 func channelAxis(_ *Axes, rank int) []int { return axisOf(1, rank) }
@@ -208,15 +237,36 @@ func noAxis(*Axes, int) []int { return []int{} }
 
 func lastAxis(_ *Axes, rank int) []int { return axisOf(-1, rank) }
 
-// skipNormAxes ties the summands of a normalization to its result, but for
-// the last axis.
-func skipNormAxes(a *Axes) {
-	axesAlong(lastAxis, normalized)(a)
-	for axis := range len(a.Dims(0)) - 1 {
-		if len(a.Dims(1)) == len(a.Dims(0)) {
-			a.Equal(In(1, axis), In(0, axis))
+// embedNormAxes is the rule of EmbedLayerNormalization: embeddings of words,
+// positions and segments are summed and normalized.
+func embedNormAxes(a *Axes) {
+	if a.rankIn(2) != 2 || a.rankOut(0) != 3 {
+		a.FixAll("the shape is not known")
+		return
+	}
+	width := Out(0, 2)
+	a.Equal(In(0, 0), Out(0, 0))
+	a.Equal(In(0, 1), Out(0, 1))
+	for slot := 2; slot < 5; slot++ {
+		if a.rankIn(slot) == 2 {
+			a.Equal(In(slot, 1), width)
+			a.Fix(In(slot, 0), "it is chosen from by index")
 		}
 	}
+	a.perChannel(5, width)
+	a.perChannel(6, width)
+	if a.rankOut(2) == 3 {
+		for axis := range 3 {
+			a.Equal(Out(2, axis), Out(0, axis))
+		}
+	}
+	for _, slot := range []int{1, 7, 8} {
+		for axis := range a.Dims(slot) {
+			a.Fix(In(slot, axis), "it holds an element for each word")
+			a.Fix(Out(0, min(axis, 1)), "it holds an element for each word")
+		}
+	}
+	a.Average(width, normalized)
 }
 
 func meanVarianceOver(a *Axes, rank int) []int {

@@ -33,10 +33,10 @@ func (a *Axes) rankOut(i int) int {
 // fix says that an axis of input and result 0 cannot lose indices.
 func (a *Axes) fix(in, out int, reason string) {
 	if in >= 0 {
-		a.Fixed = append(a.Fixed, Fixed{Side{Slot: 0, Axis: in}, reason})
+		a.Fix(In(0, in), reason)
 	}
 	if out >= 0 {
-		a.Fixed = append(a.Fixed, Fixed{Side{Out: true, Slot: 0, Axis: out}, reason})
+		a.Fix(Out(0, out), reason)
 	}
 }
 
@@ -139,8 +139,14 @@ func softmaxAxes(a *Axes, rank int) []int {
 	return first
 }
 
+// fold says what becomes of the axes that a reduction folds.
+type fold func(a *Axes, s Side)
+
+func foldAll(a *Axes, s Side)  { a.Fix(s, "it is reduced") }
+func foldMean(a *Axes, s Side) { a.Average(s, "its mean is taken") }
+
 // axesReduced ties the axes that a reduction keeps.
-func axesReduced(reduced func(a *Axes, rank int) []int) func(*Axes) {
+func axesReduced(reduced func(a *Axes, rank int) []int, folded fold) func(*Axes) {
 	return func(a *Axes) {
 		r := a.rankIn(0)
 		if r < 0 {
@@ -150,8 +156,13 @@ func axesReduced(reduced func(a *Axes, rank int) []int) func(*Axes) {
 		keep := a.Node.Int("keepdims", 1) != 0
 		out := 0
 		for x := range r {
-			if over == nil || slices.Contains(over, x) {
-				a.fix(x, -1, "it is reduced")
+			if over == nil {
+				a.fix(x, -1, "it is not known whether it is reduced")
+				out++
+				continue
+			}
+			if slices.Contains(over, x) {
+				folded(a, In(0, x))
 				if keep {
 					out++
 				}

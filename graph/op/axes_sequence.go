@@ -1,5 +1,7 @@
 package op
 
+import "slices"
+
 // Ties between the axes of recurrent layers and attention: hidden units and
 // heads.
 
@@ -102,53 +104,105 @@ func (a *Axes) spacesOfHeads(q, kv string, nq, nkv, score, value int) headSpaces
 	return h
 }
 
+// headStates are the slots of the keys and values of earlier calls, which a
+// call takes and gives out longer, with the axes of heads and of places in one.
+type headStates struct {
+	ins, outs    []int // keys and values; one of both
+	heads, place int
+}
+
+func (s headStates) has(out bool, slot int) bool {
+	if out {
+		return slices.Contains(s.outs, slot)
+	}
+	return slices.Contains(s.ins, slot)
+}
+
+// tieStates ties the states to the heads of keys and to the places in a key and
+// in a value, which keep their number: states have it too.
+func (a *Axes) tieStates(s headStates, heads Side, places ...Side) {
+	tie := func(i, rank int, side func(axis int) Side) {
+		if rank <= s.place {
+			return
+		}
+		a.Equal(heads, side(s.heads))
+		if i < len(places) {
+			a.Equal(places[i], side(s.place))
+		}
+		for axis := range rank {
+			if axis != s.heads {
+				a.Fix(side(axis), "states of earlier calls have it")
+			}
+		}
+	}
+	for i, slot := range s.ins {
+		tie(i, a.rankIn(slot), func(axis int) Side { return In(slot, axis) })
+	}
+	for i, slot := range s.outs {
+		if a.Wants(slot) {
+			tie(i, a.rankOut(slot), func(axis int) Side { return Out(slot, axis) })
+		}
+	}
+}
+
 // attentionAxes is the rule of ai.onnx's Attention over [B,H,T,d] or [B,T,H*d].
 func attentionAxes(a *Axes) {
 	q, k, v := a.Dims(0), a.Dims(1), a.Dims(2)
-	a.fixRest(3)
+	states := headStates{ins: []int{4, 5}, outs: []int{1, 2}, heads: 1, place: 3}
+	a.fixRest(3, states)
 	switch {
 	case len(q) == 4 && len(k) == 4 && len(v) == 4:
-		a.attention4(q[1].Size, k[1].Size)
+		a.attention4(q[1].Size, k[1].Size, states)
 	case len(q) == 3 && len(k) == 3 && len(v) == 3 && q[2].IsKnown() && k[2].IsKnown() && v[2].IsKnown():
 		nq, nkv := int(a.Node.Int("q_num_heads", 0)), int(a.Node.Int("kv_num_heads", 0))
-		a.attention3("q_num_heads", "kv_num_heads", nq, nkv)
+		a.attention3("q_num_heads", "kv_num_heads", nq, nkv, states)
 	default:
 		a.FixAll("the shape of an operand is not known")
 	}
 }
 
-// fixRest fixes the inputs from slot on, and the results but the first.
-func (a *Axes) fixRest(slot int) {
+// fixRest fixes the inputs from slot on, and the results but the first, as far
+// as they are no states.
+func (a *Axes) fixRest(slot int, states headStates) {
 	for ; slot < len(a.In); slot++ {
+		if states.has(false, slot) {
+			continue
+		}
 		for axis := range a.Dims(slot) {
 			a.Fix(In(slot, axis), attended)
 		}
 	}
 	for i := 1; i < len(a.Out); i++ {
+		if states.has(true, i) {
+			continue
+		}
 		for axis := range a.OutDims(i) {
 			a.Fix(Out(i, axis), attended)
 		}
 	}
 }
 
-// plainHeads reports whether a call has but queries, keys, values: its heads
-// may go where no mask, past or present holds an element for each.
-func (a *Axes) plainHeads(from int) bool {
+// plainHeads reports whether a call has but queries, keys, values and states:
+// its heads may go where no mask or matrix of scores holds an element for each.
+func (a *Axes) plainHeads(from int, states headStates) bool {
 	for slot := from; slot < len(a.In); slot++ {
+		if states.has(false, slot) {
+			continue
+		}
 		if d := a.Dims(slot); len(d) > 3 && (!d[1].IsKnown() || d[1].Size != 1) {
 			return false
 		}
 	}
 	for i := 1; i < len(a.Out); i++ {
-		if a.Wants(i) {
+		if a.Wants(i) && !states.has(true, i) {
 			return false
 		}
 	}
 	return true
 }
 
-func (a *Axes) attention4(nq, nkv int) {
-	if nq < 1 || nkv < 1 || nq%nkv != 0 || !a.plainHeads(3) {
+func (a *Axes) attention4(nq, nkv int, states headStates) {
+	if nq < 1 || nkv < 1 || nq%nkv != 0 || !a.plainHeads(3, states) {
 		a.FixAll("other operands hold an element for each head")
 		return
 	}
@@ -166,12 +220,13 @@ func (a *Axes) attention4(nq, nkv int) {
 	a.Equal(In(0, 1), Out(0, 1))
 	a.Equal(In(2, 3), Out(0, 3))
 	a.Fix(Out(0, 2), attended)
+	a.tieStates(states, In(1, 1), In(1, 3), In(2, 3))
 }
 
 // attention3 ties queries [B,T,nq*d], keys and values [B,S,nkv*d].
-func (a *Axes) attention3(qAttr, kvAttr string, nq, nkv int) {
+func (a *Axes) attention3(qAttr, kvAttr string, nq, nkv int, states headStates) {
 	q, k, v := a.Dims(0)[2].Size, a.Dims(1)[2].Size, a.Dims(2)[2].Size
-	if nq < 1 || nkv < 1 || nq%nkv != 0 || q%nq != 0 || k%nkv != 0 || v%nkv != 0 || q/nq != k/nkv || !a.plainHeads(3) {
+	if nq < 1 || nkv < 1 || nq%nkv != 0 || q%nq != 0 || k%nkv != 0 || v%nkv != 0 || q/nq != k/nkv || !a.plainHeads(3, states) {
 		a.FixAll("other operands hold an element for each head")
 		return
 	}
@@ -185,6 +240,7 @@ func (a *Axes) attention3(qAttr, kvAttr string, nq, nkv int) {
 		a.Fix(In(slot, 1), attended)
 	}
 	a.Fix(Out(0, 1), attended)
+	a.tieStates(states, h.kv, h.score, h.value)
 }
 
 // multiHeadAxes is the rule of MultiHeadAttention, whose bias holds those of
@@ -196,8 +252,9 @@ func multiHeadAxes(a *Axes) {
 		a.FixAll("its operands are packed, or their shape is not known")
 		return
 	}
-	a.fixRest(4)
-	a.attention3("num_heads", "num_heads", n, n)
+	states := headStates{ins: []int{6, 7}, outs: []int{1, 2}, heads: 1, place: 3}
+	a.fixRest(4, states)
+	a.attention3("num_heads", "num_heads", n, n, states)
 	if !a.Has(3) || len(a.Spaces) == 0 {
 		return
 	}
@@ -209,8 +266,8 @@ func multiHeadAxes(a *Axes) {
 	a.heads(In(3, 0), heads, value, n, v[2].Size/n, 2*q[2].Size)
 }
 
-// groupQueryAxes is the rule of GroupQueryAttention over unpacked operands
-// without a state: whole heads of keys, with the queries that share them.
+// groupQueryAxes is the rule of GroupQueryAttention over unpacked operands:
+// whole heads of keys, with the queries that share them.
 func groupQueryAxes(a *Axes) {
 	for i := range 3 {
 		if d := a.Dims(i); len(d) != 3 || !d[2].IsKnown() {
@@ -218,8 +275,9 @@ func groupQueryAxes(a *Axes) {
 			return
 		}
 	}
-	a.fixRest(3)
-	a.attention3("num_heads", "kv_num_heads", int(a.Node.Int("num_heads", 0)), int(a.Node.Int("kv_num_heads", 0)))
+	states := headStates{ins: []int{3, 4}, outs: []int{1, 2}, heads: 1, place: 3}
+	a.fixRest(3, states)
+	a.attention3("num_heads", "kv_num_heads", int(a.Node.Int("num_heads", 0)), int(a.Node.Int("kv_num_heads", 0)), states)
 	for i, s := range a.Spaces {
 		if s.Attr == "" {
 			a.Fix(Side{Slot: -1, Axis: i}, "keys and values have one size, which rotates and is scaled")
@@ -235,13 +293,15 @@ func msAttentionAxes(a *Axes) {
 		a.FixAll("the shape of an operand is not known")
 		return
 	}
+	states := headStates{ins: []int{4}, outs: []int{1}, heads: 2, place: 4}
 	sizes, err := hiddenSizes(&a.Call, w[1].Size)
-	if err != nil || sizes[0]%n != 0 || sizes[2]%n != 0 || len(a.Node.Ints("qkv_hidden_sizes")) > 0 || !a.plainHeads(3) {
+	if err != nil || sizes[0]%n != 0 || sizes[2]%n != 0 || len(a.Node.Ints("qkv_hidden_sizes")) > 0 || !a.plainHeads(3, states) {
 		a.FixAll("other operands, or an attribute, hold an element for each head")
 		return
 	}
-	a.fixRest(3)
+	a.fixRest(3, states)
 	heads := a.Space("num_heads", n)
+	a.tieStates(states, heads)
 	size, at := sizes[0]/n, 0
 	for range 3 {
 		a.Within(heads, In(1, 1), 1, size, at)

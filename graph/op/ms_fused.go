@@ -34,11 +34,11 @@ var msFusedDefs = []*Def{
 	{Domain: microsoft, Name: "BiasGelu", Since: 1, Axes: biasAxes, Infer: inferSame, Eval: withBias(geluErf), Cost: perElement(21)},
 	{Domain: microsoft, Name: "FastGelu", Since: 1, Axes: biasAxes, Infer: inferSame, Eval: withBias(geluFast), Cost: perElement(20)},
 	{Domain: microsoft, Name: "QuickGelu", Since: 1, Axes: axesElementwise, Infer: inferSame, Eval: evalQuickGelu, Cost: perElement(10)},
-	{Domain: microsoft, Name: "SkipLayerNormalization", Since: 1, Axes: skipNormAxes, Infer: inferSkipNorm, Eval: evalSkipNorm(false), Cost: perElement(10)},
-	{Domain: microsoft, Name: "SkipSimplifiedLayerNormalization", Since: 1, Axes: skipNormAxes, Infer: inferSkipNorm, Eval: evalSkipNorm(true), Cost: perElement(7)},
-	{Domain: microsoft, Name: "SimplifiedLayerNormalization", Since: 1, Axes: fixFrom(oneAxis("axis", -1)), Infer: inferLayerNorm, Eval: evalSimplifiedNorm, Cost: perElement(5)},
-	{Name: "SimplifiedLayerNormalization", Since: 1, Axes: fixFrom(oneAxis("axis", -1)), Infer: inferLayerNorm, Eval: evalSimplifiedNorm, Cost: perElement(5)}, // where ONNX Runtime has it
-	{Domain: microsoft, Name: "EmbedLayerNormalization", Since: 1, Infer: inferEmbedNorm, Eval: evalEmbedNorm, Cost: perElement(10)},
+	{Domain: microsoft, Name: "SkipLayerNormalization", Since: 1, Axes: rowNormAxes(lastAxis, []int{2, 3, 4}, 1), Infer: inferSkipNorm, Eval: evalSkipNorm(false), Cost: perElement(10)},
+	{Domain: microsoft, Name: "SkipSimplifiedLayerNormalization", Since: 1, Axes: rowNormAxes(lastAxis, []int{2, 3}, 1), Infer: inferSkipNorm, Eval: evalSkipNorm(true), Cost: perElement(7)},
+	{Domain: microsoft, Name: "SimplifiedLayerNormalization", Since: 1, Axes: rowNormAxes(oneAxis("axis", -1), []int{1}), Infer: inferLayerNorm, Eval: evalSimplifiedNorm, Cost: perElement(5)},
+	{Name: "SimplifiedLayerNormalization", Since: 1, Axes: rowNormAxes(oneAxis("axis", -1), []int{1}), Infer: inferLayerNorm, Eval: evalSimplifiedNorm, Cost: perElement(5)}, // where ONNX Runtime has it
+	{Domain: microsoft, Name: "EmbedLayerNormalization", Since: 1, Axes: embedNormAxes, Infer: inferEmbedNorm, Eval: evalEmbedNorm, Cost: perElement(10)},
 }
 
 var (

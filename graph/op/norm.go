@@ -34,21 +34,21 @@ var normDefs = []*Def{
 	},
 	{
 		Name: "LayerNormalization", Since: 1, // before version 17 as ONNX Runtime has it
-		Axes:  fixFrom(oneAxis("axis", -1)),
+		Axes:  rowNormAxes(oneAxis("axis", -1), []int{1, 2}),
 		Infer: inferLayerNorm,
 		Eval:  evalReal(0, evalLayerNorm[float32], evalLayerNorm[float64]),
 		Cost:  perElement(8),
 	},
 	{
 		Name: "RMSNormalization", Since: 23,
-		Axes:  fixFrom(oneAxis("axis", -1)),
+		Axes:  rowNormAxes(oneAxis("axis", -1), []int{1, 2}),
 		Infer: func(c *Infer) error { return inferTyped(c, c.Elem(1)) },
 		Eval:  evalReal(0, evalRMSNorm[float32], evalRMSNorm[float64]),
 		Cost:  perElement(5),
 	},
 	{
 		Name: "LpNormalization", Since: 1,
-		Axes:  axesAlong(oneAxis("axis", -1), normalized),
+		Axes:  sameAxes, // zeros add nothing to the norm
 		Infer: inferSame,
 		Eval:  evalReal(0, evalLpNorm[float32], evalLpNorm[float64]),
 		Cost:  perElement(3),

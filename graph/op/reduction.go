@@ -12,9 +12,9 @@ import (
 // reductionDefs holds reductions over axes. The axes are an attribute, and an
 // input from the given version on.
 var reductionDefs = []*Def{
-	reductionDef("ReduceSum", 13, 1, sumReduction),
-	reductionDef("ReduceMean", 18, 1, meanReduction),
-	reductionDef("ReduceMax", 18, 1, func(d tensor.DType) reduction {
+	reductionDef("ReduceSum", 13, 1, (*Axes).Sum, sumReduction),
+	reductionDef("ReduceMean", 18, 1, foldMean, meanReduction),
+	reductionDef("ReduceMax", 18, 1, foldAll, func(d tensor.DType) reduction {
 		least := minInt(d)
 		return reduction{
 			row: func(k *kernel.Table) func([]float32) float32 { return k.RowMax },
@@ -23,7 +23,7 @@ var reductionDefs = []*Def{
 			u64: func(x []uint64) uint64 { return slices.Max(append(x[:len(x):len(x)], 0)) },
 		}
 	}),
-	reductionDef("ReduceMin", 18, 1, func(d tensor.DType) reduction {
+	reductionDef("ReduceMin", 18, 1, foldAll, func(d tensor.DType) reduction {
 		most := ^minInt(d)
 		return reduction{
 			row: func(k *kernel.Table) func([]float32) float32 { return k.RowMin },
@@ -32,29 +32,29 @@ var reductionDefs = []*Def{
 			u64: func(x []uint64) uint64 { return slices.Min(append(x[:len(x):len(x)], math.MaxUint64)) },
 		}
 	}),
-	reductionDef("ReduceProd", 18, 1, func(tensor.DType) reduction {
+	reductionDef("ReduceProd", 18, 1, foldAll, func(tensor.DType) reduction {
 		return reduction{f64: prodOf[float64], i64: prodOf[int64], u64: prodOf[uint64]}
 	}),
-	reductionDef("ReduceSumSquare", 18, 2, func(tensor.DType) reduction {
+	reductionDef("ReduceSumSquare", 18, 2, (*Axes).Sum, func(tensor.DType) reduction {
 		return reduction{
 			row: func(k *kernel.Table) func([]float32) float32 { return k.SumSquares },
 			f64: sumSquares[float64], i64: sumSquares[int64], u64: sumSquares[uint64],
 		}
 	}),
-	reductionDef("ReduceL1", 18, 2, func(tensor.DType) reduction {
+	reductionDef("ReduceL1", 18, 2, (*Axes).Sum, func(tensor.DType) reduction {
 		return reduction{f64: sumAbs[float64], i64: sumAbs[int64], u64: sumOf[uint64]}
 	}),
-	reductionDef("ReduceL2", 18, 2, func(tensor.DType) reduction {
+	reductionDef("ReduceL2", 18, 2, (*Axes).Sum, func(tensor.DType) reduction {
 		return realReduction(func(x []float64) float64 { return math.Sqrt(sumSquares(x)) })
 	}),
-	reductionDef("ReduceLogSum", 18, 1, func(tensor.DType) reduction {
+	reductionDef("ReduceLogSum", 18, 1, (*Axes).Sum, func(tensor.DType) reduction {
 		return realReduction(func(x []float64) float64 { return math.Log(sumOf(x)) })
 	}),
-	reductionDef("ReduceLogSumExp", 18, 12, func(tensor.DType) reduction { return realReduction(logSumExp) }),
+	reductionDef("ReduceLogSumExp", 18, 12, foldAll, func(tensor.DType) reduction { return realReduction(logSumExp) }),
 
-	{Name: "ArgMax", Since: 1, Infer: inferArg, Cost: perInput(1), Axes: axesReduced(oneAxis("axis", 0)),
+	{Name: "ArgMax", Since: 1, Infer: inferArg, Cost: perInput(1), Axes: axesReduced(oneAxis("axis", 0), foldAll),
 		Eval: func(e *Eval) error { return evalArg(e, func(cmp int) bool { return cmp > 0 }) }},
-	{Name: "ArgMin", Since: 1, Infer: inferArg, Cost: perInput(1), Axes: axesReduced(oneAxis("axis", 0)),
+	{Name: "ArgMin", Since: 1, Infer: inferArg, Cost: perInput(1), Axes: axesReduced(oneAxis("axis", 0), foldAll),
 		Eval: func(e *Eval) error { return evalArg(e, func(cmp int) bool { return cmp < 0 }) }},
 }
 
@@ -157,11 +157,12 @@ func logSumExp(x []float64) float64 {
 }
 
 // reductionDef defines a reduction whose axes are an input from version
-// axesInput on. make gets the element type.
-func reductionDef(name string, axesInput, flops int64, make func(tensor.DType) reduction) *Def {
+// axesInput on. folded says whether those axes can lose indices, make gets the
+// element type.
+func reductionDef(name string, axesInput, flops int64, folded fold, make func(tensor.DType) reduction) *Def {
 	return &Def{
 		Name: name, Since: 1, Cost: perInput(flops),
-		Axes:  axesReduced(func(a *Axes, rank int) []int { return constAxes(a, rank, axesInput) }),
+		Axes:  axesReduced(func(a *Axes, rank int) []int { return constAxes(a, rank, axesInput) }, folded),
 		Infer: func(c *Infer) error { return inferReduce(c, axesInput) },
 		Eval: func(e *Eval) error {
 			t := e.Tensor(0)

@@ -31,13 +31,13 @@ var tensorDefs = []*Def{
 	{Name: "Slice", Since: 1, Infer: inferSlice, Eval: spread(evalSlice), Axes: sliceAxes, Quant: moves, Cost: (*Infer).traffic},
 	{Name: "SpaceToDepth", Since: 1, Infer: inferBlocks(false), Eval: spread(evalSpaceToDepth), Axes: blockAxes(false), Quant: moves, Cost: (*Infer).traffic},
 	{Name: "Split", Since: 1, Infer: inferSplit, Eval: spread(evalSplit), Axes: splitAxes, Quant: moves, Cost: (*Infer).traffic},
-	{Name: "Squeeze", Since: 1, Infer: inferSqueeze, Eval: evalSqueeze, Axes: reshapeAxes, Quant: moves, Cost: noWork},
+	{Name: "Squeeze", Since: 1, Infer: inferSqueeze, Eval: evalSqueeze, Axes: squeezeAxes, Quant: moves, Cost: noWork},
 	{Name: "TensorScatter", Since: 24, Infer: inferShapeOf(0), Eval: spread(evalTensorScatter), Cost: (*Infer).traffic},
 	{Name: "Tile", Since: 1, Infer: inferTile, Eval: spread(evalTile), Axes: tileAxes, Quant: moves, Cost: (*Infer).traffic},
 	{Name: "Transpose", Since: 1, Infer: inferTranspose, Eval: spread(evalTranspose), Axes: transposeAxes, Quant: moves, Cost: (*Infer).traffic},
 	{Name: "Trilu", Since: 14, Infer: inferShapeOf(0), Eval: evalTrilu, Axes: triluAxes, Cost: (*Infer).traffic},
 	{Name: "Unique", Since: 11, Infer: inferUnique, Eval: evalUnique, Cost: (*Infer).traffic},
-	{Name: "Unsqueeze", Since: 1, Infer: inferUnsqueeze, Eval: evalUnsqueeze, Axes: reshapeAxes, Quant: moves, Cost: noWork},
+	{Name: "Unsqueeze", Since: 1, Infer: inferUnsqueeze, Eval: evalUnsqueeze, Axes: unsqueezeAxes, Quant: moves, Cost: noWork},
 	{Name: "Where", Since: 9, Infer: inferWhere, Eval: evalWhere, Axes: whereAxes, Quant: moves, Cost: (*Infer).traffic},
 }
 

@@ -1,6 +1,8 @@
 package op
 
 import (
+	"slices"
+
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
@@ -153,6 +155,52 @@ func gatherAxes(a *Axes) {
 	}
 }
 
+// squeezeAxes ties the axes that stay.
+func squeezeAxes(a *Axes) {
+	in := a.Dims(0)
+	list, given, known := a.constInput(1, 13, "axes")
+	if !given {
+		list, known = onesOf(in)
+	}
+	a.tieBut(list, known, In, len(in), Out, a.rankOut(0))
+}
+
+// unsqueezeAxes ties the axes that are not new.
+func unsqueezeAxes(a *Axes) {
+	list, _, known := a.constInput(1, 13, "axes")
+	a.tieBut(list, known, Out, a.rankOut(0), In, len(a.Dims(0)))
+}
+
+// onesOf returns which axes have length 1, known if that is known of all.
+func onesOf(d graph.Dims) (list []int, known bool) {
+	for i, x := range d {
+		if !x.IsKnown() {
+			return nil, false
+		}
+		if x.Size == 1 {
+			list = append(list, i)
+		}
+	}
+	return list, true
+}
+
+// tieBut ties the n axes of a side with more, but for those in the list, to the
+// m axes of the other, in order.
+func (a *Axes) tieBut(list []int, known bool, more func(slot, axis int) Side, n int, less func(slot, axis int) Side, m int) {
+	skip, err := axes(list, n)
+	if !known || err != nil || n-len(skip) != m {
+		a.FixAll("which axes have length 1 is not known")
+		return
+	}
+	to := 0
+	for axis := range n {
+		if !slices.Contains(skip, axis) {
+			a.Equal(more(0, axis), less(0, to))
+			to++
+		}
+	}
+}
+
 // reshapeAxes ties the axes of operators that keep the order of elements:
 // runs of dimensions with equal products on both sides belong together. A run
 // that is one axis on one side is that axis in finer parts.
@@ -213,6 +261,7 @@ func (a *Axes) tieRun(i, i1, j, j1 int) {
 		a.tieParts(a.OutDims(0), j, j1, In(0, i), func(axis int) Side { return Out(0, axis) })
 	case j1-j == 1 && i1 > i:
 		a.tieParts(a.Dims(0), i, i1, Out(0, j), func(axis int) Side { return In(0, axis) })
+	case a.refineRun(i, i1, j, j1):
 	default:
 		for ; i < i1; i++ {
 			a.fixUnlessOne(a.Dims(0)[i], In(0, i))
@@ -221,6 +270,69 @@ func (a *Axes) tieRun(i, i1, j, j1 int) {
 			a.fixUnlessOne(a.OutDims(0)[j], Out(0, j))
 		}
 	}
+}
+
+// refineRun ties two runs of axes through the finest axes that make up both,
+// as [2048,64] and [512,256] are both [512,4,64]. It reports false if there are
+// none.
+func (a *Axes) refineRun(i, i1, j, j1 int) bool {
+	in, out := boundsOf(a.Dims(0)[i:i1]), boundsOf(a.OutDims(0)[j:j1])
+	if in == nil || out == nil || in[len(in)-1] != out[len(out)-1] {
+		return false
+	}
+	bounds := slices.Concat(in, out)
+	slices.Sort(bounds)
+	bounds = slices.Compact(bounds)
+	for k := 1; k < len(bounds); k++ {
+		if bounds[k]%bounds[k-1] != 0 {
+			return false
+		}
+	}
+	for k := 1; k < len(bounds); k++ {
+		x := partOf(in, bounds[k-1], bounds[k], func(axis int) Side { return In(0, i+axis) })
+		y := partOf(out, bounds[k-1], bounds[k], func(axis int) Side { return Out(0, j+axis) })
+		switch {
+		case x.whole():
+			a.Within(x.side, y.side, y.outer, y.inner, 0)
+		case y.whole():
+			a.Within(y.side, x.side, x.outer, x.inner, 0)
+		default:
+			s := a.Space("", bounds[k]/bounds[k-1])
+			a.Within(s, x.side, x.outer, x.inner, 0)
+			a.Within(s, y.side, y.outer, y.inner, 0)
+		}
+	}
+	return true
+}
+
+// boundsOf returns 1 and the products of the first dimensions, of the first
+// two and so on; nil if one is not known or 0.
+func boundsOf(d graph.Dims) []int {
+	bounds := []int{1}
+	for _, x := range d {
+		if !x.IsKnown() || x.Size < 1 {
+			return nil
+		}
+		bounds = append(bounds, bounds[len(bounds)-1]*x.Size)
+	}
+	return bounds
+}
+
+// part is a factor of an axis: the indices of [outer, n, inner] along n.
+type part struct {
+	side         Side
+	outer, inner int
+}
+
+func (p part) whole() bool { return p.outer == 1 && p.inner == 1 }
+
+// partOf returns the part lo..hi of the axis that has it within its bounds.
+func partOf(bounds []int, lo, hi int, side func(axis int) Side) part {
+	axis := 0
+	for bounds[axis+1] < hi {
+		axis++
+	}
+	return part{side(axis), lo / bounds[axis], bounds[axis+1] / hi}
 }
 
 func (a *Axes) fixUnlessOne(d graph.Dim, s Side) {

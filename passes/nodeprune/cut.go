@@ -46,6 +46,7 @@ func (g *Groups) Cut(units []*Unit) (*op.Inference, error) {
 			return nil, fmt.Errorf("%v: all %d indices are cut, want one left", x, x.n)
 		}
 	}
+	c.adaptBorder(g.model.Graph)
 	c.expect()
 	if err := c.rewriteNodes(g.model); err != nil {
 		return nil, err

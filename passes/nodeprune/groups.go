@@ -53,11 +53,19 @@ type Groups struct {
 	facts *op.Inference
 }
 
+// Rules say what may be cut beyond what equals the original with zeros in the
+// places that are cut.
+type Rules struct {
+	// Widths are axes that means are taken along, such as those of layer
+	// normalizations: without some places, they are means over the others.
+	Widths bool
+}
+
 // Analyze finds what can be cut from a model whose types are inferred; facts
 // is what inference knows of it. Only units that make a weight smaller are
 // listed.
-func Analyze(m *graph.Model, facts *op.Inference) *Groups {
-	g := &Groups{model: m, facts: facts, web: newWeb(m, facts)}
+func Analyze(m *graph.Model, facts *op.Inference, rules Rules) *Groups {
+	g := &Groups{model: m, facts: facts, web: newWeb(m, facts, rules)}
 	g.collect()
 	g.try()
 	g.refusals()

@@ -66,7 +66,7 @@ func TestAnalyze(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g := nodeprune.Analyze(m, op.InferModel(m, op.InferOptions{}))
+			g := nodeprune.Analyze(m, op.InferModel(m, op.InferOptions{}), nodeprune.Rules{})
 			var got []group
 			for _, x := range g.List {
 				got = append(got, group{len(x.Units), len(x.Cuts)})

@@ -39,6 +39,7 @@ type NodesOptions struct {
 	Scope     string   `opt:"scope" oneof:"global|group|isomorphic" help:"which units are ranked together"`
 	Multiple  int      `opt:"multiple" help:"number that kept units are a multiple of"`
 	Limit     float64  `opt:"limit" help:"greatest share that a group may lose"`
+	Widths    bool     `opt:"widths" help:"also cut what means are taken along, such as the width of layer normalizations"`
 	Repair    string   `opt:"repair" oneof:"lstsq|bias|none" help:"how the rest is fitted to what the original computes"`
 	Include   []string `opt:"include" help:"weights whose groups are pruned, patterns with * and ?; all if empty"`
 	Exclude   []string `opt:"exclude" help:"weights whose groups are left alone, patterns with * and ?"`
@@ -104,7 +105,7 @@ func pruneNodes(j *passes.Job, o NodesOptions) error {
 
 // MakePlan chooses what goes, without changing the model.
 func MakePlan(j *passes.Job, o NodesOptions) (*Plan, error) {
-	g := Analyze(j.Model, j.Facts)
+	g := Analyze(j.Model, j.Facts, Rules{Widths: o.Widths})
 	for _, b := range g.Blocked {
 		j.SkipAt(b.Group.Name, "the model does not follow a cut: %v", b.Err)
 	}

@@ -18,7 +18,7 @@ type Blocked struct {
 func (g *Groups) copied() *Groups {
 	m := g.model.Clone()
 	c := &Groups{model: m, facts: op.InferModel(m, op.InferOptions{})}
-	c.web = newWeb(m, c.facts)
+	c.web = newWeb(m, c.facts, g.web.rules)
 	c.collect()
 	c.List = slices.DeleteFunc(c.List, func(x *Group) bool {
 		return slices.ContainsFunc(g.Blocked, func(b Blocked) bool { return b.Group.key == x.key })
@@ -69,7 +69,7 @@ func (g *Groups) try() {
 }
 
 func (g *Groups) tryCut(units []*Unit) error {
-	c, same := (&Groups{model: g.model, List: g.List}).On(units)
+	c, same := (&Groups{model: g.model, web: g.web, List: g.List}).On(units)
 	_, err := c.Cut(same)
 	return err
 }

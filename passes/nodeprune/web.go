@@ -20,6 +20,10 @@ type axis struct {
 	n     int // indices; one stands for all where their number is not known
 	links []*link
 	why   []*cause // why an index cannot go, nil where it can
+
+	// border is what the axis is of if the world outside sees it: an input or
+	// an output of the model.
+	border string
 }
 
 // link is an op.Tie between axes of the graph: index i of a stands for
@@ -64,6 +68,7 @@ type place struct {
 
 // web is the axes of all values of a model and the links between them.
 type web struct {
+	rules  Rules
 	axes   []*axis
 	facts  *op.Inference
 	places map[place]*axis
@@ -76,23 +81,41 @@ type index struct {
 }
 
 // newWeb reads the links of every node of the main graph and its subgraphs.
-func newWeb(m *graph.Model, facts *op.Inference) *web {
-	w := &web{facts: facts, places: map[place]*axis{}}
+func newWeb(m *graph.Model, facts *op.Inference, rules Rules) *web {
+	w := &web{rules: rules, facts: facts, places: map[place]*axis{}}
 	for g := range m.Graphs(graph.InMain | graph.InSubgraphs) {
-		for _, v := range g.Inputs() {
-			w.fixValue(v, nil, "it is an input of the graph")
-		}
-		if owner := g.Owner(); owner == nil || !owner.Is("If") {
-			for _, v := range g.Outputs() {
-				w.fixValue(v, nil, "it is an output of the graph")
-			}
-		}
+		w.addBorder(g)
 		for n := range g.Nodes() {
 			w.addNode(n)
 		}
 	}
+	w.closeBorder()
 	w.spread()
 	return w
+}
+
+// addBorder notes what the world outside sees of the model, and fixes what an
+// operator sees of a graph that it runs; of the branches of an If, its links
+// tell.
+func (w *web) addBorder(g *graph.Graph) {
+	note := func(v *graph.Value, what string) {
+		for at := range dimsOfAny(v) {
+			w.of(v, at).border = what
+		}
+	}
+	switch owner := g.Owner(); {
+	case owner == nil:
+		for _, v := range g.Inputs() {
+			note(v, "input")
+		}
+		for _, v := range g.Outputs() {
+			note(v, "output")
+		}
+	case !owner.Is("If"):
+		for _, v := range slices.Concat(g.Inputs(), g.Outputs()) {
+			w.fixValue(v, owner, "it enters or leaves a graph that an operator runs")
+		}
+	}
 }
 
 func (w *web) add(x *axis, d graph.Dim) *axis {
@@ -269,9 +292,18 @@ func (w *web) addTies(n *graph.Node, a *op.Axes) {
 		}
 	}
 	joinProducts(links)
-	for _, f := range a.Fixed {
-		if x := find(f.Side); x != nil {
+	for _, s := range a.Summed {
+		if x := find(s); x != nil {
 			spoken[x] = true
+		}
+	}
+	for _, f := range a.Fixed {
+		x := find(f.Side)
+		if x == nil {
+			continue
+		}
+		spoken[x] = true
+		if !f.Averaged || !w.rules.Widths {
 			w.fix(x, &cause{reason: f.Reason, node: n})
 		}
 	}

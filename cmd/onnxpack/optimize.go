@@ -72,6 +72,8 @@ type optimizer struct {
 	unmeasured  string                  // why the model is not run, "" if it is
 	closers     []func() error
 
+	keepBack float64 // share of --data to evaluate on where there is no --calib; 0 for all but calibSamples
+
 	start *graph.Model      // what the passes are given, nil for the file's model
 	equip func(*passes.Env) // gives passes what a verb has beyond data; may be nil
 }
@@ -171,7 +173,11 @@ func (o *optimizer) openData() error {
 		}
 		o.closers = append(o.closers, d.Close)
 		if o.eval = d; !o.c.IsSet("calib") {
-			o.calib, o.eval = d.Split(calibSamples)
+			n := calibSamples
+			if o.keepBack > 0 {
+				n = int((1 - o.keepBack) * float64(d.Len()))
+			}
+			o.calib, o.eval = d.Split(n)
 		}
 	}
 	if o.c.IsSet("calib") {
@@ -380,9 +386,23 @@ func (o *optimizer) measureLatency(ctx context.Context, m *measured, path string
 	return nil
 }
 
+// latency measures a model on the target, as passes ask for it.
+func (o *optimizer) latency(ctx context.Context, m *graph.Model) (time.Duration, error) {
+	if o.feeds == nil {
+		return 0, errors.New("there are no samples to measure latency on")
+	}
+	l, err := load(ctx, benchmark.EngineEmbedded, o.in, m, o.engine)
+	if err != nil {
+		return 0, err
+	}
+	defer l.close()
+	row, err := benchmark.Measure(ctx, l.subject(o.in, o.feeds), benchmark.Plan{Time: 500 * time.Millisecond})
+	return time.Duration(row.Median), err
+}
+
 // rewrite runs the passes on a copy of the model.
 func (o *optimizer) rewrite(ctx context.Context) (*graph.Model, []*passes.StepReport, error) {
-	env := &passes.Env{Models: map[string]*graph.Model{"original": o.file.Model}, Target: &o.engine.Target, Seed: o.c.Uint64("seed"), Threads: o.engine.Threads, Progress: progress(o.c)}
+	env := &passes.Env{Models: map[string]*graph.Model{"original": o.file.Model}, Target: &o.engine.Target, Latency: o.latency, Seed: o.c.Uint64("seed"), Threads: o.engine.Threads, Progress: progress(o.c)}
 	if o.calib != nil {
 		env.Calibration, env.Samples, env.Labelled = o.calib.All, o.calib.Len(), o.calib.Labelled()
 	}

@@ -1,22 +1,22 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/onnxpack/onnxpack/benchmark"
-	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/passes"
 	"github.com/onnxpack/onnxpack/passes/catalog"
+	"github.com/onnxpack/onnxpack/passes/distill"
 	"github.com/onnxpack/onnxpack/passes/nodeprune"
+	"github.com/onnxpack/onnxpack/passes/simplify"
 )
 
 func pruneCommand() *cli.Command {
@@ -32,9 +32,12 @@ to zero (--weights). The model is simplified first.
    onnxpack prune model.onnx --weights 2:4 --by sparsegpt --data images:photos -o out.onnx
    onnxpack prune model.onnx --explain
 
---recover trains what is left on the same data: distill asks the original,
-fine-tune the labels.`,
-		Flags: append([]cli.Flag{
+--recover trains what is left: distill asks the original, fine-tune the labels.
+Without --calib a tenth of --data is kept to evaluate on, and the rest is
+trained on. Normalizations are folded into weights after the training only.
+
+   onnxpack prune model.onnx --nodes macs=0.5 --by wanda --repair lstsq --recover distill --epochs 20 --flip --data images:photos -o out.onnx`,
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the model to `FILE`"},
 			&cli.StringFlag{Name: "nodes", Usage: "remove a share of units, or as many as leave macs=, params= or latency= of the model's: `AMOUNT`"},
 			&cli.StringFlag{Name: "weights", Usage: "set to zero a share of weights, or all that a pattern such as 2:4 says: `AMOUNT`"},
@@ -52,7 +55,7 @@ fine-tune the labels.`,
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would go; write nothing"},
 			targetFlagDef(),
 			maxMemoryFlagDef(),
-		}, externalFlags()...),
+		}, runFlags(), optionFlags(distill.Distill, "student", "teachers"), externalFlags()),
 		Action: prune,
 	}
 }
@@ -61,8 +64,6 @@ func prune(c *cli.Context) error {
 	if c.Bool("explain") {
 		return explainPruning(c)
 	}
-	o := &optimizer{c: c}
-	defer o.close()
 	steps, err := pruneSteps(c)
 	if err != nil {
 		return err
@@ -70,37 +71,34 @@ func prune(c *cli.Context) error {
 	if c.Bool("dry-run") {
 		return dryRun(c, steps)
 	}
-	if err := o.readFlags(); err != nil {
-		return err
-	}
-	o.steps = steps
-	if err := o.open(); err != nil {
-		return err
-	}
-	o.equip = func(env *passes.Env) {
-		env.Models = map[string]*graph.Model{"teacher": o.file.Model}
-		env.Latency = o.latency
-	}
-	return o.finish(c.Context)
-}
-
-// latency measures a model on the target, as passes ask for it.
-func (o *optimizer) latency(ctx context.Context, m *graph.Model) (time.Duration, error) {
-	if o.feeds == nil {
-		return 0, errors.New("there are no samples to measure latency on")
-	}
-	l, err := load(ctx, benchmark.EngineEmbedded, o.in, m, o.engine)
+	recovery, err := recoverySteps(c)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer l.close()
-	row, err := benchmark.Measure(ctx, l.subject(o.in, o.feeds), benchmark.Plan{Time: 500 * time.Millisecond})
-	return time.Duration(row.Median), err
+	t := &training{optimizer: optimizer{c: c}}
+	defer t.close()
+	if err := t.readFlags(); err != nil {
+		return err
+	}
+	if t.steps = steps; recovery != nil {
+		t.steps, t.keepBack = slices.Concat(steps, recovery), 0.1
+	}
+	if err := t.optimizer.open(); err != nil {
+		return err
+	}
+	if recovery != nil {
+		return t.train()
+	}
+	return t.finish(c.Context)
 }
 
-// pruneSteps returns the steps that the flags ask for.
+// pruneSteps returns the steps that cut. What recovers is trained as it was
+// made: with its normalizations.
 func pruneSteps(c *cli.Context) ([]passes.Step, error) {
 	list := []string{"simplify"}
+	if c.String("recover") != "none" {
+		list[0] += "=skip:fuse-*"
+	}
 	if text := c.String("nodes"); text != "" {
 		list = append(list, nodesStep(c, text))
 	}
@@ -110,20 +108,32 @@ func pruneSteps(c *cli.Context) ([]passes.Step, error) {
 	if len(list) == 1 {
 		return nil, errors.New("prune: --nodes or --weights is missing")
 	}
-	switch r := c.String("recover"); r {
-	case "none":
-	case "distill":
-		list = append(list, "distill=student:given")
-	case "fine-tune":
-		list = append(list, "fine-tune")
-	default:
-		return nil, fmt.Errorf("--recover is %q, want distill, fine-tune or none", r)
-	}
 	steps, err := catalog.Parse(strings.Join(list, ","))
 	if err != nil {
 		return nil, err
 	}
 	return steps, catalog.Check(steps)
+}
+
+// recoverySteps returns the steps that train what is left, none if --recover
+// asks for none.
+func recoverySteps(c *cli.Context) ([]passes.Step, error) {
+	var by *passes.Pass
+	switch r := c.String("recover"); r {
+	case "none":
+		if s := optionSettings(c, distill.Distill); len(s) > 0 {
+			return nil, fmt.Errorf("--%s is an option of training, want --recover distill or fine-tune with it", s[0].Key)
+		}
+		return nil, nil
+	case "distill":
+		by = distill.Distill
+	case "fine-tune":
+		by = distill.FineTune
+	default:
+		return nil, fmt.Errorf("--recover is %q, want distill, fine-tune or none", r)
+	}
+	step, err := by.Step(optionSettings(c, by)...)
+	return []passes.Step{step, simplify.Simplify.Default()}, err
 }
 
 // nodesStep writes the step that --nodes asks for.
@@ -180,7 +190,6 @@ func dryRun(c *cli.Context, steps []passes.Step) error {
 	if err := o.open(); err != nil {
 		return err
 	}
-	o.equip = func(env *passes.Env) { env.Latency = o.latency }
 	r := &dryRunReport{Model: o.in, Before: countModel(o.file.Model, shapesOf(o.feeds))}
 	model, reports, err := o.rewrite(c.Context)
 	if err != nil {

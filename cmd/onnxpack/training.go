@@ -22,24 +22,35 @@ import (
 // trainingFlags are those of verbs that train by the pass p: one for each of
 // its options but the given ones, and where data comes from.
 func trainingFlags(p *passes.Pass, but ...string) []cli.Flag {
-	flags := []cli.Flag{
+	return slices.Concat([]cli.Flag{
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the model to `FILE`"},
 		dataFlag("samples to train on, as `SPEC`; see onnxpack data"),
 		&cli.StringFlag{Name: "eval", Usage: "samples to measure on before and after, as `SPEC` (default: a tenth of --data, which then is not trained on)"},
 		&cli.StringFlag{Name: "engine", Usage: "measure on embedded, or embedded,ort", Value: benchmark.EngineEmbedded},
 		&cli.Float64Flag{Name: "max-drop", Usage: "write nothing and exit with 1 if accuracy falls by more than `POINTS`", Value: -1},
 		&cli.BoolFlag{Name: "no-bench", Usage: "do not measure latency"},
+		targetFlagDef(),
+	}, runFlags(), optionFlags(p, but...), externalFlags())
+}
+
+// runFlags are those of a run of training that is watched, or goes on.
+func runFlags() []cli.Flag {
+	return []cli.Flag{
 		&cli.StringFlag{Name: "curve", Usage: "draw how loss and accuracy went to the SVG `FILE`"},
 		&cli.BoolFlag{Name: "resume", Usage: "go on from the checkpoint of a run that was interrupted"},
 		&cli.DurationFlag{Name: "checkpoint", Usage: "keep the state of the run beside the output every so often, 0 for never", Value: 5 * time.Minute},
-		targetFlagDef(),
 	}
+}
+
+// optionFlags returns a flag for each option of a pass but the given ones.
+func optionFlags(p *passes.Pass, but ...string) []cli.Flag {
+	var flags []cli.Flag
 	for _, o := range p.Options() {
 		if !slices.Contains(but, o.Name) {
 			flags = append(flags, optionFlag(o))
 		}
 	}
-	return append(flags, externalFlags()...)
+	return flags
 }
 
 // optionFlag returns the flag for an option of a pass.
@@ -69,7 +80,7 @@ func optionSettings(c *cli.Context, p *passes.Pass) []passes.Setting {
 // training is one run of a verb that trains.
 type training struct {
 	optimizer
-	models map[string]*graph.Model // that teach
+	models map[string]*graph.Model // that teach, nil for the original alone
 }
 
 // open opens the model and the data; steps are up to the verb.
@@ -107,7 +118,10 @@ func (t *training) train() error {
 		return err
 	}
 	t.equip = func(env *passes.Env) {
-		env.Models, env.Stop = t.models, t.c.Context.Done()
+		if t.models != nil {
+			env.Models = t.models
+		}
+		env.Stop = t.c.Context.Done()
 		if vault.every > 0 || vault.resume {
 			env.Checkpoints = vault
 		}

@@ -148,14 +148,16 @@ func (i *imitation) rkd(weight float64) train.Term {
 	})
 }
 
-// relations returns the distances [n,n,1] of the rows of x, over their mean,
-// and the directions [n,n,d] between them.
+// relations returns the distances [n,n,1] of the rows of x, over the mean of
+// those that are not 0, and the directions [n,n,d] between them.
 func relations(s *train.Scope, x *graph.Value) (distances, directions *graph.Value) {
 	axis := func(a int64) *graph.Value { return s.Const("loss/axis", tensor.Vector(a)) }
 	diff := s.Op("Sub", s.Op("Unsqueeze", x, axis(0)), s.Op("Unsqueeze", x, axis(1)))
 	square := s.Sum(s.Op("Mul", diff, diff), true, 2)
 	norm := s.Op("Sqrt", s.Op("Add", square, s.Number(1e-8)))
-	return s.Op("Div", norm, s.Mean(norm)), s.Op("Div", diff, norm)
+	apart := s.OpAttrs("Cast", []*graph.Attr{graph.IntAttr("to", int64(tensor.Float32))}, s.Op("Greater", square, s.Number(0)))
+	mean := s.Op("Div", s.Sum(s.Op("Mul", norm, apart), false, 0, 1, 2), s.Op("Add", s.Sum(apart, false, 0, 1, 2), s.Number(1e-8)))
+	return s.Op("Div", norm, s.Op("Add", mean, s.Number(1e-8))), s.Op("Div", diff, norm)
 }
 
 // cosines returns the products [n,n,n] of directions that begin in one row.

@@ -250,3 +250,31 @@ func TestFrozen(t *testing.T) {
 		t.Error("a weight that is not frozen did not move")
 	}
 }
+
+// TestLowRank trains updates of rank 1: what is added to each matrix has that
+// rank, and everything else stays.
+func TestLowRank(t *testing.T) {
+	task := ringTask(t)
+	task.Options.LoRA, task.Options.Epochs, task.Options.Decay = 1, 3, 0
+	m := run(t, task).Model
+	for name, cols := range map[string]int{"w1": 16, "w2": 3} {
+		before, after := tensor.Float64s(task.Model.Graph.Value(name).Init.Tensor), tensor.Float64s(m.Graph.Value(name).Init.Tensor)
+		d := make([]float64, len(before))
+		for i := range d {
+			d[i] = after[i] - before[i]
+		}
+		if d[0] == 0 {
+			t.Errorf("%s did not move", name)
+		}
+		for i := cols; i < len(d); i++ {
+			if minor := d[0]*d[i] - d[i%cols]*d[i-i%cols]; math.Abs(minor) > 1e-5 {
+				t.Errorf("%s: a minor of the update is %.3g, want 0", name, minor)
+			}
+		}
+	}
+	for _, name := range []string{"b1", "b2"} {
+		if !m.Graph.Value(name).Init.Tensor.Equal(task.Model.Graph.Value(name).Init.Tensor) {
+			t.Errorf("%s moved", name)
+		}
+	}
+}

@@ -129,6 +129,7 @@ func (l *loop) step(i int) (bool, error) {
 		return false, fmt.Errorf("the body's condition is no bool")
 	}
 	n := len(l.state)
+	l.e.free(l.state...)
 	copy(l.state, outs[1:1+n])
 	vals, err := tensorsOf(outs[1+n:])
 	if err != nil {
@@ -137,7 +138,9 @@ func (l *loop) step(i int) (bool, error) {
 	for k, t := range vals {
 		l.stacked[k] = append(l.stacked[k], t)
 	}
-	return l.endless || tensor.Data[bool](cond)[0], nil
+	going := l.endless || tensor.Data[bool](cond)[0]
+	l.e.free(cond)
+	return going, nil
 }
 
 // oneShape is the shape in which a body wants a single number: [] unless it

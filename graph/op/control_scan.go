@@ -120,6 +120,7 @@ func (s *scan) run(e *Eval, state []tensor.Value, xs []*tensor.Tensor, axis []in
 		if err != nil {
 			return nil, nil, fmt.Errorf("step %d: %w", t, err)
 		}
+		e.free(args...)
 		copy(state, outs)
 		parts, err := tensorsOf(outs[s.states:])
 		if err != nil {

@@ -26,8 +26,12 @@ type Eval struct {
 	// Split runs f over 0..n-1 in ranges of at least grain, perhaps in
 	// parallel; nil means here and now.
 	Split func(n, grain int, f func(lo, hi int))
-	// Sub runs a subgraph of the node.
+	// Sub runs a subgraph of the node. What it returns stays in place until
+	// the call ends, or hands it to Free.
 	Sub func(g *graph.Graph, args []tensor.Value) ([]tensor.Value, error)
+	// Free takes back a value that Sub or Alloc returned and that the call
+	// reads no more; nil means that nobody wants it.
+	Free func(v tensor.Value)
 	// Rand is the source of a random operator without a seed attribute.
 	Rand *rand.Rand
 }
@@ -49,6 +53,15 @@ func (e *Eval) New(d tensor.DType, s tensor.Shape) *tensor.Tensor {
 		return tensor.New(d, s)
 	}
 	return e.Alloc(d, s)
+}
+
+// free takes back values that the call reads no more.
+func (e *Eval) free(vs ...tensor.Value) {
+	for _, v := range vs {
+		if e.Free != nil && v != nil {
+			e.Free(v)
+		}
+	}
 }
 
 // SetOut hands over result i; one that nobody wants is dropped.

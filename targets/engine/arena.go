@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -141,15 +142,14 @@ func (a *arena) letGo(v tensor.Value) {
 	}
 }
 
-// settle takes back the buffers that no slot lies in.
-func (a *arena) settle() {
-	kept := a.lent[:0]
-	for _, b := range a.lent {
-		switch {
-		case b.gone && b.refs == 0:
-		case b.refs == 0:
-			a.free = append(a.free, b)
-		default:
+// settle takes back the buffers that no slot lies in, but for the first base,
+// which belong to a step of a graph around.
+func (a *arena) settle(base int) {
+	kept := a.lent[:base]
+	for _, b := range a.lent[base:] {
+		if b.refs == 0 {
+			a.takeBack(b)
+		} else {
 			kept = append(kept, b)
 		}
 	}
@@ -157,10 +157,29 @@ func (a *arena) settle() {
 	a.lent = kept
 }
 
+func (a *arena) takeBack(b *buffer) {
+	if !b.gone {
+		a.free = append(a.free, b)
+	}
+}
+
+// recycle takes back the buffer that v lies in unless a slot does so too.
+func (a *arena) recycle(v tensor.Value) {
+	t, ok := v.(*tensor.Tensor)
+	if !ok {
+		return
+	}
+	if b := a.find(t); b != nil && b.refs == 0 {
+		i := slices.Index(a.lent, b)
+		a.lent = slices.Delete(a.lent, i, i+1)
+		a.takeBack(b)
+	}
+}
+
 // reset takes all buffers back at the end of a run, save those let go.
 func (a *arena) reset() {
 	for _, b := range a.lent {
 		b.refs = 0
 	}
-	a.settle()
+	a.settle(0)
 }

@@ -14,7 +14,7 @@ import (
 // with Div, or Mul, Add and Transpose there or not, and of the Transpose nodes
 // in front of the operands.
 func (o *optimizer) combineAttention() {
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		if n.Is("Softmax") {
 			o.attentionAround(n)
 		}

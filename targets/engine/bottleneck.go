@@ -212,7 +212,7 @@ func (s *strip) product(p *kernel.ProductF32, act *activation) {
 
 // fuseBottlenecks joins convolutions around a depthwise one.
 func (o *optimizer) fuseBottlenecks() {
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		d, ok := o.src.info[n].machine.(*depthwise)
 		if !ok || d.dilation[0] != 1 {
 			continue

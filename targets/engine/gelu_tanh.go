@@ -19,7 +19,7 @@ var geluTanh = activation{name: "GeluTanh", apply: func(k *kernel.Table, dst, sr
 // with the factors of each product in any order, and the cube as Pow(x, 3) or
 // as products.
 func (o *optimizer) combineGeluTanh() {
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		if !n.Is("Tanh") || !o.isFloat32(n.In(0)) {
 			continue
 		}

@@ -35,7 +35,7 @@ type layout struct {
 	replaced []*graph.Node                 // in the order in which their images were made
 }
 
-// layoutImages is the rewriting of a whole main graph.
+// layoutImages is the rewriting of a whole graph.
 func (o *optimizer) layoutImages() {
 	l := &layout{
 		optimizer: o, images: map[*graph.Value]*graph.Value{}, bytes: map[*graph.Value]bool{},
@@ -45,7 +45,7 @@ func (o *optimizer) layoutImages() {
 	if len(l.chains) == 0 {
 		return
 	}
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		if c := l.chains[n]; c != nil {
 			l.emit(c.machine(), c.stands(), c.operands()...)
 		} else if !l.absorbed[n] {
@@ -95,7 +95,7 @@ func (l *layout) image(v *graph.Value, before *graph.Node, m imageMachine) *grap
 	}
 	var im *graph.Value
 	if t := l.constant(v); t != nil {
-		im = l.src.graph.AddInit(v.Name()+"_image", constantImage(t))
+		im = l.graph.AddInit(v.Name()+"_image", constantImage(t))
 	} else {
 		c := &toImage{}
 		if z, ok := m.(zeroReader); ok {
@@ -104,7 +104,7 @@ func (l *layout) image(v *graph.Value, before *graph.Node, m imageMachine) *grap
 		}
 		n := graph.NewNode(machineDomain, c.name(), []*graph.Value{v}, 1)
 		l.src.info[n] = nodeInfo{origin: l.src.info[before].origin, machine: c}
-		im = l.src.graph.InsertBefore(before, n).Out(0)
+		im = l.graph.InsertBefore(before, n).Out(0)
 	}
 	l.images[v] = im
 	return im
@@ -290,7 +290,7 @@ func (l *layout) pool(n *graph.Node) imageMachine {
 // finish makes plain tensors of the images that plain nodes or outputs read,
 // and removes the nodes that images replace.
 func (l *layout) finish() {
-	g := l.src.graph
+	g := l.graph
 	for _, n := range slices.Backward(l.replaced) {
 		v := n.Out(0)
 		if v.Used() {
@@ -312,7 +312,7 @@ func (l *layout) finish() {
 // readers needs.
 func (l *layout) placeHalos() {
 	halos := map[*graph.Value]halo{}
-	for n := range l.src.graph.Nodes() {
+	for n := range l.graph.Nodes() {
 		m, ok := l.src.info[n].machine.(imageMachine)
 		if !ok {
 			continue
@@ -323,7 +323,7 @@ func (l *layout) placeHalos() {
 			}
 		}
 	}
-	for n := range l.src.graph.Nodes() {
+	for n := range l.graph.Nodes() {
 		m, ok := l.src.info[n].machine.(imageMachine)
 		if !ok {
 			continue

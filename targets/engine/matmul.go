@@ -68,7 +68,7 @@ type productChain struct {
 //
 //	m = MatMul(x, w)  a = Add(m, b)  y = Relu(a)
 func (o *optimizer) fuseProducts() {
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		c := o.productOf(n)
 		if c == nil {
 			continue

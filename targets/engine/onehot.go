@@ -51,7 +51,7 @@ func (m *oneHot) eval(e *op.Eval) error {
 //
 // for x with 1 in its last axis and distinct constant numbers along it.
 func (o *optimizer) combineOneHot() {
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		if !n.Is("Equal") {
 			continue
 		}

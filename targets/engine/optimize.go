@@ -20,20 +20,28 @@ type machine interface {
 	eval(*op.Eval) error
 }
 
-// optimizer rewrites a source's main graph into fused operators.
+// optimizer rewrites the graphs of a source, one after the other, into fused
+// operators.
 type optimizer struct {
 	src     *source
+	graph   *graph.Graph // the one being rewritten
 	low     *lowering
 	kernels *kernel.Table
 	memory  slab // of packed weights
 	notes   []string
 }
 
-// optimize runs every rewriting in order.
+// optimize rewrites the main graph and those inside.
 func (o *optimizer) optimize() {
 	if o.versionsAgree() {
 		op.InferModel(o.src.graph.Model(), op.InferOptions{})
 	}
+	o.rewrite(o.src.graph)
+}
+
+// rewrite runs every rewriting of g in order, and then of the graphs inside.
+func (o *optimizer) rewrite(g *graph.Graph) {
+	o.graph = g
 	for _, rewrite := range []func(){
 		o.combineActivations,
 		o.combineGelu,
@@ -50,15 +58,22 @@ func (o *optimizer) optimize() {
 	} {
 		rewrite()
 	}
+	for n := range g.Nodes() {
+		for _, s := range n.Subgraphs() {
+			o.rewrite(s)
+		}
+	}
 }
 
 // versionsAgree reports whether every node means what it does in the opsets of
 // the model; bodies of functions may use others, and shape inference goes by
 // the model's.
 func (o *optimizer) versionsAgree() bool {
-	for n := range o.src.graph.Nodes() {
-		if o.src.info[n].version != n.Opset() {
-			return false
+	for g := range o.src.graph.Walk() {
+		for n := range g.Nodes() {
+			if o.src.info[n].version != n.Opset() {
+				return false
+			}
 		}
 	}
 	return true
@@ -74,15 +89,8 @@ func (o *optimizer) constant(v *graph.Value) *tensor.Tensor {
 	if v == nil {
 		return nil
 	}
-	if t, ok := o.low.fixed[v].(*tensor.Tensor); ok {
-		return t
-	}
-	if v.IsConst() {
-		if t, err := dense(v.Init); err == nil {
-			return t
-		}
-	}
-	return nil
+	t, _ := o.low.known(v).(*tensor.Tensor)
+	return t
 }
 
 // constants returns the contents of float32 operands if all are known.
@@ -104,14 +112,14 @@ func (o *optimizer) insert(before *graph.Node, m machine, origin *graph.Node, in
 	n := graph.NewNode(machineDomain, m.name(), ins, 1)
 	n.Name = origin.Name
 	o.src.info[n] = nodeInfo{origin: o.src.info[origin].origin, machine: m}
-	o.src.graph.InsertBefore(before, n)
+	o.graph.InsertBefore(before, n)
 	return n
 }
 
 // replace puts the results of a fused operator in place of the last of the
 // nodes it stands for, and removes them.
 func (o *optimizer) replace(n *graph.Node, stands ...*graph.Node) bool {
-	g := o.src.graph
+	g := o.graph
 	last := stands[len(stands)-1]
 	n.Out(0).Type, n.Out(0).Inferred = last.Out(0).Type, true
 	if !g.Replace(last.Out(0), n.Out(0)) {
@@ -139,11 +147,11 @@ func next(n *graph.Node) (*graph.Node, int) {
 
 // dropDead removes nodes whose results nothing reads.
 func (o *optimizer) dropDead() {
-	for n := range o.src.graph.Backward() {
+	for n := range o.graph.Backward() {
 		info := o.src.info[n]
 		effects := info.machine == nil && (info.def == nil || info.def.Effects)
 		if !effects && !slices.ContainsFunc(n.Outs(), func(v *graph.Value) bool { return v != nil && v.Used() }) {
-			o.src.graph.Remove(n)
+			o.graph.Remove(n)
 		}
 	}
 }
@@ -154,7 +162,7 @@ func (o *optimizer) dropDead() {
 //	y = Mul(x, Sigmoid(x))                             Silu
 //	y = Mul(x, HardSigmoid<alpha = 1/6, beta = 0.5>(x))  HardSwish
 func (o *optimizer) combineActivations() {
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		var act activation
 		switch {
 		case n.Is("Sigmoid"):

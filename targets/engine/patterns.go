@@ -18,7 +18,7 @@ var gelu = activation{name: "Gelu", apply: func(k *kernel.Table, dst, src []floa
 //
 // with the factors of x in any order.
 func (o *optimizer) combineGelu() {
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		if !n.Is("Erf") {
 			continue
 		}
@@ -97,7 +97,7 @@ const layerNormVersion = 17
 //
 // over the last axis.
 func (o *optimizer) combineLayerNorm() {
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		if n.Is("Sqrt") {
 			o.layerNormAround(n)
 		}
@@ -143,12 +143,12 @@ func (o *optimizer) layerNormAround(sqrt *graph.Node) {
 	norm.Name = sqrt.Name
 	def := op.Find("", "LayerNormalization", layerNormVersion)
 	o.src.info[norm] = nodeInfo{origin: o.src.info[sqrt].origin, def: def, version: layerNormVersion}
-	o.src.graph.InsertBefore(shift, norm)
+	o.graph.InsertBefore(shift, norm)
 	norm.Out(0).Type = shift.Out(0).Type
-	if o.src.graph.Replace(shift.Out(0), norm.Out(0)) {
+	if o.graph.Replace(shift.Out(0), norm.Out(0)) {
 		o.dropDead()
 	} else {
-		o.src.graph.Remove(norm)
+		o.graph.Remove(norm)
 	}
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
@@ -10,12 +11,16 @@ import (
 
 // program is a graph ready to run: steps in order over numbered slots.
 type program struct {
-	graph    *graph.Graph
-	main     bool // of the main graph
-	steps    []step
-	inputs   []int
-	outputs  []int
-	captures []capture
+	graph *graph.Graph
+	open  bool // has steps that are marked as fixed
+	// sized and fixed say of slots whether the size, and the contents too, of
+	// what they hold before the first step is the same every time: see
+	// specialize.go. They are nil where that is not looked at.
+	sized, fixed []bool
+	steps        []step
+	inputs       []int
+	outputs      []int
+	captures     []capture
 	// initial holds what the slots contain before the first step: the
 	// constants, and defaults of inputs.
 	initial []tensor.Value
@@ -34,8 +39,18 @@ type step struct {
 	eval    func(*op.Eval) error
 	in, out []int
 	drop    []int // slots that no later step reads
-	subs    []*program
+	bodies  []*body
 	fixed   bool // gives the same results for all feeds of one size
+}
+
+// body is a graph inside a node, as a program that is replaced by a shorter
+// one once more is known of what it sees.
+type body struct{ now atomic.Pointer[program] }
+
+func newBody(p *program) *body {
+	b := &body{}
+	b.now.Store(p)
+	return b
 }
 
 // lowering turns graphs of a source into programs.
@@ -71,7 +86,7 @@ func (l *lowering) lower(g *graph.Graph, outer *programBuilder) (*programBuilder
 	for _, v := range g.Outputs() {
 		b.p.outputs = append(b.p.outputs, b.slot(v))
 	}
-	b.liveness()
+	b.p.liveness()
 	return b, nil
 }
 
@@ -85,9 +100,13 @@ func (b *programBuilder) slot(v *graph.Value) int {
 	}
 	s := len(b.p.initial)
 	b.slots[v] = s
-	b.p.initial = append(b.p.initial, b.fixed[v])
 	b.p.names = append(b.p.names, v.Name())
-	if v.Graph() != b.p.graph && b.outer != nil && b.fixed[v] == nil {
+	if v.Graph() == b.p.graph {
+		b.p.initial = append(b.p.initial, b.fixed[v])
+		return s
+	}
+	b.p.initial = append(b.p.initial, b.known(v))
+	if b.p.initial[s] == nil {
 		b.p.captures = append(b.p.captures, capture{b.outer.slot(v), s})
 	}
 	return s
@@ -122,7 +141,7 @@ func (b *programBuilder) step(n *graph.Node) error {
 		if err != nil {
 			return fmt.Errorf("%v: %w", n, err)
 		}
-		s.subs = append(s.subs, sub.p)
+		s.bodies = append(s.bodies, newBody(sub.p))
 	}
 	for _, v := range n.Outs() {
 		s.out = append(s.out, b.slot(v))
@@ -143,8 +162,7 @@ func (b *programBuilder) folded(n *graph.Node) bool {
 
 // liveness lists with each step the slots that it is the last to read, and
 // those of its results that nothing reads.
-func (b *programBuilder) liveness() {
-	p := b.p
+func (p *program) liveness() {
 	held := make([]bool, len(p.initial)) // outlives the run, or was there before it
 	for s, v := range p.initial {
 		held[s] = v != nil
@@ -154,6 +172,7 @@ func (b *programBuilder) liveness() {
 	}
 	for i := len(p.steps) - 1; i >= 0; i-- {
 		st := &p.steps[i]
+		st.drop = nil
 		last := func(s int) {
 			if s >= 0 && !held[s] {
 				held[s] = true
@@ -166,8 +185,8 @@ func (b *programBuilder) liveness() {
 		for _, s := range st.in {
 			last(s)
 		}
-		for _, sub := range st.subs {
-			for _, c := range sub.captures {
+		for _, b := range st.bodies {
+			for _, c := range b.now.Load().captures {
 				last(c.outer)
 			}
 		}

@@ -153,7 +153,7 @@ func multiply(e *op.Eval, c, a, b, bias []float32, m, n, k int) {
 
 // packRecurrent replaces the LSTM and GRU nodes that have a packed form.
 func (o *optimizer) packRecurrent() {
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		if !n.Is("LSTM", "GRU") {
 			continue
 		}
@@ -175,15 +175,15 @@ func (o *optimizer) swap(n *graph.Node, m machine, ins []*graph.Value) {
 	fused := graph.NewNode(machineDomain, m.name(), ins, n.NumOut())
 	fused.Name = n.Name
 	o.src.info[fused] = nodeInfo{origin: o.src.info[n].origin, machine: m}
-	o.src.graph.InsertBefore(n, fused)
+	o.graph.InsertBefore(n, fused)
 	for i, v := range n.Outs() {
 		if v == nil {
 			continue
 		}
 		fused.Out(i).Type, fused.Out(i).Inferred = v.Type, true
-		o.src.graph.Replace(v, fused.Out(i))
+		o.graph.Replace(v, fused.Out(i))
 	}
-	o.src.graph.Remove(n)
+	o.graph.Remove(n)
 }
 
 // recurrentOf returns the packed form of n, or why there is none.

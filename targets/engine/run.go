@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +30,10 @@ type frame struct {
 	prog  *program
 	vals  []tensor.Value
 	evals []op.Eval
-	arena *arena         // of the main graph's values; nil in subgraphs
+	arena *arena         // nil if values live on the heap
 	held  []tensor.Value // results of fixed steps, by slot, if they are to be noted
+	lent  []tensor.Value // what bodies gave to the step that runs
+	base  int            // buffers lent before the frame's first step
 }
 
 // frame returns a frame of p with the constants in place.
@@ -40,10 +43,11 @@ func (r *run) frame(p *program) *frame {
 		f := free[n-1]
 		r.frames[p] = free[:n-1]
 		copy(f.vals, p.initial)
+		f.base = len(r.arena.lent)
 		return f
 	}
-	f := &frame{run: r, prog: p, vals: append([]tensor.Value(nil), p.initial...)}
-	if p.main && r.session.opts.Observe == nil {
+	f := &frame{run: r, prog: p, vals: slices.Clone(p.initial), base: len(r.arena.lent)}
+	if r.session.opts.Observe == nil {
 		f.arena = &r.arena
 	}
 	f.evals = make([]op.Eval, len(p.steps))
@@ -55,11 +59,14 @@ func (r *run) frame(p *program) *frame {
 
 // done gives a frame back.
 func (r *run) done(f *frame) {
-	clear(f.vals)
-	f.held = nil
 	if f.arena != nil {
-		f.arena.reset()
+		for _, v := range f.vals {
+			f.arena.drop(v)
+		}
 	}
+	clear(f.vals)
+	clear(f.lent)
+	f.held, f.lent = nil, f.lent[:0]
 	for i := range f.evals {
 		clear(f.evals[i].In)
 		clear(f.evals[i].Out)
@@ -79,12 +86,23 @@ func (f *frame) eval(st *step) op.Eval {
 	if f.arena != nil {
 		e.Alloc = f.arena.alloc
 	}
-	if len(st.subs) > 0 {
+	if len(st.bodies) > 0 {
 		e.Sub = func(g *graph.Graph, args []tensor.Value) ([]tensor.Value, error) {
 			return f.sub(st, g, args)
 		}
+		e.Free = f.free
 	}
 	return e
+}
+
+// execNoting runs the steps of f's program in order. If some are fixed, it
+// returns their results by slot.
+func (r *run) execNoting(f *frame) ([]tensor.Value, error) {
+	if f.prog.open {
+		f.held = make([]tensor.Value, len(f.prog.initial))
+	}
+	err := r.exec(f)
+	return f.held, err
 }
 
 // exec runs the steps of f's program in order.
@@ -135,7 +153,8 @@ func (r *run) step(f *frame, st *step, e *op.Eval) error {
 		f.unset(s)
 	}
 	if f.arena != nil {
-		f.arena.settle()
+		f.endLoans()
+		f.arena.settle(f.base)
 	}
 	return nil
 }
@@ -216,37 +235,78 @@ func call(st *step, e *op.Eval) (err error) {
 	return st.eval(e)
 }
 
-// sub runs a subgraph of a step with the given arguments. Values of subgraphs
-// live on the heap, since their operators pass them on out of sight.
+// sub runs a body of a step with the given arguments. What it gives out stays
+// in place until the step ends, or frees it.
 func (f *frame) sub(st *step, g *graph.Graph, args []tensor.Value) ([]tensor.Value, error) {
-	var p *program
-	for _, sub := range st.subs {
-		if sub.graph == g {
-			p = sub
-		}
-	}
-	switch {
-	case p == nil:
+	b := st.body(g)
+	if b == nil {
 		return nil, fmt.Errorf("graph %q is not a subgraph of the node", g.Name)
-	case len(args) != len(p.inputs):
+	}
+	p := b.now.Load()
+	if len(args) != len(p.inputs) {
 		return nil, fmt.Errorf("graph %q is given %d inputs, want %d", g.Name, len(args), len(p.inputs))
 	}
 	inner := f.run.frame(p)
-	defer f.run.done(inner)
 	for _, c := range p.captures {
-		inner.vals[c.inner] = f.vals[c.outer]
+		inner.set(c.inner, f.vals[c.outer])
 	}
 	for i, s := range p.inputs {
-		inner.vals[s] = args[i]
+		inner.set(s, args[i])
 	}
-	if err := f.run.exec(inner); err != nil {
-		return nil, err
-	}
+	held, err := f.run.execNoting(inner)
 	outs := make([]tensor.Value, len(p.outputs))
 	for i, s := range p.outputs {
 		outs[i] = inner.vals[s]
+		f.lend(outs[i])
+	}
+	f.run.done(inner)
+	if err != nil {
+		return nil, err
+	}
+	if held != nil && b.now.CompareAndSwap(p, p.settled(held)) {
+		delete(f.run.frames, p)
 	}
 	return outs, nil
+}
+
+// body returns the body of a step that g is, nil if it is none.
+func (st *step) body(g *graph.Graph) *body {
+	for _, b := range st.bodies {
+		if b.now.Load().graph == g {
+			return b
+		}
+	}
+	return nil
+}
+
+// lend notes that the step that runs has v.
+func (f *frame) lend(v tensor.Value) {
+	if f.arena != nil {
+		f.arena.hold(v)
+		f.lent = append(f.lent, v)
+	}
+}
+
+// free takes back a loan of v to the step that runs, or a result of New that
+// it has no use for.
+func (f *frame) free(v tensor.Value) {
+	if f.arena == nil {
+		return
+	}
+	if i := slices.Index(f.lent, v); i >= 0 {
+		f.arena.drop(v)
+		f.lent = slices.Delete(f.lent, i, i+1)
+	}
+	f.arena.recycle(v)
+}
+
+// endLoans takes back what the step that ran had.
+func (f *frame) endLoans() {
+	for _, v := range f.lent {
+		f.arena.drop(v)
+	}
+	clear(f.lent)
+	f.lent = f.lent[:0]
 }
 
 // explain puts the node before an error, and its operands behind.

@@ -82,7 +82,7 @@ func compile(ctx context.Context, m *graph.Model, o Options, given []string) (*S
 	}
 	low := &lowering{src: src, fixed: map[*graph.Value]tensor.Value{}}
 	if o.Observe == nil {
-		if err := s.fold(ctx, low); err != nil {
+		if err := s.fold(ctx, low, src.graph); err != nil {
 			return nil, err
 		}
 		if !o.Plain {
@@ -96,8 +96,7 @@ func compile(ctx context.Context, m *graph.Model, o Options, given []string) (*S
 		return nil, err
 	}
 	s.main = b.p
-	s.main.main = true
-	s.sizes.any = o.Observe == nil && markFixed(s.main)
+	s.sizes.any = o.Observe == nil && s.main.forFeeds().anyOpen()
 	for i, v := range src.graph.Inputs() {
 		s.inputs = append(s.inputs, input{v.Name(), v.Type, b.p.inputs[i]})
 	}
@@ -131,33 +130,32 @@ func (s *Session) Run(ctx context.Context, feeds map[string]tensor.Value) (map[s
 	r.team.enter(s.opts.threads())
 	defer r.team.leave()
 	if !s.sizes.any {
-		return s.runProgram(r, s.main, feeds, nil)
+		out, _, err := s.runProgram(r, s.main, feeds)
+		return out, err
 	}
-	key := shapesOf(s.inputs, feeds)
-	if p := s.sizes.programFor(key); p != nil {
-		return s.runProgram(r, p, feeds, nil)
-	}
-	held := make([]tensor.Value, len(s.main.initial))
-	out, err := s.runProgram(r, s.main, feeds, held)
-	if err == nil {
-		s.sizes.add(key, s.main, held)
+	b := s.sizes.programFor(shapesOf(s.inputs, feeds), s.main)
+	p := b.now.Load()
+	out, held, err := s.runProgram(r, p, feeds)
+	if held != nil && err == nil && b.now.CompareAndSwap(p, p.settled(held)) {
+		delete(r.frames, p)
 	}
 	return out, err
 }
 
-// runProgram runs a program of the main graph, and notes the results of its
-// fixed steps in held unless that is nil.
-func (s *Session) runProgram(r *run, p *program, feeds map[string]tensor.Value, held []tensor.Value) (map[string]tensor.Value, error) {
+// runProgram runs a program of the main graph, and returns the results of its
+// fixed steps too, nil if it has none.
+func (s *Session) runProgram(r *run, p *program, feeds map[string]tensor.Value) (out map[string]tensor.Value, held []tensor.Value, err error) {
 	f := r.frame(p)
+	defer r.arena.reset()
 	defer r.done(f)
-	f.held = held
 	if err := s.feed(f, feeds); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := r.exec(f); err != nil {
-		return nil, err
+	if held, err = r.execNoting(f); err != nil {
+		return nil, nil, err
 	}
-	return s.results(f)
+	out, err = s.results(f)
+	return out, held, err
 }
 
 // runVariant runs a session that is compiled for the inputs with defaults
@@ -249,8 +247,9 @@ func (s *Session) acquire(ctx context.Context) *run {
 	return r
 }
 
-// maxFrames bounds the programs that an idle run keeps frames for.
-const maxFrames = 8 * maxSpecializations
+// maxFrames bounds the programs, bodies included, that an idle run keeps frames
+// for.
+const maxFrames = 64 * maxSpecializations
 
 func (s *Session) release(r *run) {
 	r.ctx = nil

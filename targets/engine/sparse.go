@@ -143,7 +143,7 @@ func (s *sparseConv) rows(k *kernel.Table, x, y []float32, pixels int, rows kern
 // sparseConvs makes sparse operators of convolutions of single pixels whose
 // weights are mostly zero, and of the activations behind them.
 func (o *optimizer) sparseConvs() {
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		s := o.sparseConv(n)
 		if s == nil {
 			continue

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
@@ -16,42 +17,94 @@ import (
 
 // specializations are the programs for feeds of the last few sizes.
 type specializations struct {
-	any bool // the main program has steps that may be left out
+	any bool // the main program or a body in it has steps that may be left out
 
 	mu    sync.Mutex
-	known map[string]*program
+	known map[string]*body
 }
 
 // maxSpecializations bounds the sizes that a session remembers.
 const maxSpecializations = 16
 
-// markFixed marks the steps of p that give the same results for all feeds of
-// one size, and reports whether there are any.
-func markFixed(p *program) bool {
-	k := sizeKnowledge{sized: map[int]bool{}, fixed: map[int]bool{}}
-	for s, v := range p.initial {
-		k.sized[s], k.fixed[s] = v != nil, v != nil
-	}
+// forFeeds returns a copy of the program of a main graph in which the steps
+// that give the same results for all feeds of one size are marked.
+func (p *program) forFeeds() *program {
+	sized := make([]bool, len(p.initial))
 	for i, v := range p.graph.Inputs() {
-		k.sized[p.inputs[i]] = v.Type != nil && v.Type.Kind == graph.KindTensor
+		sized[p.inputs[i]] = v.Type != nil && v.Type.Kind == graph.KindTensor
 	}
-	found := false
-	for i := range p.steps {
-		st := &p.steps[i]
+	return p.marked(sized)
+}
+
+// anyOpen reports whether p or a body in it has steps that are marked.
+func (p *program) anyOpen() bool {
+	return p.open || slices.ContainsFunc(p.steps, func(st step) bool {
+		return slices.ContainsFunc(st.bodies, func(b *body) bool { return b.now.Load().anyOpen() })
+	})
+}
+
+// marked returns a copy of p, with bodies of its own, in which the steps are
+// marked that give the same results every time. sized says of the slots that
+// are filled before the first step whether their sizes are the same every
+// time.
+func (p *program) marked(sized []bool) *program {
+	q := *p
+	q.sized, q.open = sized, false
+	q.steps = slices.Clone(p.steps)
+	k := newKnowledge(&q)
+	for i := range q.steps {
+		st := &q.steps[i]
+		st.bodies = slices.Clone(st.bodies)
+		for j, b := range st.bodies {
+			st.bodies[j] = newBody(b.now.Load().within(&q, k))
+		}
 		st.fixed = k.learn(st)
-		found = found || st.fixed
+		q.open = q.open || st.fixed
 	}
-	return found
+	return &q
+}
+
+// within returns p, a body in q, as marked by what k knows of the slots of q.
+// What q's slots hold from the beginning becomes a constant of p.
+func (p *program) within(q *program, k *sizeKnowledge) *program {
+	inner := *p
+	inner.initial, inner.captures = slices.Clone(p.initial), nil
+	sized := make([]bool, len(p.initial))
+	inner.fixed = make([]bool, len(p.initial))
+	for _, c := range p.captures {
+		if v := q.initial[c.outer]; v != nil {
+			inner.initial[c.inner] = v
+			continue
+		}
+		inner.captures = append(inner.captures, c)
+		sized[c.inner], inner.fixed[c.inner] = k.sized[c.outer], k.fixed[c.outer]
+	}
+	return inner.marked(sized)
 }
 
 // sizeKnowledge says of slots whether the shape, and whether the contents too,
-// of what they hold depends on the sizes of the feeds alone.
-type sizeKnowledge struct{ sized, fixed map[int]bool }
+// of what they hold is the same every time.
+type sizeKnowledge struct{ sized, fixed []bool }
+
+// newKnowledge is what is known of p before its first step.
+func newKnowledge(p *program) *sizeKnowledge {
+	k := &sizeKnowledge{slices.Clone(p.sized), make([]bool, len(p.initial))}
+	copy(k.fixed, p.fixed)
+	for s, v := range p.initial {
+		if v != nil {
+			k.sized[s], k.fixed[s] = true, true
+		}
+	}
+	for _, s := range p.inputs {
+		k.sized[s], k.fixed[s] = p.sized[s], false
+	}
+	return k
+}
 
 // learn reports whether the results of a step are fixed, and notes what is
 // known of them.
 func (k *sizeKnowledge) learn(st *step) bool {
-	pure := len(st.subs) == 0 && (st.info.machine != nil || !st.info.def.Effects)
+	pure := len(st.bodies) == 0 && (st.info.machine != nil || !st.info.def.Effects)
 	sized, fixed := pure && !dataShaped(st.node), pure
 	for i, s := range st.in {
 		if s < 0 {
@@ -111,33 +164,31 @@ var shapedByShape = append([]string{
 	"Softplus", "Softsign", "SpaceToDepth", "Sqrt", "Sub", "Sum", "Tan", "Tanh", "Transpose", "Trilu", "Where", "Xor",
 }, shapedByOperand...)
 
-// programFor returns the program for feeds of the given sizes, nil if there
-// is none yet.
-func (s *specializations) programFor(key string) *program {
+// programFor returns what runs feeds of the given sizes, beginning with main.
+func (s *specializations) programFor(key string, main *program) *body {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.known[key]
-}
-
-// add notes the program for feeds of the given sizes, made of p and what a
-// run's slots held after the fixed steps.
-func (s *specializations) add(key string, p *program, held []tensor.Value) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.known == nil || len(s.known) >= maxSpecializations {
-		s.known = map[string]*program{}
+	b := s.known[key]
+	if b == nil {
+		if s.known == nil || len(s.known) >= maxSpecializations {
+			s.known = map[string]*body{}
+		}
+		b = newBody(main.forFeeds())
+		s.known[key] = b
 	}
-	s.known[key] = p.withoutFixed(held)
+	return b
 }
 
-// withoutFixed returns p without its fixed steps, whose results are in held.
-func (p *program) withoutFixed(held []tensor.Value) *program {
+// settled returns p without its fixed steps, whose results are in held, and
+// with the branches that conditions among these choose in the place of their
+// If steps. What that lets be known marks further steps.
+func (p *program) settled(held []tensor.Value) *program {
 	q := *p
 	q.steps = nil
-	q.initial = slices.Clone(p.initial)
+	q.initial, q.sized, q.fixed, q.names = slices.Clone(p.initial), slices.Clone(p.sized), slices.Clone(p.fixed), slices.Clone(p.names)
 	for i := range p.steps {
 		if !p.steps[i].fixed {
-			q.steps = append(q.steps, p.steps[i])
+			q.add(p.steps[i])
 			continue
 		}
 		for _, s := range p.steps[i].out {
@@ -146,9 +197,103 @@ func (p *program) withoutFixed(held []tensor.Value) *program {
 			}
 		}
 	}
-	for i := range q.steps {
-		st := &q.steps[i]
-		st.drop = slices.DeleteFunc(slices.Clone(st.drop), func(s int) bool { return q.initial[s] != nil })
+	m := q.marked(q.sized)
+	m.liveness()
+	return m
+}
+
+// add appends a step, or the steps of the branch that it is known to choose.
+func (p *program) add(st step) {
+	if st.node.Is("If") && st.in[0] >= 0 {
+		if g := chosenBranch(st.node, p.initial[st.in[0]]); g != nil {
+			if b := st.body(g); b != nil {
+				p.splice(&st, b.now.Load())
+				return
+			}
+		}
 	}
-	return &q
+	p.steps = append(p.steps, st)
+}
+
+// splice appends the steps of a branch in the place of the If step st.
+func (p *program) splice(st *step, branch *program) {
+	to := make([]int, len(branch.initial)) // slots of branch -> of p
+	for s := range to {
+		to[s] = -1
+	}
+	for _, c := range branch.captures {
+		to[c.inner] = c.outer
+	}
+	var passed [][2]int // slots of branch and p: results that the branch does not make itself
+	for i, s := range branch.outputs {
+		switch {
+		case i >= len(st.out) || st.out[i] < 0:
+		case to[s] < 0 && branch.initial[s] == nil:
+			to[s] = st.out[i]
+		default:
+			passed = append(passed, [2]int{s, st.out[i]})
+		}
+	}
+	for s := range to {
+		if to[s] < 0 {
+			to[s] = p.newSlot(branch.names[s], branch.initial[s])
+		}
+	}
+	for _, inner := range branch.steps {
+		p.add(inner.over(to))
+	}
+	for _, s := range passed {
+		from := to[s[0]]
+		if v := p.initial[from]; v != nil {
+			p.initial[s[1]] = v
+			continue
+		}
+		p.steps = append(p.steps, step{
+			node: passNode, info: nodeInfo{origin: st.info.origin, machine: pass{}}, eval: pass{}.eval,
+			in: []int{from}, out: []int{s[1]},
+		})
+	}
+}
+
+func (p *program) newSlot(name string, v tensor.Value) int {
+	p.initial = append(p.initial, v)
+	p.names = append(p.names, name)
+	p.sized = append(p.sized, false)
+	return len(p.initial) - 1
+}
+
+// over returns the step for slots that are numbered otherwise.
+func (st step) over(to []int) step {
+	renumber := func(slots []int) []int {
+		out := slices.Clone(slots)
+		for i, s := range out {
+			if s >= 0 {
+				out[i] = to[s]
+			}
+		}
+		return out
+	}
+	st.in, st.out, st.fixed = renumber(st.in), renumber(st.out), false
+	st.bodies = slices.Clone(st.bodies)
+	for i, b := range st.bodies {
+		inner := *b.now.Load()
+		inner.captures = slices.Clone(inner.captures)
+		for j, c := range inner.captures {
+			inner.captures[j].outer = to[c.outer]
+		}
+		st.bodies[i] = newBody(&inner)
+	}
+	return st
+}
+
+// pass hands its operand on.
+type pass struct{}
+
+var passNode = graph.NewNode(machineDomain, pass{}.name(), nil, 0)
+
+func (pass) name() string { return "Pass" }
+
+func (pass) eval(e *op.Eval) error {
+	e.SetOut(0, e.In[0])
+	return nil
 }

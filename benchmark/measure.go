@@ -113,7 +113,7 @@ func Compare(ctx context.Context, subjects []Subject, plan Plan) (*Comparison, e
 
 // shortBatch is how long a round's batch takes at least, so that the cost of
 // asking for it does not show.
-const shortBatch = 10 * time.Millisecond
+const shortBatch = 30 * time.Millisecond
 
 // warmup runs s for a while and returns how many runs make a batch.
 func warmup(ctx context.Context, s Subject, plan Plan) (int, error) {

@@ -113,7 +113,7 @@ func (a *attention) eval(e *op.Eval) error {
 	c.pack(e)
 	c.rows, c.blocks = c.blocking()
 	work := c.rows * c.keys * (c.depth + c.width)
-	e.Parallel(c.headCount*c.blocks, max(1, macsPerTask/max(1, work)), func(lo, hi int) {
+	e.Parallel(c.headCount*c.blocks, max(1, macsPerPiece/max(1, work)), func(lo, hi int) {
 		scratch := scores.Get().(*[]float32)
 		tile := tiles.Get().(*kernel.TileF32)
 		for i := lo; i < hi; i++ {

@@ -47,7 +47,7 @@ func (d *depthwise) eval(e *op.Eval) error {
 		return e.Errorf(0, "%w", err)
 	}
 	y, t := newImage[float32](e, tensor.Float32, x.n, p.oh, p.ow, x.c, d.out, 0)
-	grain := macsPerTask/max(1, p.ow*len(d.weights)*4) + 1
+	grain := macsPerPiece/max(1, p.ow*len(d.weights)*4) + 1
 	e.Parallel(x.n*p.oh, grain, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			d.row(e.Kernels, p.rows[i%p.oh], x.data[x.at(i/p.oh, 0):], 0, y.row(i/p.oh, i%p.oh), x.c)

@@ -7,9 +7,9 @@ import (
 	"github.com/onnxpack/onnxpack/graph/op"
 )
 
-// macsPerTask is how many multiply-accumulates are worth a thread: some 20
+// macsPerPiece is how many multiply-accumulates are worth a thread: some
 // microseconds of a fast core.
-const macsPerTask = 1 << 20
+const macsPerPiece = 1 << 18
 
 // tiles lends the scratch of tile kernels.
 var tiles = sync.Pool{New: func() any { return new(kernel.TileF32) }}
@@ -18,37 +18,58 @@ var tiles = sync.Pool{New: func() any { return new(kernel.TileF32) }}
 // already has, on what it stored.
 func productF32(e *op.Eval, p *kernel.ProductF32, act *activation) {
 	gemm := e.Kernels.GemmF32
-	rowsStep, colsStep := blocks(p.M, p.N, p.Depth(), gemm.MR, gemm.NR)
-	across := (p.N + colsStep - 1) / colsStep
-	down := (p.M + rowsStep - 1) / rowsStep
-	e.Parallel(across*down, 1, func(lo, hi int) {
+	d := divide(p.M, p.N, p.Depth(), gemm.MR, gemm.NR)
+	e.Parallel(d.count, d.grain, func(lo, hi int) {
 		tile := tiles.Get().(*kernel.TileF32)
-		for i := lo; i < hi; i++ {
-			r, c := i/across*rowsStep, i%across*colsStep
-			rows := kernel.Range{Lo: r, Hi: min(r+rowsStep, p.M)}
-			cols := kernel.Range{Lo: c, Hi: min(c+colsStep, p.N)}
-			gemm.Block(tile, p, rows, cols)
-			if act.apply != nil {
-				applyRows(e.Kernels, p, act, rows, cols)
-			}
+		rows, cols := d.block(lo, hi)
+		gemm.Block(tile, p, rows, cols)
+		if act.apply != nil {
+			applyRows(e.Kernels, p, act, rows, cols)
 		}
 		*tile = kernel.TileF32{}
 		tiles.Put(tile)
 	})
 }
 
-// blocks divides a product of m by n with the given depth into pieces of work
-// for threads: ranges of rows where there are many, else of columns too.
-func blocks(m, n, depth, mr, nr int) (rows, cols int) {
-	work := max(1, n*depth)
-	rows = roundUp(max(1, (macsPerTask+work-1)/work), mr)
-	if rows < m || m > 4*mr {
-		return max(min(rows, m), 1), max(n, 1)
-	}
-	work = max(1, m*depth)
-	cols = roundUp(max(1, (macsPerTask+work-1)/work), nr)
-	return max(m, 1), max(min(cols, n), 1)
+// division says how a product of m by n is divided among threads: into count
+// units of rows, or of columns, of which grain are worth a thread.
+type division struct {
+	m, n, unit   int
+	count, grain int
+	columns      bool
 }
+
+// divide plans a product whose kernel computes tiles of mr by nr. Threads share
+// the rows, unless these are few: then B, of which each would read all, is
+// larger than A.
+func divide(m, n, depth, mr, nr int) division {
+	d := division{m: m, n: n, unit: mr}
+	d.columns = m <= 4*mr && n > nr || n >= 2*m && n >= manyPanels*nr
+	if d.columns {
+		d.unit = nr
+		d.count, d.grain = ceilDiv(n, nr), ceilDiv(macsPerPiece, max(1, nr*m*depth))
+		return d
+	}
+	d.count, d.grain = ceilDiv(m, mr), ceilDiv(macsPerPiece, max(1, mr*n*depth))
+	return d
+}
+
+// manyPanels is from how many panels of B on threads get nearly equal numbers
+// of them.
+const manyPanels = 8
+
+// block returns the rows and columns of the units [lo, hi).
+func (d *division) block(lo, hi int) (rows, cols kernel.Range) {
+	rows, cols = kernel.Range{Lo: 0, Hi: d.m}, kernel.Range{Lo: 0, Hi: d.n}
+	if d.columns {
+		cols = kernel.Range{Lo: lo * d.unit, Hi: min(hi*d.unit, d.n)}
+	} else {
+		rows = kernel.Range{Lo: lo * d.unit, Hi: min(hi*d.unit, d.m)}
+	}
+	return rows, cols
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 func roundUp(x, to int) int { return (x + to - 1) / to * to }
 

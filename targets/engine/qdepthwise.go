@@ -57,7 +57,7 @@ func (d *qdepthwise) eval(e *op.Eval) error {
 		return fmt.Errorf("taps: %w", err)
 	}
 	y, t := newImage(e, tensor.Uint8, x.n, oh, ow, x.c, d.out, uint8(d.requant.result.zero))
-	grain := macsPerTask/max(1, ow*len(d.weights)*2) + 1
+	grain := macsPerPiece/max(1, ow*len(d.weights)*2) + 1
 	e.Parallel(x.n*oh, grain, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			from := x.at(i/oh, i%oh*d.stride[0]-top) - left*x.c

@@ -108,7 +108,7 @@ func (s *sparseConv) eval(e *op.Eval) error {
 	pixels, rows := shape[2:].Len(), s.cout/s.height
 	src, dst := tensor.Data[float32](x), tensor.Data[float32](y)
 	each := max(1, len(s.values)/rows*pixels) // multiply-accumulates of a row
-	e.Parallel(shape[0]*rows, 1+macsPerTask/4/each, func(lo, hi int) {
+	e.Parallel(shape[0]*rows, 1+macsPerPiece/each, func(lo, hi int) {
 		for lo < hi {
 			n, r := lo/rows, lo%rows
 			end := min(rows, r+hi-lo)

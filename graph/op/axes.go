@@ -109,7 +109,7 @@ func (a *Axes) Dims(slot int) graph.Dims { return dimsAt(a.In, slot) }
 func (a *Axes) OutDims(slot int) graph.Dims { return dimsAt(a.Out, slot) }
 
 func dimsAt(ts []*graph.Type, i int) graph.Dims {
-	if i < len(ts) && ts[i] != nil && ts[i].Kind == graph.KindTensor {
+	if i >= 0 && i < len(ts) && ts[i] != nil && ts[i].Kind == graph.KindTensor {
 		return ts[i].Shape
 	}
 	return nil

@@ -245,8 +245,10 @@ func embedNormAxes(a *Axes) {
 		return
 	}
 	width := Out(0, 2)
-	a.Equal(In(0, 0), Out(0, 0))
-	a.Equal(In(0, 1), Out(0, 1))
+	for axis := range 2 {
+		a.Fix(In(0, axis), "positions and segments are counted along it")
+		a.Fix(Out(0, axis), "positions and segments are counted along it")
+	}
 	for slot := 2; slot < 5; slot++ {
 		if a.rankIn(slot) == 2 {
 			a.Equal(In(slot, 1), width)
@@ -256,15 +258,7 @@ func embedNormAxes(a *Axes) {
 	a.perChannel(5, width)
 	a.perChannel(6, width)
 	if a.rankOut(2) == 3 {
-		for axis := range 3 {
-			a.Equal(Out(2, axis), Out(0, axis))
-		}
-	}
-	for _, slot := range []int{1, 7, 8} {
-		for axis := range a.Dims(slot) {
-			a.Fix(In(slot, axis), "it holds an element for each word")
-			a.Fix(Out(0, min(axis, 1)), "it holds an element for each word")
-		}
+		a.Equal(Out(2, 2), width)
 	}
 	a.Average(width, normalized)
 }

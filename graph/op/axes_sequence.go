@@ -126,6 +126,7 @@ func (a *Axes) tieStates(s headStates, heads Side, places ...Side) {
 			return
 		}
 		a.Equal(heads, side(s.heads))
+		a.Equal(In(0, 0), side(s.heads-1))
 		if i < len(places) {
 			a.Equal(places[i], side(s.place))
 		}
@@ -162,7 +163,7 @@ func attentionAxes(a *Axes) {
 }
 
 // fixRest fixes the inputs from slot on, and the results but the first, as far
-// as they are no states.
+// as they are no states; and batches, which they may have.
 func (a *Axes) fixRest(slot int, states headStates) {
 	for ; slot < len(a.In); slot++ {
 		if states.has(false, slot) {
@@ -170,6 +171,7 @@ func (a *Axes) fixRest(slot int, states headStates) {
 		}
 		for axis := range a.Dims(slot) {
 			a.Fix(In(slot, axis), attended)
+			a.Fix(Out(0, 0), "other operands may have an element for each")
 		}
 	}
 	for i := 1; i < len(a.Out); i++ {

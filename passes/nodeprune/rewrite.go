@@ -45,8 +45,29 @@ func (c *cutter) rewrite(n *graph.Node) error {
 		return c.rewriteSlice(n)
 	case n.Is("Pad"):
 		return c.rewritePad(n)
+	case n.Is("Squeeze"):
+		c.rewriteSqueeze(n)
 	}
 	return nil
+}
+
+// rewriteSqueeze states which axes go where that is told by their length, which
+// others may have too after the cut.
+func (c *cutter) rewriteSqueeze(n *graph.Node) {
+	if n.In(1) != nil || n.Attr("axes") != nil {
+		return
+	}
+	var ones []int64
+	for at, d := range dimsOfAny(n.In(0)) {
+		if d.Same(graph.Known(1)) {
+			ones = append(ones, int64(at))
+		}
+	}
+	if n.Opset() < 13 {
+		n.SetAttr(graph.IntsAttr("axes", ones...))
+		return
+	}
+	n.SetIn(1, n.Graph().AddInit(n.Out(0).Name()+"_axes", tensor.Vector(ones...)))
 }
 
 func (c *cutter) rewriteReshape(n *graph.Node) error {

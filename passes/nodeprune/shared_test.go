@@ -185,7 +185,7 @@ func fedInputs(name string, m *graph.Model) []*graph.Value {
 // tolerance is what rounding to the elements of a model may make: a step of
 // halves or of 8 bits where layers are fused with what rounds their results.
 func tolerance(m *graph.Model) float64 {
-	if quantized(m) || hasInit(m, tensor.Float16) {
+	if quantized(m) {
 		return 3e-2
 	}
 	return 1e-4

@@ -87,6 +87,13 @@ type Table struct {
 	DequantizeU8 func(dst []float32, src []uint8, scale float32, zero uint8)
 	DequantizeS8 func(dst []float32, src []int8, scale float32, zero int8)
 
+	// Lookup is dst[i] = table[src[i]]: any function of one byte.
+	Lookup func(dst, src []uint8, table *[256]uint8)
+	// MaxU8 is dst[i] = max(a[i], b[i]).
+	MaxU8 func(dst, a, b []uint8)
+	// CountU8 is dst[i] += src[i].
+	CountU8 func(dst []int32, src []uint8)
+
 	// F16ToF32, F32ToF16, BF16ToF32 and F32ToBF16 convert half floats, given
 	// as bits, rounding half to even.
 	F16ToF32  func(dst []float32, src []uint16)
@@ -131,6 +138,7 @@ func Generic() *Table {
 
 		QuantizeU8: quantizeU8, QuantizeS8: quantizeS8,
 		DequantizeU8: dequantizeU8, DequantizeS8: dequantizeS8,
+		Lookup: lookup, MaxU8: maxU8, CountU8: countU8,
 		F16ToF32: f16ToF32, F32ToF16: f32ToF16, BF16ToF32: bf16ToF32, F32ToBF16: f32ToBF16,
 		PeakF32: peakF32,
 	}

@@ -372,3 +372,28 @@ func dequantQ8(t *kernel.Table) func(dst []float32, w *kernel.Quantized, row int
 func int8s(s []uint8) []int8 {
 	return unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(s))), len(s))
 }
+
+// lookup takes a kernel for whole vectors of lanes bytes; the row that the
+// kernel replaces does what is left.
+func lookup(lanes int, f, rest func(dst, src []uint8, table *[256]uint8)) func(dst, src []uint8, table *[256]uint8) {
+	return func(dst, src []uint8, table *[256]uint8) {
+		src = src[:len(dst)]
+		whole := len(dst) / lanes * lanes
+		for i := 0; i < whole; i += run {
+			f(dst[i:min(i+run, whole)], src[i:], table)
+		}
+		rest(dst[whole:], src[whole:], table)
+	}
+}
+
+// zipBytes is lookup for kernels of two operands.
+func zipBytes(lanes int, f, rest func(dst, a, b []uint8)) func(dst, a, b []uint8) {
+	return func(dst, a, b []uint8) {
+		a, b = a[:len(dst)], b[:len(dst)]
+		whole := len(dst) / lanes * lanes
+		for i := 0; i < whole; i += run {
+			f(dst[i:min(i+run, whole)], a[i:], b[i:])
+		}
+		rest(dst[whole:], a[whole:], b[whole:])
+	}
+}

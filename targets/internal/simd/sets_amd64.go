@@ -10,6 +10,7 @@ func Sets() []Set {
 		{Name: "avx2", Needs: []string{"avx2", "bmi2", "f16c", "fma3"}, Overlay: overlayAVX2},
 		{Name: "avxvnni", Needs: []string{"avx2", "avxvnni"}, Overlay: overlayAVXVNNI},
 		{Name: "avx512", Needs: []string{"avx512bw", "avx512dq", "avx512f", "avx512vl"}, Overlay: overlayAVX512},
+		{Name: "vbmi", Needs: []string{"avx512bw", "avx512f", "avx512vbmi"}, Overlay: overlayVBMI},
 		{Name: "vnni", Needs: []string{"avx512f", "avx512vnni"}, Overlay: overlayVNNI},
 	}
 }
@@ -40,6 +41,8 @@ func overlayAVX512(t *kernel.Table) {
 	t.GemmS8S8.Signed = true
 	t.GemmU8S8Fit.Saturates = true
 }
+
+func overlayVBMI(t *kernel.Table) { t.Lookup = lookup(64, lookup_u8_vbmi, t.Lookup) }
 
 func overlayVNNI(t *kernel.Table) {
 	t.DepthwiseU8S8 = depthwiseU8S8(16, depthwise_u8s8_vnni, t.DepthwiseU8S8)

@@ -525,6 +525,41 @@ func bf16tof32_avx512(dst []float32, src []uint16)
 //go:noescape
 func f32tobf16_avx512(dst []uint16, src []float32)
 
+// lookup_u8_avx2 is dst[i] = table[src[i]], for whole vectors.
+//
+//go:noescape
+func lookup_u8_avx2(dst, src []uint8, table *[256]uint8)
+
+// max_u8_avx2 is dst[i] = max(a[i], b[i]), for whole vectors.
+//
+//go:noescape
+func max_u8_avx2(dst, a, b []uint8)
+
+// count_u8_avx2 is dst[i] += src[i], for whole vectors of dst.
+//
+//go:noescape
+func count_u8_avx2(dst []int32, src []uint8)
+
+// lookup_u8_avx512 is dst[i] = table[src[i]], for whole vectors.
+//
+//go:noescape
+func lookup_u8_avx512(dst, src []uint8, table *[256]uint8)
+
+// max_u8_avx512 is dst[i] = max(a[i], b[i]), for whole vectors.
+//
+//go:noescape
+func max_u8_avx512(dst, a, b []uint8)
+
+// count_u8_avx512 is dst[i] += src[i], for whole vectors of dst.
+//
+//go:noescape
+func count_u8_avx512(dst []int32, src []uint8)
+
+// lookup_u8_vbmi is dst[i] = table[src[i]], for whole vectors.
+//
+//go:noescape
+func lookup_u8_vbmi(dst, src []uint8, table *[256]uint8)
+
 // winograd_in_f32_avx2 is the input transform of kernel.WinogradInput.
 //
 //go:noescape

@@ -32,6 +32,8 @@ func vectorsAVX2(t *kernel.Table) {
 	quantizers(t, 8, quantize_8_avx2)
 	t.DequantizeU8 = dequantizer(8, dequantize_u8_avx2, t.DequantizeU8)
 	t.DequantizeS8 = dequantizer(8, dequantize_s8_avx2, t.DequantizeS8)
+	t.Lookup, t.MaxU8 = lookup(32, lookup_u8_avx2, t.Lookup), zipBytes(32, max_u8_avx2, t.MaxU8)
+	t.CountU8 = converter(8, count_u8_avx2, t.CountU8)
 	t.F16ToF32, t.F32ToF16 = converter(8, f16tof32_avx2, t.F16ToF32), converter(8, f32tof16_avx2, t.F32ToF16)
 	t.BF16ToF32, t.F32ToBF16 = converter(8, bf16tof32_avx2, t.BF16ToF32), converter(8, f32tobf16_avx2, t.F32ToBF16)
 	t.WinogradInput, t.WinogradOutput = winograd_in_f32_avx2, winograd_out_f32_avx2
@@ -83,6 +85,8 @@ func vectorsAVX512(t *kernel.Table) {
 	quantizers(t, 16, quantize_8_avx512)
 	t.DequantizeU8 = dequantizer(16, dequantize_u8_avx512, t.DequantizeU8)
 	t.DequantizeS8 = dequantizer(16, dequantize_s8_avx512, t.DequantizeS8)
+	t.Lookup, t.MaxU8 = lookup(64, lookup_u8_avx512, t.Lookup), zipBytes(64, max_u8_avx512, t.MaxU8)
+	t.CountU8 = converter(16, count_u8_avx512, t.CountU8)
 	t.F16ToF32, t.F32ToF16 = converter(16, f16tof32_avx512, t.F16ToF32), converter(16, f32tof16_avx512, t.F32ToF16)
 	t.BF16ToF32, t.F32ToBF16 = converter(16, bf16tof32_avx512, t.BF16ToF32), converter(16, f32tobf16_avx512, t.F32ToBF16)
 	t.WinogradInput, t.WinogradOutput = winograd_in_f32_avx512, winograd_out_f32_avx512

@@ -7,17 +7,26 @@ import (
 
 // concatImage joins images along their channels.
 type concatImage struct {
-	ins []halo
-	out halo
+	bytes bool  // of uint8 or int8, not float32
+	zero  uint8 // in the halo of an 8-bit result
+	ins   []halo
+	out   halo
 }
 
 func (c *concatImage) name() string { return "Concat" }
 
 func (c *concatImage) eval(e *op.Eval) error {
-	parts := make([]image[float32], len(e.In))
+	if c.bytes {
+		return join(e, c, c.zero)
+	}
+	return join[float32](e, c, 0)
+}
+
+func join[T tensor.Elem](e *op.Eval, c *concatImage, border T) error {
+	parts := make([]image[T], len(e.In))
 	channels := 0
 	for i := range parts {
-		p, err := imageOf[float32](e.Tensor(i), c.ins[i])
+		p, err := imageOf[T](e.Tensor(i), c.ins[i])
 		if err != nil {
 			return err
 		}
@@ -28,7 +37,7 @@ func (c *concatImage) eval(e *op.Eval) error {
 		channels += p.c
 	}
 	first := &parts[0]
-	y, t := newImage[float32](e, tensor.Float32, first.n, first.h, first.w, channels, c.out, 0)
+	y, t := newImage(e, e.Tensor(0).DType(), first.n, first.h, first.w, channels, c.out, border)
 	rows(e, &y, func(n, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			joinRow(y.row(n, i), channels, parts, n, i)
@@ -38,7 +47,7 @@ func (c *concatImage) eval(e *op.Eval) error {
 	return nil
 }
 
-func joinRow(dst []float32, channels int, parts []image[float32], n, y int) {
+func joinRow[T tensor.Elem](dst []T, channels int, parts []image[T], n, y int) {
 	at := 0
 	for k := range parts {
 		p := &parts[k]

@@ -63,5 +63,19 @@ func (d *dequantizeImage) place(ins []halo, out halo) { d.in, d.out = ins[0], ou
 func (d *quantizeImage) border(int) halo            { return halo{} }
 func (d *quantizeImage) place(ins []halo, out halo) { d.in, d.out = ins[0], out }
 
-func (m *qadd) border(int) halo            { return halo{} }
-func (m *qadd) place(ins []halo, out halo) { m.ha, m.hb, m.hq = ins[0], ins[1], out }
+func (m *qbinary) border(int) halo { return halo{} }
+func (m *qbinary) place(ins []halo, out halo) {
+	m.a.halo, m.b.halo, m.out = ins[0], ins[1], out
+}
+
+func (t *tableImage) border(int) halo            { return halo{} }
+func (t *tableImage) place(ins []halo, out halo) { t.in, t.out = ins[0], out }
+
+func (p *qmaxPool) border(int) halo            { return halo{} }
+func (p *qmaxPool) place(ins []halo, out halo) { p.in, p.out = ins[0], out }
+
+func (p *qglobalPool) border(int) halo            { return halo{} }
+func (p *qglobalPool) place(ins []halo, out halo) { p.in, p.out = ins[0], out }
+
+func (r *resizeImage) border(int) halo            { return halo{} }
+func (r *resizeImage) place(ins []halo, out halo) { r.in, r.out = ins[0], out }

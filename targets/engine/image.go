@@ -84,9 +84,14 @@ func (im *image[T]) fillHalo(v T) {
 	}
 }
 
+// fill sets every element to v, most of them by copies of those before.
 func fill[T any](s []T, v T) {
-	for i := range s {
+	const first = 16
+	for i := range s[:min(first, len(s))] {
 		s[i] = v
+	}
+	for n := first; n < len(s); n *= 2 {
+		copy(s[n:], s[:n])
 	}
 }
 

@@ -30,6 +30,7 @@ type layout struct {
 	*optimizer
 	images   map[*graph.Value]*graph.Value // plain value -> image
 	bytes    map[*graph.Value]bool         // plain values whose images are of 8-bit integers
+	zeros    map[*graph.Value]uint8        // what the halos of such images hold
 	chains   map[*graph.Node]chain         // by last node
 	absorbed map[*graph.Node]bool          // part of a chain, or of an operator with activation
 	replaced []*graph.Node                 // in the order in which their images were made
@@ -39,6 +40,7 @@ type layout struct {
 func (o *optimizer) layoutImages() {
 	l := &layout{
 		optimizer: o, images: map[*graph.Value]*graph.Value{}, bytes: map[*graph.Value]bool{},
+		zeros:  map[*graph.Value]uint8{},
 		chains: map[*graph.Node]chain{}, absorbed: map[*graph.Node]bool{},
 	}
 	l.findChains()
@@ -66,22 +68,37 @@ func (l *layout) emit(m imageMachine, stands []*graph.Node, ins ...*graph.Value)
 	}
 	n := l.insert(last, m, stands[0], images...)
 	l.images[last.Out(0)] = n.Out(0)
-	l.bytes[last.Out(0)] = makesBytes(m)
+	l.zeros[last.Out(0)], l.bytes[last.Out(0)] = makesBytes(m)
 	l.replaced = append(l.replaced, stands...)
 	for _, s := range stands {
 		l.absorbed[s] = true
 	}
 }
 
-// makesBytes reports whether m makes images of 8-bit integers.
-func makesBytes(m imageMachine) bool {
+// makesBytes reports whether m makes images of 8-bit integers, and what their
+// halos hold.
+func makesBytes(m imageMachine) (zero uint8, ok bool) {
 	switch m := m.(type) {
 	case *qconv:
-		return m.result.typ != tensor.Undefined
-	case *qdepthwise, *qadd, *quantizeImage:
-		return true
+		return uint8(m.made().zero), m.result.typ != tensor.Undefined
+	case *qdepthwise:
+		return uint8(m.made().zero), true
+	case *qbinary:
+		return uint8(m.result.zero), true
+	case *quantizeImage:
+		return uint8(m.q.zero), true
+	case *tableImage:
+		return uint8(m.result.zero), true
+	case *qmaxPool:
+		return m.zero, true
+	case *qglobalPool:
+		return uint8(m.result.zero), m.result.typ != tensor.Undefined
+	case *resizeImage:
+		return m.zero, m.bytes
+	case *concatImage:
+		return m.zero, m.bytes
 	}
-	return false
+	return 0, false
 }
 
 // zeroReader is an operator that reads 8-bit images whose halo holds their
@@ -100,7 +117,7 @@ func (l *layout) image(v *graph.Value, before *graph.Node, m imageMachine) *grap
 		c := &toImage{}
 		if z, ok := m.(zeroReader); ok {
 			c.zero = z.zeroPoint()
-			l.bytes[v] = true
+			l.bytes[v], l.zeros[v] = true, c.zero
 		}
 		n := graph.NewNode(machineDomain, c.name(), []*graph.Value{v}, 1)
 		l.src.info[n] = nodeInfo{origin: l.src.info[before].origin, machine: c}
@@ -139,7 +156,7 @@ func (o *optimizer) isFloat32(v *graph.Value) bool {
 // visit makes an image operator of n if that can be, and one of its operands
 // is an image.
 func (l *layout) visit(n *graph.Node) {
-	if m, ins, stands := l.quantAdd(n); m != nil {
+	if m, ins, stands := l.quantized(n); m != nil {
 		l.emit(m, stands, ins...)
 		return
 	}
@@ -170,7 +187,7 @@ func (l *layout) rename(n *graph.Node) {
 		return
 	}
 	l.images[n.Out(0)] = l.images[n.In(0)]
-	l.bytes[n.Out(0)] = l.bytes[n.In(0)]
+	l.bytes[n.Out(0)], l.zeros[n.Out(0)] = l.bytes[n.In(0)], l.zeros[n.In(0)]
 	l.replaced = append(l.replaced, n)
 }
 
@@ -192,10 +209,7 @@ func (l *layout) activationAfter(n *graph.Node) (activation, *graph.Node) {
 func (l *layout) operator(n *graph.Node) (imageMachine, []*graph.Value) {
 	first := n.In(0)
 	if l.bytes[first] {
-		if q, ok := l.dequantized(n.Out(0)); ok {
-			return &dequantizeImage{q: q}, []*graph.Value{first}
-		}
-		return nil, nil
+		return l.byteOperator(n)
 	}
 	if q, ok := l.quantizes(n); ok && l.hasZero(q) {
 		return &quantizeImage{q: q}, []*graph.Value{first}
@@ -206,10 +220,8 @@ func (l *layout) operator(n *graph.Node) (imageMachine, []*graph.Value) {
 	if n.Domain != "" {
 		return nil, nil
 	}
-	for _, b := range binaryOps {
-		if n.Op == b.name && l.imageable(first) && l.imageable(n.In(1)) && n.Opset() >= 7 {
-			return &binaryImage{op: b}, []*graph.Value{first, n.In(1)}
-		}
+	if b := binaryOf(n); b != nil && l.imageable(first) && l.imageable(n.In(1)) {
+		return &binaryImage{op: b}, []*graph.Value{first, n.In(1)}
 	}
 	if n.Op == "Concat" {
 		return l.concat(n)
@@ -220,6 +232,10 @@ func (l *layout) operator(n *graph.Node) (imageMachine, []*graph.Value) {
 	switch n.Op {
 	case "GlobalAveragePool":
 		return &globalPool{}, []*graph.Value{first}
+	case "Resize", "Upsample":
+		if r := l.resize(n); r != nil {
+			return r, []*graph.Value{first}
+		}
 	case "GlobalMaxPool":
 		return &globalPool{max: true}, []*graph.Value{first}
 	case "ReduceMean":
@@ -239,8 +255,7 @@ func (l *layout) operator(n *graph.Node) (imageMachine, []*graph.Value) {
 }
 
 func (l *layout) concat(n *graph.Node) (imageMachine, []*graph.Value) {
-	axis := n.Int("axis", 1)
-	if axis != 1 && axis != -3 {
+	if !joinsChannels(n) {
 		return nil, nil
 	}
 	for _, v := range n.Ins() {
@@ -249,6 +264,11 @@ func (l *layout) concat(n *graph.Node) (imageMachine, []*graph.Value) {
 		}
 	}
 	return &concatImage{}, n.Ins()
+}
+
+func joinsChannels(n *graph.Node) bool {
+	axis := n.Int("axis", 1)
+	return axis == 1 || axis == -3
 }
 
 // reducesPixels reports whether a reduction is over height and width, which

@@ -43,6 +43,8 @@ func (o *optimizer) optimize() {
 func (o *optimizer) rewrite(g *graph.Graph) {
 	o.graph = g
 	for _, rewrite := range []func(){
+		o.hoistQuantize,
+		o.combineTables,
 		o.combineActivations,
 		o.combineGelu,
 		o.combineGeluTanh,

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
@@ -22,6 +24,7 @@ type qchain struct {
 	bias    []float32 // nil if none
 	act     activation
 	result  quantized // typ is Undefined if there is no quantization
+	table   *table    // of the result, nil if none
 }
 
 // quantChain returns the chain that n begins, nil if n is no convolution of
@@ -57,11 +60,24 @@ func (l *layout) quantChain(n *graph.Node) *qchain {
 		c.bias = b[0]
 	}
 	c.act, c.result, c.nodes = l.epilogue(n)
+	c.takeTable()
 	if c.depthwise() && (x.typ != tensor.Uint8 || c.result.typ != tensor.Uint8) {
 		l.note(n, "not computed in integers: a depthwise convolution of other than uint8")
 		return nil
 	}
 	return c
+}
+
+// takeTable adds the look-up that alone reads the chain's 8-bit result.
+func (c *qchain) takeTable() {
+	if c.result.typ == tensor.Undefined {
+		return
+	}
+	if n, _ := next(c.nodes[len(c.nodes)-1]); n != nil {
+		if t, ok := c.l.src.info[n].machine.(*table); ok {
+			c.table, c.nodes = t, append(c.nodes, n)
+		}
+	}
 }
 
 // epilogue returns the clamp and the quantization that follow n, and the list
@@ -87,14 +103,35 @@ func (o *optimizer) epilogue(n *graph.Node) (act activation, result quantized, n
 // that quantizes, agrees on the zero point: it can be what lies in the halo.
 func (o *optimizer) hasZero(q quantized) bool {
 	v := q.value
-	if p := v.Producer(); p != nil {
-		if made, ok := o.quantizes(p); ok && made.zero != q.zero {
-			return false
-		}
+	if !o.haloAgrees(v, q.zero) {
+		return false
 	}
 	for _, u := range v.Uses() {
 		if isQuantOp(u.Node, "DequantizeLinear") {
 			if r, ok := o.quantOf(u.Node, v); !ok || r.zero != q.zero {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// haloAgrees reports whether a halo that the maker of v gives it holds zero.
+// What moves images gives its result the halo of its operands.
+func (o *optimizer) haloAgrees(v *graph.Value, zero int32) bool {
+	p := v.Producer()
+	if p == nil {
+		return true
+	}
+	if made, ok := o.quantizes(p); ok {
+		return made.zero == zero
+	}
+	if t, ok := o.src.info[p].machine.(*table); ok {
+		return t.result.zero == zero
+	}
+	if p.Domain == "" && slices.Contains(movers, p.Op) {
+		for _, m := range moved(p) {
+			if !o.haloAgrees(m, zero) {
 				return false
 			}
 		}
@@ -112,30 +149,14 @@ func (c *qchain) operands() []*graph.Value { return []*graph.Value{c.x.value} }
 
 func (c *qchain) machine() imageMachine {
 	epilogue := func(sums []int32) requantization {
-		return requantize(c.x, c.weights.scales, c.bias, sums, c.act, c.result)
+		r := requantize(c.x, c.weights.scales, c.bias, sums, c.act, c.result)
+		r.table = c.table
+		return r
 	}
 	if c.depthwise() {
 		return newQDepthwise(c.window, c.weights, c.x, epilogue)
 	}
 	return newQConv(c.l.kernels, &c.l.memory, c.window, c.groups, c.weights, c.x, epilogue)
-}
-
-// quantAdd returns the sum of two 8-bit images that n is part of, its operands
-// and the nodes that it stands for, or nil.
-func (l *layout) quantAdd(n *graph.Node) (imageMachine, []*graph.Value, []*graph.Node) {
-	if !n.Is("Add") {
-		return nil, nil, nil
-	}
-	a, oka := l.dequantized(n.In(0))
-	b, okb := l.dequantized(n.In(1))
-	if !oka || !okb || !l.bytes[a.value] || !l.bytes[b.value] || !sameDims(a.value, b.value) {
-		return nil, nil, nil
-	}
-	act, result, nodes := l.epilogue(n)
-	if result.typ == tensor.Undefined {
-		return nil, nil, nil
-	}
-	return &qadd{a: a, b: b, act: act, q: result}, []*graph.Value{a.value, b.value}, nodes
 }
 
 // sameDims reports whether two values are known to have one shape.
@@ -150,4 +171,63 @@ func sameDims(a, b *graph.Value) bool {
 		}
 	}
 	return true
+}
+
+// quantized returns the operator over 8-bit images that n, or n with its
+// quantization, is; its operands and the nodes that it stands for; or nil.
+func (l *layout) quantized(n *graph.Node) (imageMachine, []*graph.Value, []*graph.Node) {
+	if m, ins, stands := l.quantBinary(n); m != nil {
+		return m, ins, stands
+	}
+	if !n.Is("GlobalAveragePool") && !(n.Is("ReduceMean") && l.reducesPixels(n)) {
+		return nil, nil, nil
+	}
+	x, ok := l.dequantized(n.In(0))
+	if !ok || !l.bytes[x.value] {
+		return nil, nil, nil
+	}
+	p, stands := &qglobalPool{x: x}, []*graph.Node{n}
+	if nx, i := next(n); nx != nil && i == 0 {
+		if q, ok := l.quantizes(nx); ok {
+			p.result, stands = q, append(stands, nx)
+		}
+	}
+	return p, []*graph.Value{x.value}, stands
+}
+
+// byteOperator returns the operator that does what n does to 8-bit images, and
+// its operands, or nil.
+func (l *layout) byteOperator(n *graph.Node) (imageMachine, []*graph.Value) {
+	first := n.In(0)
+	ins := []*graph.Value{first}
+	if q, ok := l.dequantized(n.Out(0)); ok {
+		return &dequantizeImage{q: q}, ins
+	}
+	if t, ok := l.src.info[n].machine.(*table); ok {
+		return &tableImage{table: t}, ins
+	}
+	if n.Domain != "" {
+		return nil, nil
+	}
+	switch n.Op {
+	case "MaxPool":
+		if p, ok := l.pool(n).(*pool); ok && first.Type.Elem == tensor.Uint8 {
+			return &qmaxPool{window: p.window, zero: l.zeros[first]}, ins
+		}
+	case "Resize", "Upsample":
+		if r := l.resize(n); r != nil {
+			r.bytes, r.zero = true, l.zeros[first]
+			return r, ins
+		}
+	case "Concat":
+		for _, v := range n.Ins() {
+			if !l.bytes[v] || l.zeros[v] != l.zeros[first] {
+				return nil, nil
+			}
+		}
+		if joinsChannels(n) {
+			return &concatImage{bytes: true, zero: l.zeros[first]}, n.Ins()
+		}
+	}
+	return nil, nil
 }

@@ -79,10 +79,10 @@ func (c *qconv) eval(e *op.Eval) error {
 		e.SetOut(0, t)
 		return nil
 	}
-	out := c.result
-	y, t := newImage(e, out.typ, x.n, p.oh, p.ow, c.cout, c.out, uint8(out.zero))
+	made := c.made()
+	y, t := newImage(e, made.typ, x.n, p.oh, p.ow, c.cout, c.out, uint8(made.zero))
 	c.run(e, p, x.data, func(prod *kernel.ProductI8, from int) {
-		prod.Out, prod.C8, prod.Zero = kernel.OutQ8, y.data[from:], out.zero
+		prod.Out, prod.C8, prod.Zero = kernel.OutQ8, y.data[from:], c.result.zero
 	})
 	e.SetOut(0, t)
 	return nil
@@ -102,6 +102,6 @@ func (c *qconv) run(e *op.Eval, p *convPlan, x []uint8, to func(prod *kernel.Pro
 			prod.Add = c.add[from:]
 		}
 		to(&prod, from)
-		productI8(e, c.gemm, &prod)
+		productI8(e, c.gemm, &prod, &c.requantization)
 	}
 }

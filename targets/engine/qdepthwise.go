@@ -19,8 +19,8 @@ type qdepthwise struct {
 	x       quantized
 	weights []int8 // [kh, kw, channels]
 	in, out halo
-	requant requantization
 	plans   cache[[2]int, []kernel.Tap] // by distance of rows, channels
+	requantization
 }
 
 func (d *qdepthwise) name() string     { return "QDepthwise" }
@@ -30,7 +30,7 @@ func (d *qdepthwise) zeroPoint() uint8 { return uint8(d.x.zero) }
 func newQDepthwise(w window, weights quantWeights, x quantized, r func(sums []int32) requantization) *qdepthwise {
 	s := weights.shape
 	d := &qdepthwise{window: w, x: x, weights: channelsLast(weights.data, 1, s[0], s[2]*s[3])}
-	d.requant = r(columnSums(weights.data, s[0]))
+	d.requantization = r(columnSums(weights.data, s[0]))
 	return d
 }
 
@@ -39,7 +39,7 @@ func (d *qdepthwise) eval(e *op.Eval) error {
 	if err != nil {
 		return err
 	}
-	if want := len(d.requant.scale); x.c != want {
+	if want := len(d.scale); x.c != want {
 		return e.Errorf(0, "%v has %d channels, want %d", &x, x.c, want)
 	}
 	oh, top, err := d.over(0, x.h)
@@ -56,16 +56,18 @@ func (d *qdepthwise) eval(e *op.Eval) error {
 	if err != nil {
 		return fmt.Errorf("taps: %w", err)
 	}
-	y, t := newImage(e, tensor.Uint8, x.n, oh, ow, x.c, d.out, uint8(d.requant.result.zero))
+	y, t := newImage(e, tensor.Uint8, x.n, oh, ow, x.c, d.out, uint8(d.made().zero))
 	grain := macsPerPiece/max(1, ow*len(d.weights)*2) + 1
 	e.Parallel(x.n*oh, grain, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			from := x.at(i/oh, i%oh*d.stride[0]-top) - left*x.c
+			row := y.row(i/oh, i%oh)
 			e.Kernels.DepthwiseU8S8(&kernel.DepthwiseU8S8{
 				Window: kernel.Window{Taps: taps, W: ow, C: x.c, InStep: d.stride[1] * x.c, OutStep: x.c},
-				In:     x.data[from:], Out: y.row(i/oh, i%oh), Weights: d.weights,
-				Bias: d.requant.bias, Scale: d.requant.scale, Lo: d.requant.lo, Hi: d.requant.hi, Zero: d.requant.result.zero,
+				In:     x.data[from:], Out: row, Weights: d.weights,
+				Bias: d.bias, Scale: d.scale, Lo: d.lo, Hi: d.hi, Zero: d.result.zero,
 			})
+			d.finish(e.Kernels, row)
 		}
 	})
 	e.SetOut(0, t)

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
@@ -144,6 +145,22 @@ type requantization struct {
 	bias   []int32   // nil if none
 	add    []float32 // of a float result; nil if none
 	lo, hi float32
+	table  *table // of the result, nil if none
+}
+
+// made describes the quantized numbers that come out, look-up included.
+func (r *requantization) made() quantized {
+	if r.table != nil {
+		return r.table.result
+	}
+	return r.result
+}
+
+// finish looks up what a kernel stored.
+func (r *requantization) finish(k *kernel.Table, row []uint8) {
+	if r.table != nil {
+		k.Lookup(row, row, &r.table.bytes)
+	}
 }
 
 // requantize plans the epilogue. bias is float, nil if none; colSums are the

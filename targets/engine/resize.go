@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+)
+
+// resizeImage repeats every pixel of an image a whole number of times along
+// either axis.
+type resizeImage struct {
+	times   [2]int // height, width
+	bytes   bool   // uint8 or int8, not float32
+	zero    uint8  // in the halo of an 8-bit result
+	in, out halo
+}
+
+func (r *resizeImage) name() string { return "Resize" }
+
+// resize returns the operator for a Resize or Upsample of an image to a
+// multiple of its size by nearest pixels, nil if n is none.
+func (l *layout) resize(n *graph.Node) *resizeImage {
+	if n.Str("mode", "nearest") != "nearest" || n.Ints("axes") != nil {
+		return nil
+	}
+	var scales []float32
+	if v := n.In(n.NumIn() - 1); n.Op == "Upsample" && n.NumIn() < 2 {
+		scales = n.Floats("scales")
+	} else if s, ok := l.floats(v); ok && (n.NumIn() == 2 || n.NumIn() == 3) {
+		scales = s[0]
+	}
+	if len(scales) != 4 || scales[0] != 1 || scales[1] != 1 {
+		return nil
+	}
+	r := &resizeImage{}
+	for i := range r.times {
+		r.times[i] = int(scales[i+2])
+		if r.times[i] < 1 || float32(r.times[i]) != scales[i+2] {
+			return nil
+		}
+	}
+	if !repeatsPixels(n, max(r.times[0], r.times[1])) {
+		return nil
+	}
+	return r
+}
+
+// repeatsPixels reports whether resizing by a whole number of up to times
+// takes pixel i/times for pixel i.
+func repeatsPixels(n *graph.Node, times int) bool {
+	if n.Op == "Upsample" || n.Opset() < 11 {
+		return true
+	}
+	rounding := n.Str("nearest_mode", "round_prefer_floor")
+	switch n.Str("coordinate_transformation_mode", "half_pixel") {
+	case "asymmetric":
+		return rounding == "floor" || times <= 2 && rounding == "round_prefer_floor"
+	case "half_pixel":
+		return rounding == "round_prefer_floor" || rounding == "round_prefer_ceil"
+	}
+	return false
+}
+
+func (r *resizeImage) eval(e *op.Eval) error {
+	if r.bytes {
+		return resizePixels(e, r, r.zero)
+	}
+	return resizePixels[float32](e, r, 0)
+}
+
+func resizePixels[T tensor.Elem](e *op.Eval, r *resizeImage, border T) error {
+	x, err := imageOf[T](e.Tensor(0), r.in)
+	if err != nil {
+		return err
+	}
+	y, t := newImage(e, e.Tensor(0).DType(), x.n, x.h*r.times[0], x.w*r.times[1], x.c, r.out, border)
+	rows(e, &x, func(n, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			first := y.row(n, i*r.times[0])
+			repeatPixels(first, x.row(n, i), x.c, r.times[1])
+			for k := 1; k < r.times[0]; k++ {
+				copy(y.row(n, i*r.times[0]+k), first)
+			}
+		}
+	})
+	e.SetOut(0, t)
+	return nil
+}
+
+func repeatPixels[T tensor.Elem](dst, src []T, c, times int) {
+	if times == 1 {
+		copy(dst, src)
+		return
+	}
+	for ; len(src) >= c && c > 0; src = src[c:] {
+		for range times {
+			copy(dst, src[:c])
+			dst = dst[c:]
+		}
+	}
+}

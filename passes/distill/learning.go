@@ -151,8 +151,11 @@ func report(j *passes.Job, r *train.Result, terms []train.Term) {
 				y = append(y, x)
 			}
 		}
-		if len(y) == len(r.Curve) {
-			j.Curve(name, y)
+		if len(y) != len(r.Curve) {
+			return
+		}
+		j.Curve(name, y)
+		if r.Best >= 0 {
 			j.Figure(name, y[r.Best])
 		}
 	}
@@ -162,11 +165,17 @@ func report(j *passes.Job, r *train.Result, terms []train.Term) {
 			column("loss of "+t.Name, func(p train.Point) float64 { return p.Terms[i] })
 		}
 	}
-	if last := r.Curve[len(r.Curve)-1]; last.Validated {
-		column("held loss", func(p train.Point) float64 { return p.HeldLoss })
-		column("held top-1", func(p train.Point) float64 { return p.Score })
-		j.Note("weights are those after epoch %d of %d, the best on %s", r.Best+1, len(r.Curve), "held samples")
+	if !r.Start.Validated {
+		return
 	}
+	column("held loss", func(p train.Point) float64 { return p.HeldLoss })
+	column("held top-1", func(p train.Point) float64 { return p.Score })
+	if r.Best < 0 {
+		j.Note("no epoch of %d does better on held samples than the weights at the start, which stay", len(r.Curve))
+		return
+	}
+	j.Note("weights are those after epoch %d of %d, the best on held samples: loss %.4g, %.4g at the start",
+		r.Best+1, len(r.Curve), r.Curve[r.Best].HeldLoss, r.Start.HeldLoss)
 }
 
 // named marks the checkpoints of this family.

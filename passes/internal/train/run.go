@@ -43,8 +43,9 @@ type state struct {
 	Sum       [][]float32 // gradients of steps that await their update
 	EMA       [][]float32 // nil without one
 	Kept      [][]float32 // the best so far, nil before the first validation
+	Start     Point       // validated before the first step
 	Curve     []Point
-	Best      int
+	Best      int       // index in Curve, -1 for the start
 	EpochLoss []float64 // sums over the steps of the epoch: the loss, then its terms
 }
 
@@ -58,6 +59,11 @@ func Run(ctx context.Context, t Task) (*Result, error) {
 	res := &Result{Steps: 0, Notes: r.base.notes}
 	if res.Resumed, err = r.resume(); err != nil {
 		return nil, err
+	}
+	if r.Step == 0 {
+		if err := r.begin(ctx); err != nil {
+			return nil, err
+		}
 	}
 	for r.Step < r.steps && res.Stopped == "" {
 		if err := r.step(ctx); err != nil {
@@ -79,7 +85,7 @@ func Run(ctx context.Context, t Task) (*Result, error) {
 		}
 	}
 	r.keepBest()
-	res.Model, res.Curve, res.Best, res.Steps = r.base.export(), r.Curve, r.Best, r.Updates
+	res.Model, res.Start, res.Curve, res.Best, res.Steps = r.base.export(), r.Start, r.Curve, r.Best, r.Updates
 	for _, p := range r.base.params {
 		res.Trained += len(p.w)
 	}
@@ -236,6 +242,21 @@ func (r *trainer) update(rate float64) {
 	}
 }
 
+// begin validates the weights that the run starts from, which are kept if no
+// epoch does better.
+func (r *trainer) begin(ctx context.Context) error {
+	r.Best = -1
+	r.Start = Point{Steps: r.steps, Loss: math.NaN(), Score: math.NaN()}
+	if r.valid == nil {
+		return nil
+	}
+	if err := r.validate(ctx, &r.Start); err != nil {
+		return fmt.Errorf("validation before the first step: %w", err)
+	}
+	r.Kept = r.weights()
+	return nil
+}
+
 // endEpoch adds a point to the curve and, where samples are held out,
 // validates and keeps the weights if none were better.
 func (r *trainer) endEpoch(ctx context.Context) error {
@@ -254,7 +275,7 @@ func (r *trainer) endEpoch(ctx context.Context) error {
 		}
 	}
 	r.Curve = append(r.Curve, p)
-	if r.Kept == nil || r.valid == nil || p.better(r.Curve[r.Best]) {
+	if r.Kept == nil || r.valid == nil || p.better(r.best()) {
 		r.Best, r.Kept = len(r.Curve)-1, r.weights()
 	}
 	r.setWeights(live)
@@ -264,13 +285,21 @@ func (r *trainer) endEpoch(ctx context.Context) error {
 	return nil
 }
 
+// best is the validation of the weights that are kept.
+func (r *trainer) best() Point {
+	if r.Best < 0 {
+		return r.Start
+	}
+	return r.Curve[r.Best]
+}
+
 // better reports whether p is a better validation than q: more right answers
 // or, where these are as many or not known, a lower loss.
 func (p Point) better(q Point) bool {
 	if !math.IsNaN(p.Score) && p.Score != q.Score {
 		return p.Score > q.Score
 	}
-	return p.HeldLoss < q.HeldLoss
+	return p.HeldLoss < q.HeldLoss || math.IsNaN(q.HeldLoss)
 }
 
 // keepBest sets the weights to the best of the run, those of now if no epoch

@@ -13,8 +13,9 @@ type Task struct {
 	Model *graph.Model // not changed
 	Loss  []Term       // their weighted sum is what is made small
 	Data  Source
-	// Held are samples that training does not see: after each epoch the model
-	// is validated on them, and the best weights are kept. nil keeps the last.
+	// Held are samples that training does not see: before the first epoch and
+	// after each the model is validated on them, and the best weights are kept.
+	// nil keeps the last.
 	Held Source
 	// Scores names the output whose highest element is the class. Where held
 	// samples have labels, and it is set, validation is the share of right
@@ -68,8 +69,9 @@ type Point struct {
 // Result is what a run made.
 type Result struct {
 	Model   *graph.Model // the task's model with trained weights
+	Start   Point        // the validation of the task's weights
 	Curve   []Point      // one for each epoch
-	Best    int          // index of the point whose weights these are
+	Best    int          // index of the point whose weights these are, -1 for the task's
 	Steps   int          // updates done
 	Resumed int          // the step at which the run was resumed, 0 if it was not
 	Trained int          // numbers that were trained

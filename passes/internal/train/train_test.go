@@ -118,6 +118,7 @@ func TestLearns(t *testing.T) {
 func TestThreads(t *testing.T) {
 	task := ringTask(t)
 	task.Options.Epochs, task.Options.Dropout, task.Options.Mixup = 3, true, 0.5
+	task.Held = nil
 	one := text(run(t, task).Model)
 	task.Options.Threads = 3
 	if text(run(t, task).Model) != one {
@@ -164,7 +165,11 @@ func TestResume(t *testing.T) {
 	for _, after := range []int{1, 14, 15, 37} {
 		task := ringTask(t)
 		task.Options.Epochs, task.Options.Accum, task.Options.EMA, task.Options.Dropout = 4, 2, 0.9, true
+		task.Options.Rate = 0.05
 		whole := text(run(t, task).Model)
+		if whole == text(task.Model) {
+			t.Fatal("no epoch did better than the start")
+		}
 		v := &vault{after: after, stop: make(chan struct{})}
 		task.Checkpoints, task.Stop = v, v.stop
 		if r := run(t, task); r.Stopped == "" {
@@ -221,6 +226,18 @@ func narrow() Term {
 	return term
 }
 
+// TestKeepsStart goes on from a trained model at a rate that ruins it: what is
+// returned is what the run began with.
+func TestKeepsStart(t *testing.T) {
+	task := ringTask(t)
+	task.Model = run(t, task).Model
+	task.Options.Rate, task.Options.Epochs = 3, 2
+	r := run(t, task)
+	if r.Best != -1 || text(r.Model) != text(task.Model) {
+		t.Errorf("weights of epoch %d are kept, want those of the start: %v", r.Best, r.Curve)
+	}
+}
+
 func TestKeepsZeros(t *testing.T) {
 	task := ringTask(t)
 	w := task.Model.Graph.Value("w1")
@@ -256,6 +273,7 @@ func TestFrozen(t *testing.T) {
 func TestLowRank(t *testing.T) {
 	task := ringTask(t)
 	task.Options.LoRA, task.Options.Epochs, task.Options.Decay = 1, 3, 0
+	task.Held = nil
 	m := run(t, task).Model
 	for name, cols := range map[string]int{"w1": 16, "w2": 3} {
 		before, after := tensor.Float64s(task.Model.Graph.Value(name).Init.Tensor), tensor.Float64s(m.Graph.Value(name).Init.Tensor)

@@ -29,7 +29,7 @@ func Families() []Family {
 		{"weightprune", weightprune.Passes},
 		{"nodeprune", nodeprune.Passes},
 		{"quantize", []*passes.Pass{quantize.Static}},
-		{"distill", []*passes.Pass{distill.FineTune, distill.Distill, distill.ReestimateNorms}},
+		{"distill", []*passes.Pass{distill.FineTune, distill.Distill, distill.LowerRank, distill.ReestimateNorms}},
 	}
 }
 

@@ -18,10 +18,12 @@ var Distill = passes.Define(passes.Pass{
 
 The teachers are the models of the environment that the option teachers names;
 their logits are averaged. Where there are none, the model itself is the
-teacher, and its student is made from it: half, third and macs=SHARE drop
-residual blocks, those that the answers need least, until that share of the
-multiply-accumulates is left; layers=N until N blocks are. Weights are
-inherited, so that the student begins close to its teacher.
+teacher, and its student is made from it: depth=SHARE drops residual blocks,
+those that the answers need least, until that share of the multiply-accumulates
+is left; layers=N until N blocks are. Weights are inherited, so that the student
+begins close to its teacher. Students with fewer channels, lower rank or
+integer weights are made by the passes prune-nodes, lower-rank and
+quantize-static before this one.
 
 The loss is a weighted sum: kl compares softened probabilities (Hinton et al.
 2015), mse logits, hard the labels, dkd is decoupled (Zhao et al. 2022), rkd
@@ -43,7 +45,7 @@ var defaults = Options{
 // Options are the options of [Distill].
 type Options struct {
 	Learning
-	Student     string   `opt:"student" help:"given, or how to make it of the teacher: half, third, macs=SHARE or layers=N"`
+	Student     string   `opt:"student" help:"given, or how many blocks of the teacher it keeps: depth=SHARE or layers=N"`
 	Teachers    []string `opt:"teachers" help:"models that teach, patterns with * and ?"`
 	Temperature float64  `opt:"temperature" help:"by which logits are divided in kl and dkd"`
 	KL          float64  `opt:"kl" help:"weight of the divergence of softened probabilities"`

@@ -180,7 +180,7 @@ func TestRefusals(t *testing.T) {
 		{"distill", other, "has 4 elements, the teacher's has 7"},
 		{"distill=hard:1", m, "needs labels"},
 		{"distill=hidden:1;pairs:nope", m, "no such value"},
-		{"distill=student:macs=0.01", nil, "no residual block left"},
+		{"distill=student:depth=0.01", nil, "no residual block left"},
 		{"fine-tune", nil, "no labels"},
 	} {
 		steps, err := passes.ParseSteps(c.pass, []*passes.Pass{distill.Distill, distill.FineTune})

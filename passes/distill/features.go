@@ -196,6 +196,16 @@ func projector(shape tensor.Shape, from int) *tensor.Tensor {
 
 // macsOf returns the multiply-accumulates of m for one sample.
 func macsOf(m *graph.Model, s dataset.Sample) int64 {
+	var total int64
+	for _, macs := range macsByNode(m, s) {
+		total += macs
+	}
+	return total
+}
+
+// macsByNode returns the multiply-accumulates of each node of m for one
+// sample, in the order of the nodes of the main graph and its subgraphs.
+func macsByNode(m *graph.Model, s dataset.Sample) []int64 {
 	c := m.Clone()
 	types := map[string]*graph.Type{}
 	for name, v := range s.Feeds {
@@ -204,9 +214,9 @@ func macsOf(m *graph.Model, s dataset.Sample) int64 {
 		}
 	}
 	op.InferModel(c, op.InferOptions{Inputs: types})
-	var total int64
+	var list []int64
 	for n := range c.Nodes(graph.InMain | graph.InSubgraphs) {
-		total += op.CostOf(n).MACs
+		list = append(list, op.CostOf(n).MACs)
 	}
-	return total
+	return list
 }

@@ -197,7 +197,7 @@ func halfStep() string {
 	if s := os.Getenv("DISTILL_HALF"); s != "" {
 		return s
 	}
-	return "distill=student:half;epochs:9;batch:50;lr:0.002;hidden:10;flip:true;shift:3;held:0.05"
+	return "distill=student:depth=0.5;epochs:9;batch:50;lr:0.002;hidden:10;flip:true;shift:3;held:0.05"
 }
 
 const controlStep = "fine-tune=epochs:12;batch:50;lr:0.003;flip:true;shift:4;held:0.05"

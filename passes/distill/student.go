@@ -12,8 +12,9 @@ import (
 	"github.com/onnxpack/onnxpack/passes/internal/train"
 )
 
-// size is how small a student is to be: a share of the multiply-accumulates,
-// or a number of blocks; the zero size is that of the model given.
+// size is how many residual blocks a student is to keep: so many that a share
+// of the multiply-accumulates is left, or a number of them; the zero size is
+// all of the model given.
 type size struct {
 	share  float64
 	blocks int
@@ -24,11 +25,7 @@ func parseSize(text string) (size, error) {
 	switch key {
 	case "given":
 		return size{}, nil
-	case "half":
-		return size{share: 0.5}, nil
-	case "third":
-		return size{share: 1.0 / 3}, nil
-	case "macs":
+	case "depth":
 		if x, err := strconv.ParseFloat(value, 64); err == nil && x > 0 && x < 1 {
 			return size{share: x}, nil
 		}
@@ -37,7 +34,7 @@ func parseSize(text string) (size, error) {
 			return size{blocks: n}, nil
 		}
 	}
-	return size{}, fmt.Errorf("got %q, want given, half, third, macs=SHARE (between 0 and 1) or layers=N", text)
+	return size{}, fmt.Errorf("got %q, want given, depth=SHARE (between 0 and 1) or layers=N", text)
 }
 
 // probeSamples are run to see how much the answers need a block.

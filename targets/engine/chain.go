@@ -27,7 +27,7 @@ type chain interface {
 }
 
 func (l *layout) findChains() {
-	for n := range l.src.graph.Nodes() {
+	for n := range l.graph.Nodes() {
 		if !n.Is("Conv") {
 			continue
 		}

@@ -86,11 +86,25 @@ func (o *optimizer) fuseProducts() {
 // productOf returns the chain of n alone, nil if n is no product with a
 // constant float32 matrix.
 func (o *optimizer) productOf(n *graph.Node) *productChain {
-	if !n.Is("MatMul", "Gemm") || n.NumOut() != 1 || !o.isFloat32(n.In(0)) || len(n.In(0).Type.Shape) < 2 {
+	if !o.isProduct(n) {
 		return nil
 	}
 	w := o.constant(n.In(1))
-	if w == nil || w.DType() != tensor.Float32 || w.Rank() != 2 || w.Len() == 0 {
+	if w == nil || w.DType() != tensor.Float32 {
+		return nil
+	}
+	return o.productWith(n, w)
+}
+
+// isProduct reports whether n multiplies a float32 tensor of 2 axes or more.
+func (o *optimizer) isProduct(n *graph.Node) bool {
+	return n.Is("MatMul", "Gemm") && n.NumOut() == 1 && o.isFloat32(n.In(0)) && len(n.In(0).Type.Shape) >= 2
+}
+
+// productWith returns the chain of n, a product, alone, whose matrix is given
+// by w; nil if it has another form.
+func (o *optimizer) productWith(n *graph.Node, w *tensor.Tensor) *productChain {
+	if w.Rank() != 2 || w.Len() == 0 {
 		return nil
 	}
 	c := &productChain{o: o, nodes: []*graph.Node{n}, x: n.In(0), w: w, scale: 1}

@@ -54,6 +54,8 @@ func (o *optimizer) rewrite(g *graph.Graph) {
 		o.sparseConvs,
 		o.layoutImages,
 		o.fuseBottlenecks,
+		o.fuseQuantProducts,
+		o.fuseQuantRows,
 		o.fuseProducts,
 		o.packRecurrent,
 		o.dropDead,

@@ -14,17 +14,21 @@ const integerSpeed = 2
 // tilesI8 lends the scratch of integer tile kernels.
 var tilesI8 = sync.Pool{New: func() any { return new(kernel.TileI8) }}
 
-// productI8 computes p, divided among threads, and what r does to the bytes
-// that it stored.
-func productI8(e *op.Eval, gemm kernel.GemmI8, p *kernel.ProductI8, r *requantization) {
+// finisher works on what a kernel stored: the elements [from, end) of p's
+// result, which are rows, or parts of one.
+type finisher func(k *kernel.Table, p *kernel.ProductI8, from, end int)
+
+// productI8 computes p, divided among threads, and finishes it, if finish is
+// not nil.
+func productI8(e *op.Eval, gemm kernel.GemmI8, p *kernel.ProductI8, finish finisher) {
 	d := divide(p.M, p.N, ceilDiv(p.Depth(), integerSpeed), gemm.MR, gemm.NR)
 	e.Parallel(d.count, d.grain, func(lo, hi int) {
 		tile := tilesI8.Get().(*kernel.TileI8)
 		rows, cols := d.block(lo, hi)
-		if r.table == nil {
+		if finish == nil {
 			gemm.Block(tile, p, rows, cols)
 		} else {
-			finishedBlock(e.Kernels, gemm, tile, p, r, rows, cols)
+			finishedBlock(e.Kernels, gemm, tile, p, finish, rows, cols)
 		}
 		*tile = kernel.TileI8{}
 		tilesI8.Put(tile)
@@ -33,19 +37,19 @@ func productI8(e *op.Eval, gemm kernel.GemmI8, p *kernel.ProductI8, r *requantiz
 
 // finishedBlock computes a block of a product and finishes it, some rows after
 // the other, which are still in the cache then.
-func finishedBlock(k *kernel.Table, gemm kernel.GemmI8, tile *kernel.TileI8, p *kernel.ProductI8, r *requantization, rows, cols kernel.Range) {
-	const most = 64 << 10 // bytes
+func finishedBlock(k *kernel.Table, gemm kernel.GemmI8, tile *kernel.TileI8, p *kernel.ProductI8, finish finisher, rows, cols kernel.Range) {
+	const most = 32 << 10 // elements
 	step := max(1, most/max(1, cols.Hi-cols.Lo)/gemm.MR) * gemm.MR
 	for lo := rows.Lo; lo < rows.Hi; lo += step {
 		some := kernel.Range{Lo: lo, Hi: min(lo+step, rows.Hi)}
 		gemm.Block(tile, p, some, cols)
-		finishRows(k, p, r, some, cols)
+		finishRows(k, p, finish, some, cols)
 	}
 }
 
 // finishRows finishes a block of a product, rows that lie one after the other
 // at once.
-func finishRows(k *kernel.Table, p *kernel.ProductI8, r *requantization, rows, cols kernel.Range) {
+func finishRows(k *kernel.Table, p *kernel.ProductI8, finish finisher, rows, cols kernel.Range) {
 	at := func(i int) int {
 		if p.CRows != nil {
 			return int(p.CRows[i])
@@ -59,6 +63,6 @@ func finishRows(k *kernel.Table, p *kernel.ProductI8, r *requantization, rows, c
 		for i++; i < rows.Hi && at(i)+cols.Lo == end; i++ {
 			end += width
 		}
-		r.finish(k, p.C8[from:end])
+		finish(k, p, from, end)
 	}
 }

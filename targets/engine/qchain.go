@@ -73,10 +73,10 @@ func (c *qchain) takeTable() {
 	if c.result.typ == tensor.Undefined {
 		return
 	}
-	if n, _ := next(c.nodes[len(c.nodes)-1]); n != nil {
-		if t, ok := c.l.src.info[n].machine.(*table); ok {
-			c.table, c.nodes = t, append(c.nodes, n)
-		}
+	last := c.nodes[len(c.nodes)-1]
+	if t := c.l.tableBehind(last); t != nil {
+		look, _ := next(last)
+		c.table, c.nodes = t, append(c.nodes, look)
 	}
 }
 

@@ -102,6 +102,6 @@ func (c *qconv) run(e *op.Eval, p *convPlan, x []uint8, to func(prod *kernel.Pro
 			prod.Add = c.add[from:]
 		}
 		to(&prod, from)
-		productI8(e, c.gemm, &prod, &c.requantization)
+		productI8(e, c.gemm, &prod, c.finisher())
 	}
 }

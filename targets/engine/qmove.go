@@ -25,7 +25,7 @@ var movers = []string{
 //
 // where q is a look-up of x, or x itself.
 func (o *optimizer) hoistQuantize() {
-	for n := range o.src.graph.Backward() {
+	for n := range o.graph.Backward() {
 		if _, ok := o.quantizes(n); !ok {
 			continue
 		}
@@ -76,7 +76,7 @@ func moved(m *graph.Node) []*graph.Value {
 
 // hoist moves the quantization n of m's result in front of m.
 func (o *optimizer) hoist(n, m *graph.Node) {
-	g := o.src.graph
+	g := o.graph
 	done := map[*graph.Value]*graph.Value{}
 	for i, v := range moved(m) {
 		if done[v] == nil {

@@ -70,7 +70,7 @@ var pointwise = []string{
 // so it is the same on every target.
 func (o *optimizer) combineTables() {
 	t := tabulator{optimizer: o, roots: map[*graph.Value]*graph.Value{}}
-	for n := range o.src.graph.Nodes() {
+	for n := range o.graph.Nodes() {
 		result, ok := o.quantizes(n)
 		if !ok {
 			continue
@@ -81,7 +81,7 @@ func (o *optimizer) combineTables() {
 			continue
 		}
 		if m, ok := t.tabulate(x, y, result); ok {
-			if m.same() && x.Type.Elem == result.typ && o.src.graph.Replace(y, x) {
+			if m.same() && x.Type.Elem == result.typ && o.graph.Replace(y, x) {
 				continue
 			}
 			o.replace(o.insert(n, m, n, x), n)

@@ -156,9 +156,14 @@ func (r *requantization) made() quantized {
 	return r.result
 }
 
-// finish looks up what a kernel stored.
-func (r *requantization) finish(k *kernel.Table, row []uint8) {
-	if r.table != nil {
+// finisher returns what looks up what a kernel stored; nil if there is no
+// table.
+func (r *requantization) finisher() finisher {
+	if r.table == nil {
+		return nil
+	}
+	return func(k *kernel.Table, p *kernel.ProductI8, from, end int) {
+		row := p.C8[from:end]
 		k.Lookup(row, row, &r.table.bytes)
 	}
 }

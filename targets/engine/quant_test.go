@@ -30,6 +30,11 @@ var quantNets = []struct{ name, body, steps string }{
 	{"float resize", `c = Conv(x', w1, b) y = Resize<coordinate_transformation_mode = "half_pixel">(c, , twice)`, "QConv Resize"},
 	{"mean", `c = Conv(x', w1, b) y = GlobalAveragePool(c')`, "QConv QGlobalAveragePool"},
 	{"depthwise", `c = Conv<group = 8, pads = [1,1,1,1]>(x', wd) s = Sigmoid(c') y = Conv(s', w1, b)`, "QDepthwise QConv"},
+	{"gemm", `f = Flatten(x') y = Gemm<transB = 1>(f', wt)`, "Table QMatMul"},
+	{"matmul", `m = MatMul(x', wm) a = Add(m, b40) r = Relu(a) t = Sigmoid(r') n = MatMul(t', wn) y = Tanh(n)`, "QMatMul QMatMul"},
+	{"matmul rows", `m = MatMul(x', wm) a = Add(m', b40) y = Sigmoid(a')`, "QMatMul QAdd Table"},
+	{"matmul residual", `m = MatMul(x', wm) n = MatMul(x', wm) y = Add(m, n)`, "QMatMul QMatMul"},
+	{"matmul gelu", `m = MatMul(x', wm) a = Add(m, b40) g = Gelu(a) s = Add(g, g) y = MatMul(s', wn)`, "QMatMul Add QMatMul"},
 	{"flatten", `c = Conv(x', w1, b) p = MaxPool<kernel_shape = [9,7]>(c') f = Flatten(p') y = Relu(f')`, "QConv QMaxPool Table Table"},
 }
 
@@ -42,12 +47,14 @@ func quantModel(t *testing.T, body string) *graph.Model {
 	contents := map[string]*tensor.Tensor{"twice": tensor.Vector[float32](1, 1, 2, 2)}
 	inits := ", float[4] twice"
 	prologue := ""
-	for _, name := range []string{"w3", "w3s", "w1", "ws", "wd", "wc", "b", "k"} {
-		w := imageWeights()[name]
-		if !strings.Contains(body, name) {
+	weights := imageWeights()
+	weights["wm"], weights["wn"], weights["wt"] = random(40, 7, 40), random(41, 40, 24), random(42, 16, 8*9*7)
+	for _, name := range []string{"w3", "w3s", "w1", "ws", "wd", "wc", "wt", "wm", "wn", "b40", "b", "k"} {
+		w := weights[name]
+		if !regexp.MustCompile(`\b` + name + `\b`).MatchString(body) {
 			continue
 		}
-		if w.Rank() < 4 {
+		if w.Rank() < 2 || name == "k" {
 			contents[name] = w
 			inits += fmt.Sprintf(", float%v %s", w.Shape(), name)
 			continue
@@ -56,10 +63,15 @@ func quantModel(t *testing.T, body string) *graph.Model {
 		for i, v := range tensor.Data[float32](w) {
 			tensor.Data[int8](q)[i] = int8(max(-127, min(127, v*30)))
 		}
-		contents[name+"_q"], contents[name+"_s"] = q, tensor.New(tensor.Float32, tensor.Shape{w.Shape()[0]})
+		axis := 0
+		if name == "wm" || name == "wn" {
+			axis = 1
+		}
+		count := w.Shape()[axis]
+		contents[name+"_q"], contents[name+"_s"] = q, tensor.New(tensor.Float32, tensor.Shape{count})
 		fill(tensor.Data[float32](contents[name+"_s"]), 1.0/30)
-		inits += fmt.Sprintf(", int8%v %s_q, float[%d] %s_s", w.Shape(), name, w.Shape()[0], name)
-		prologue += fmt.Sprintf(" %s = DequantizeLinear<axis = 0>(%s_q, %s_s)", name, name, name)
+		inits += fmt.Sprintf(", int8%v %s_q, float[%d] %s_s", w.Shape(), name, count, name)
+		prologue += fmt.Sprintf(" %s = DequantizeLinear<axis = %d>(%s_q, %s_s)", name, axis, name, name)
 	}
 	var done []string
 	text := primed.ReplaceAllStringFunc(body, func(s string) string { return s[:len(s)-1] + "_d" })
@@ -79,7 +91,7 @@ func quantModel(t *testing.T, body string) *graph.Model {
 			nodes += quantize(name)
 		}
 	}
-	return parseWith(t, `<ir_version: 8, opset_import: ["": 17]> g (float[N,8,9,7] x`+inits+`) => (uint8 y_q) {`+prologue+nodes+`}`, contents)
+	return parseWith(t, `<ir_version: 8, opset_import: ["": 20]> g (float[2,8,9,7] x`+inits+`) => (uint8 y_q) {`+prologue+nodes+`}`, contents)
 }
 
 // Fused integer operators give what the nodes give, but for rounding; and the

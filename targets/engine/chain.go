@@ -13,6 +13,7 @@ type convChain struct {
 	nodes    []*graph.Node // in order, the convolution first
 	window   window
 	groups   int
+	rank     int            // of the operand
 	weights  *tensor.Tensor // of the convolution, scaled per filter
 	bias     []float32      // nil if none
 	residual *graph.Value   // nil if none
@@ -21,6 +22,7 @@ type convChain struct {
 
 // chain is a group of nodes that one image operator stands for.
 type chain interface {
+	axes() int             // of the operand
 	stands() []*graph.Node // in order
 	operands() []*graph.Value
 	machine() imageMachine
@@ -63,18 +65,18 @@ func (l *layout) floatChain(n *graph.Node) *convChain {
 	case w == nil:
 		l.note(n, "not moved to images: the weight is not constant")
 		return nil
-	case w.DType() != tensor.Float32 || w.Rank() != 4:
-		l.note(n, "not moved to images: the weight is %v, want float with 4 axes", w)
+	case w.DType() != tensor.Float32 || w.Rank() != 3 && w.Rank() != 4:
+		l.note(n, "not moved to images: the weight is %v, want float with 3 or 4 axes", w)
 		return nil
 	}
-	c := &convChain{l: l, nodes: []*graph.Node{n}, weights: w, groups: int(n.Int("group", 1))}
 	s := w.Shape()
+	c := &convChain{l: l, nodes: []*graph.Node{n}, weights: w.Reshape(withRows(s)), rank: len(s), groups: int(n.Int("group", 1))}
 	if c.groups < 1 || s.Len() == 0 || s[0]%c.groups != 0 {
 		l.note(n, "not moved to images: weight %v in %d groups", w, c.groups)
 		return nil
 	}
 	var err error
-	if c.window, err = windowOf(n, [2]int{s[2], s[3]}); err != nil {
+	if c.window, err = windowOf(n, s[2:]...); err != nil {
 		l.note(n, "not moved to images: %v", err)
 		return nil
 	}
@@ -87,6 +89,15 @@ func (l *layout) floatChain(n *graph.Node) *convChain {
 		c.bias = b[0]
 	}
 	return c
+}
+
+// withRows returns the shape of filters, or of a tensor, with 4 axes: where
+// there is one axis behind the channels, there is one row.
+func withRows(s tensor.Shape) tensor.Shape {
+	if len(s) == 3 {
+		return tensor.Shape{s[0], s[1], 1, s[2]}
+	}
+	return s
 }
 
 // extend takes the nodes that follow into the chain as far as they fit.
@@ -124,7 +135,7 @@ func (c *convChain) take(n *graph.Node, i int) bool {
 	if t := c.l.constant(other); t != nil {
 		return c.takeConstant(n, t)
 	}
-	if n.Op == "Add" && !c.depthwise() && c.l.isFloat32(other) && len(other.Type.Shape) == 4 {
+	if n.Op == "Add" && !c.depthwise() && c.l.isFloat32(other) && len(other.Type.Shape) == c.rank {
 		c.residual = other
 		return true
 	}
@@ -135,7 +146,8 @@ func (c *convChain) take(n *graph.Node, i int) bool {
 // each.
 func (c *convChain) takeConstant(n *graph.Node, t *tensor.Tensor) bool {
 	s := t.Shape()
-	if t.DType() != tensor.Float32 || t.Len() != 1 && (t.Len() != c.filters() || len(s) < 3 || s[len(s)-3] != c.filters()) || len(s) > 4 {
+	channel := len(s) - (c.rank - 1)
+	if t.DType() != tensor.Float32 || t.Len() != 1 && (t.Len() != c.filters() || channel < 0 || s[channel] != c.filters()) || len(s) > c.rank {
 		return false
 	}
 	src := tensor.Data[float32](t)
@@ -177,6 +189,8 @@ func (c *convChain) scale(scale, shift []float32) {
 	}
 	c.weights, c.bias = w, bias
 }
+
+func (c *convChain) axes() int { return c.rank }
 
 func (c *convChain) stands() []*graph.Node { return c.nodes }
 

@@ -5,9 +5,10 @@ import (
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
-// toImage lays a tensor [N, C, H, W] of float32 or 8-bit integers out as an
-// image. The halo holds 0, or the given zero point of integers.
+// toImage lays a tensor [N, C, H, W] or [N, C, W] of float32 or 8-bit integers
+// out as an image. The halo holds 0, or the given zero point of integers.
 type toImage struct {
+	axes int // of the tensor
 	out  halo
 	zero uint8
 }
@@ -17,8 +18,8 @@ func (c *toImage) name() string { return "ToImage" }
 func (c *toImage) eval(e *op.Eval) error {
 	x := e.Tensor(0)
 	switch {
-	case x == nil || x.Rank() != 4:
-		return e.Errorf(0, "want 4 axes")
+	case x == nil || x.Rank() != c.axes:
+		return e.Errorf(0, "want %d axes", c.axes)
 	case x.DType() == tensor.Float32:
 		interleave(e, x, c.out, 0, e.Kernels.Transpose)
 	case x.DType().Bits() == 8:
@@ -45,7 +46,7 @@ func transposeBytes(dst []uint8, ldd int, src []uint8, lds, rows, cols int) {
 }
 
 func interleave[T tensor.Elem](e *op.Eval, x *tensor.Tensor, out halo, border T, transpose transposer[T]) {
-	s := x.Shape()
+	s := withRows(x.Shape())
 	n, ch, h, w := s[0], s[1], s[2], s[3]
 	if (ch == 1 || h*w == 1) && out == (halo{}) {
 		e.SetOut(0, x.Reshape(tensor.Shape{n, h, w, ch}))
@@ -85,24 +86,31 @@ func spread[T any](transpose transposer[T], dst []T, ch int, src []T, plane, pix
 }
 
 // fromImage lays an image of float32 or 8-bit integers out as a tensor
-// [N, C, H, W].
-type fromImage struct{ in halo }
+// [N, C, H, W], or one of a single row as [N, C, W].
+type fromImage struct {
+	axes int // of the tensor
+	in   halo
+}
 
 func (c *fromImage) name() string { return "FromImage" }
 
 func (c *fromImage) eval(e *op.Eval) error {
 	if x := e.Tensor(0); x != nil && x.DType().Bits() == 8 {
-		return separate(e, c.in, transposeBytes)
+		return separate(e, c, transposeBytes)
 	}
-	return separate(e, c.in, transposer[float32](e.Kernels.Transpose))
+	return separate(e, c, transposer[float32](e.Kernels.Transpose))
 }
 
-func separate[T tensor.Elem](e *op.Eval, in halo, transpose transposer[T]) error {
+func separate[T tensor.Elem](e *op.Eval, c *fromImage, transpose transposer[T]) error {
+	in := c.in
 	x, err := imageOf[T](e.Tensor(0), in)
 	if err != nil {
 		return err
 	}
 	shape := tensor.Shape{x.n, x.c, x.h, x.w}
+	if c.axes == 3 && x.h == 1 {
+		shape = tensor.Shape{x.n, x.c, x.w}
+	}
 	if (x.c == 1 || x.h*x.w == 1) && in == (halo{}) {
 		e.SetOut(0, e.Tensor(0).Reshape(shape))
 		return nil

@@ -80,6 +80,55 @@ func imageNet(t *testing.T, body string) *graph.Model {
 	return parseWith(t, `<ir_version: 8, opset_import: ["": 17]> g (float[N,8,9,7] x`+weights+`) => (y) `+body, imageWeights())
 }
 
+// rowNets are graphs over x, float[N,8,30]: images of one row.
+var rowNets = []struct{ name, body string }{
+	{"conv", `{ y = Conv<pads = [1,2]>(x, w, b) }`},
+	{"conv strided, no padding", `{ c = Conv<strides = [2]>(x, w) y = Relu(c) }`},
+	{"conv dilated", `{ c = Conv<dilations = [3], auto_pad = "SAME_UPPER">(x, w, b) y = Sigmoid(c) }`},
+	{"depthwise", `{ y = Conv<group = 8, pads = [1,1]>(x, wd, bd) }`},
+	{"grouped", `{ y = Conv<group = 2, pads = [1,1]>(x, wg, b) }`},
+	{"residual and pool", `{ c = Conv<pads = [1,1]>(x, w, b) d = Conv<pads = [1,1]>(c, w2) s = Add(d, c) r = Relu(s) y = MaxPool<kernel_shape = [3], strides = [2]>(r) }`},
+	{"average", `{ c = Conv<pads = [1,1]>(x, w, b) y = AveragePool<kernel_shape = [2], strides = [2]>(c) }`},
+	{"means", `{ c = Conv(x, w, b) m = ReduceMean<axes = [-1]>(c) s = Sub(c, m) g = GlobalAveragePool(s) y = Add(s, g) }`},
+	{"constants", `{ c = Conv(x, w, b) m = Mul(c, k) a = Add(m, row) n = Div(a, one) r = LeakyRelu(n) y = Add(r, k) }`},
+	{"concat", `{ c = Conv<pads = [1,1]>(x, w, b) y = Concat<axis = -2>(c, x, c) }`},
+	{"normalized", `{ c = Conv(x, w) n = BatchNormalization(c, gamma, beta, mean, variance) p = MaxPool<kernel_shape = [2]>(n) y = BatchNormalization(p, gamma, beta, mean, variance) }`},
+	{"two ranks", `{ c = Conv(x, w, b) f = Unsqueeze(c, last) i = Conv(f, wi) p = Relu(i) s = Squeeze(p, last) y = Add(s, c) }`},
+}
+
+func TestImagesOfOneRow(t *testing.T) {
+	weights := map[string]*tensor.Tensor{
+		"w": random(2, 12, 8, 3), "w2": random(3, 12, 12, 3), "wd": random(4, 8, 1, 3), "wg": random(5, 12, 4, 3), "wi": random(6, 12, 12, 1, 1),
+		"b": random(7, 12), "bd": random(8, 8), "k": random(9, 12, 1), "row": random(10, 28), "one": tensor.Of(tensor.Shape{1, 1, 1}, []float32{3}),
+		"gamma": random(13, 12), "beta": random(14, 12), "mean": random(15, 12), "variance": imageWeights()["variance"],
+		"last": tensor.Vector[int64](3),
+	}
+	inputs := ""
+	for name, w := range weights {
+		inputs += fmt.Sprintf(", %v%v %s", w.DType(), w.Shape(), name)
+	}
+	for _, net := range rowNets {
+		t.Run(net.name, func(t *testing.T) {
+			m := parseWith(t, `<ir_version: 8, opset_import: ["": 17]> g (float[N,8,30] x`+inputs+`) => (y) `+net.body, weights)
+			in := feeds{"x": random(1, 2, 8, 30)}
+			want := runModel(t, m, Options{Plain: true, Threads: 1}, in)["y"].(*tensor.Tensor)
+			for threads := 1; threads <= 2; threads++ {
+				got := runModel(t, m, Options{Threads: threads}, in)["y"].(*tensor.Tensor)
+				if !got.Shape().Equal(want.Shape()) || !near(floats(t, got), floats(t, want)) {
+					t.Errorf("%d threads: fused %v differs from plain %v", threads, got, want)
+				}
+			}
+			s, err := Compile(t.Context(), m, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slices.ContainsFunc(s.main.steps, func(st step) bool { return st.node.Is("Conv") }) {
+				t.Errorf("a convolution is left: %q", s.Explain())
+			}
+		})
+	}
+}
+
 func TestImages(t *testing.T) {
 	for _, net := range imageNets {
 		t.Run(net.name, func(t *testing.T) {

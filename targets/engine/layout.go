@@ -26,20 +26,32 @@ type imageMachine interface {
 // becomes
 //
 //	x' = ToImage(x)  y' = Conv(x')  z' = MaxPool(y')  z = FromImage(z')  f = Flatten(z)
+//
+// Plain values have 4 axes, or 3: images of one row.
 type layout struct {
 	*optimizer
 	images   map[*graph.Value]*graph.Value // plain value -> image
-	bytes    map[*graph.Value]bool         // plain values whose images are of 8-bit integers
-	zeros    map[*graph.Value]uint8        // what the halos of such images hold
-	chains   map[*graph.Node]chain         // by last node
-	absorbed map[*graph.Node]bool          // part of a chain, or of an operator with activation
-	replaced []*graph.Node                 // in the order in which their images were made
+	axes     map[*graph.Value]int          // of plain values that have images
+	consts   map[constant]*graph.Value
+	bytes    map[*graph.Value]bool  // plain values whose images are of 8-bit integers
+	zeros    map[*graph.Value]uint8 // what the halos of such images hold
+	chains   map[*graph.Node]chain  // by last node
+	absorbed map[*graph.Node]bool   // part of a chain, or of an operator with activation
+	replaced []*graph.Node          // in the order in which their images were made
+}
+
+// constant is a constant value that is read as an image by operators over the
+// given number of axes.
+type constant struct {
+	v    *graph.Value
+	axes int
 }
 
 // layoutImages is the rewriting of a whole graph.
 func (o *optimizer) layoutImages() {
 	l := &layout{
 		optimizer: o, images: map[*graph.Value]*graph.Value{}, bytes: map[*graph.Value]bool{},
+		axes: map[*graph.Value]int{}, consts: map[constant]*graph.Value{},
 		zeros:  map[*graph.Value]uint8{},
 		chains: map[*graph.Node]chain{}, absorbed: map[*graph.Node]bool{},
 	}
@@ -49,7 +61,7 @@ func (o *optimizer) layoutImages() {
 	}
 	for n := range o.graph.Nodes() {
 		if c := l.chains[n]; c != nil {
-			l.emit(c.machine(), c.stands(), c.operands()...)
+			l.emit(c.machine(), c.axes(), c.stands(), c.operands()...)
 		} else if !l.absorbed[n] {
 			l.visit(n)
 		}
@@ -58,16 +70,17 @@ func (o *optimizer) layoutImages() {
 	l.placeHalos()
 }
 
-// emit puts an image operator in front of the last of the nodes it stands
-// for.
-func (l *layout) emit(m imageMachine, stands []*graph.Node, ins ...*graph.Value) {
+// emit puts an image operator over plain values of the given number of axes in
+// front of the last of the nodes it stands for.
+func (l *layout) emit(m imageMachine, axes int, stands []*graph.Node, ins ...*graph.Value) {
 	last := stands[len(stands)-1]
 	images := make([]*graph.Value, len(ins))
 	for i, v := range ins {
-		images[i] = l.image(v, last, m)
+		images[i] = l.image(v, axes, last, m)
 	}
 	n := l.insert(last, m, stands[0], images...)
 	l.images[last.Out(0)] = n.Out(0)
+	l.axes[last.Out(0)] = axes
 	l.zeros[last.Out(0)], l.bytes[last.Out(0)] = makesBytes(m)
 	l.replaced = append(l.replaced, stands...)
 	for _, s := range stands {
@@ -105,47 +118,52 @@ func makesBytes(m imageMachine) (zero uint8, ok bool) {
 // zero point.
 type zeroReader interface{ zeroPoint() uint8 }
 
-// image returns v as an image for m, converted in front of a node if need be.
-func (l *layout) image(v *graph.Value, before *graph.Node, m imageMachine) *graph.Value {
+// image returns v as an image for m, over plain values of the given number of
+// axes, converted in front of a node if need be.
+func (l *layout) image(v *graph.Value, axes int, before *graph.Node, m imageMachine) *graph.Value {
 	if im := l.images[v]; im != nil {
 		return im
 	}
-	var im *graph.Value
 	if t := l.constant(v); t != nil {
-		im = l.graph.AddInit(v.Name()+"_image", constantImage(t))
-	} else {
-		c := &toImage{}
-		if z, ok := m.(zeroReader); ok {
-			c.zero = z.zeroPoint()
-			l.bytes[v], l.zeros[v] = true, c.zero
+		key := constant{v, axes}
+		if l.consts[key] == nil {
+			l.consts[key] = l.graph.AddInit(v.Name()+"_image", constantImage(t, axes))
 		}
-		n := graph.NewNode(machineDomain, c.name(), []*graph.Value{v}, 1)
-		l.src.info[n] = nodeInfo{origin: l.src.info[before].origin, machine: c}
-		im = l.graph.InsertBefore(before, n).Out(0)
+		return l.consts[key]
 	}
-	l.images[v] = im
+	c := &toImage{axes: axes}
+	if z, ok := m.(zeroReader); ok {
+		c.zero = z.zeroPoint()
+		l.bytes[v], l.zeros[v] = true, c.zero
+	}
+	n := graph.NewNode(machineDomain, c.name(), []*graph.Value{v}, 1)
+	l.src.info[n] = nodeInfo{origin: l.src.info[before].origin, machine: c}
+	im := l.graph.InsertBefore(before, n).Out(0)
+	l.images[v], l.axes[v] = im, axes
 	return im
 }
 
-// constantImage lays a float32 tensor of at most 4 axes out as an image.
-func constantImage(t *tensor.Tensor) *tensor.Tensor {
-	s := append(tensor.Shape{1, 1, 1, 1}[:4-t.Rank()], t.Shape()...)
+// constantImage lays a float32 tensor of at most the given number of axes, 3
+// or 4, out as an image.
+func constantImage(t *tensor.Tensor, axes int) *tensor.Tensor {
+	s := withRows(append(tensor.Shape{1, 1, 1, 1}[:axes-t.Rank()], t.Shape()...))
 	src, pixels := tensor.Data[float32](t), s[2]*s[3]
 	return tensor.Of(tensor.Shape{s[0], s[2], s[3], s[1]}, channelsLast(src, s[0], s[1], pixels))
 }
 
-// imageable reports whether v is an image or can be made one.
-func (l *layout) imageable(v *graph.Value) bool {
+// imageable reports whether v, of the given number of axes, is an image or can
+// be made one. Constants may have fewer.
+func (l *layout) imageable(v *graph.Value, axes int) bool {
 	if v == nil {
 		return false
 	}
 	if l.images[v] != nil {
-		return !l.bytes[v]
+		return !l.bytes[v] && l.axes[v] == axes
 	}
 	if t := l.constant(v); t != nil {
-		return t.DType() == tensor.Float32 && t.Rank() <= 4
+		return t.DType() == tensor.Float32 && t.Rank() <= axes
 	}
-	return l.isFloat32(v) && len(v.Type.Shape) == 4
+	return l.isFloat32(v) && len(v.Type.Shape) == axes
 }
 
 // isFloat32 reports whether v is known to be a float32 tensor.
@@ -156,18 +174,19 @@ func (o *optimizer) isFloat32(v *graph.Value) bool {
 // visit makes an image operator of n if that can be, and one of its operands
 // is an image.
 func (l *layout) visit(n *graph.Node) {
-	if m, ins, stands := l.quantized(n); m != nil {
-		l.emit(m, stands, ins...)
+	axes := l.axesOf(n)
+	if axes == 0 {
 		return
 	}
-	if !slices.ContainsFunc(n.Ins(), func(v *graph.Value) bool { return l.images[v] != nil }) {
+	if m, ins, stands := l.quantized(n, axes); m != nil {
+		l.emit(m, axes, stands, ins...)
 		return
 	}
 	if n.Is("Identity", "Dropout") {
 		l.rename(n)
 		return
 	}
-	m, ins := l.operator(n)
+	m, ins := l.operator(n, axes)
 	if m == nil {
 		return
 	}
@@ -178,7 +197,18 @@ func (l *layout) visit(n *graph.Node) {
 			stands = append(stands, node)
 		}
 	}
-	l.emit(m, stands, ins...)
+	l.emit(m, axes, stands, ins...)
+}
+
+// axesOf returns how many axes the plain form of the images that n reads has,
+// 0 if it reads none.
+func (l *layout) axesOf(n *graph.Node) int {
+	for _, v := range n.Ins() {
+		if l.images[v] != nil {
+			return l.axes[v]
+		}
+	}
+	return 0
 }
 
 // rename passes the image of a node's operand on as that of its result.
@@ -188,6 +218,7 @@ func (l *layout) rename(n *graph.Node) {
 	}
 	l.images[n.Out(0)] = l.images[n.In(0)]
 	l.bytes[n.Out(0)], l.zeros[n.Out(0)] = l.bytes[n.In(0)], l.zeros[n.In(0)]
+	l.axes[n.Out(0)] = l.axes[n.In(0)]
 	l.replaced = append(l.replaced, n)
 }
 
@@ -204,12 +235,12 @@ func (l *layout) activationAfter(n *graph.Node) (activation, *graph.Node) {
 	return act, nx
 }
 
-// operator returns the image operator that does what n does, and its
-// operands, or nil.
-func (l *layout) operator(n *graph.Node) (imageMachine, []*graph.Value) {
+// operator returns the image operator that does what n does over images whose
+// plain form has the given number of axes, and its operands, or nil.
+func (l *layout) operator(n *graph.Node, axes int) (imageMachine, []*graph.Value) {
 	first := n.In(0)
 	if l.bytes[first] {
-		return l.byteOperator(n)
+		return l.byteOperator(n, axes)
 	}
 	if q, ok := l.quantizes(n); ok && l.hasZero(q) {
 		return &quantizeImage{q: q}, []*graph.Value{first}
@@ -220,11 +251,11 @@ func (l *layout) operator(n *graph.Node) (imageMachine, []*graph.Value) {
 	if n.Domain != "" {
 		return nil, nil
 	}
-	if b := binaryOf(n); b != nil && l.imageable(first) && l.imageable(n.In(1)) {
+	if b := binaryOf(n); b != nil && l.imageable(first, axes) && l.imageable(n.In(1), axes) {
 		return &binaryImage{op: b}, []*graph.Value{first, n.In(1)}
 	}
 	if n.Op == "Concat" {
-		return l.concat(n)
+		return l.concat(n, axes)
 	}
 	if l.images[first] == nil {
 		return nil, nil
@@ -239,7 +270,7 @@ func (l *layout) operator(n *graph.Node) (imageMachine, []*graph.Value) {
 	case "GlobalMaxPool":
 		return &globalPool{max: true}, []*graph.Value{first}
 	case "ReduceMean":
-		if l.reducesPixels(n) {
+		if l.reducesPixels(n, axes) {
 			return &globalPool{}, []*graph.Value{first}
 		}
 	case "MaxPool", "AveragePool":
@@ -254,26 +285,23 @@ func (l *layout) operator(n *graph.Node) (imageMachine, []*graph.Value) {
 	return nil, nil
 }
 
-func (l *layout) concat(n *graph.Node) (imageMachine, []*graph.Value) {
-	if !joinsChannels(n) {
+func (l *layout) concat(n *graph.Node, axes int) (imageMachine, []*graph.Value) {
+	if !joinsChannels(n, axes) {
 		return nil, nil
 	}
 	for _, v := range n.Ins() {
-		if !l.imageable(v) || l.constant(v) != nil {
+		if !l.imageable(v, axes) || l.constant(v) != nil {
 			return nil, nil
 		}
 	}
 	return &concatImage{}, n.Ins()
 }
 
-func joinsChannels(n *graph.Node) bool {
-	axis := n.Int("axis", 1)
-	return axis == 1 || axis == -3
-}
+func joinsChannels(n *graph.Node, axes int) bool { return modulo(int(n.Int("axis", 1)), axes) == 1 }
 
-// reducesPixels reports whether a reduction is over height and width, which
-// it keeps as axes of size 1.
-func (l *layout) reducesPixels(n *graph.Node) bool {
+// reducesPixels reports whether a reduction is over all axes behind the
+// channels, which it keeps as axes of size 1.
+func (l *layout) reducesPixels(n *graph.Node, rank int) bool {
 	axes := n.Ints("axes")
 	if v := n.In(1); v != nil {
 		t := l.constant(v)
@@ -282,19 +310,25 @@ func (l *layout) reducesPixels(n *graph.Node) bool {
 		}
 		axes = tensor.Data[int64](t)
 	}
-	if len(axes) != 2 || n.Int("keepdims", 1) == 0 {
+	if len(axes) != rank-2 || n.Int("keepdims", 1) == 0 {
 		return false
 	}
-	a, b := (axes[0]+4)%4, (axes[1]+4)%4
-	return min(a, b) == 2 && max(a, b) == 3
+	reduced := map[int]bool{}
+	for _, a := range axes {
+		reduced[modulo(int(a), rank)] = true
+	}
+	return len(reduced) == rank-2 && !reduced[0] && !reduced[1]
 }
 
 func (l *layout) pool(n *graph.Node) imageMachine {
-	k := n.Ints("kernel_shape")
-	if n.NumOut() != 1 || len(k) != 2 {
+	if n.NumOut() != 1 {
 		return nil
 	}
-	w, err := windowOf(n, [2]int{int(k[0]), int(k[1])})
+	var size []int
+	for _, k := range n.Ints("kernel_shape") {
+		size = append(size, int(k))
+	}
+	w, err := windowOf(n, size...)
 	if err != nil {
 		l.note(n, "not moved to images: %v", err)
 		return nil
@@ -316,7 +350,7 @@ func (l *layout) finish() {
 		if v.Used() {
 			im := l.images[v]
 			c := graph.NewNode(machineDomain, (&fromImage{}).name(), []*graph.Value{im}, 1)
-			l.src.info[c] = nodeInfo{origin: l.src.info[n].origin, machine: &fromImage{}}
+			l.src.info[c] = nodeInfo{origin: l.src.info[n].origin, machine: &fromImage{axes: l.axes[v]}}
 			if p := im.Producer(); p != nil {
 				g.InsertAfter(p, c)
 			} else {

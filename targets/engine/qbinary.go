@@ -33,7 +33,7 @@ func (m *qbinary) name() string { return "Q" + m.op.name }
 
 // quantBinary returns the operator between 8-bit images that n is part of, its
 // operands and the nodes that it stands for, or nil.
-func (l *layout) quantBinary(n *graph.Node) (imageMachine, []*graph.Value, []*graph.Node) {
+func (l *layout) quantBinary(n *graph.Node, axes int) (imageMachine, []*graph.Value, []*graph.Node) {
 	op := binaryOf(n)
 	if op == nil {
 		return nil, nil, nil
@@ -42,9 +42,9 @@ func (l *layout) quantBinary(n *graph.Node) (imageMachine, []*graph.Value, []*gr
 	var ins [2]*graph.Value
 	found := false
 	for i, to := range []*qoperand{&m.a, &m.b} {
-		if q, ok := l.dequantized(n.In(i)); ok && l.bytes[q.value] {
+		if q, ok := l.dequantized(n.In(i)); ok && l.bytes[q.value] && l.axes[q.value] == axes {
 			to.quantized, ins[i], found = q, q.value, true
-		} else if ins[i] = n.In(i); !l.imageable(ins[i]) {
+		} else if ins[i] = n.In(i); !l.imageable(ins[i], axes) {
 			return nil, nil, nil
 		}
 	}

@@ -19,6 +19,7 @@ type qchain struct {
 	nodes   []*graph.Node // in order, the convolution first
 	window  window
 	groups  int
+	rank    int // of the operand
 	x       quantized
 	weights quantWeights
 	bias    []float32 // nil if none
@@ -35,7 +36,7 @@ func (l *layout) quantChain(n *graph.Node) *qchain {
 		return nil
 	}
 	w, ok := l.weights(n.In(1), 0)
-	if !ok || len(w.shape) != 4 {
+	if !ok || len(w.shape) != 3 && len(w.shape) != 4 {
 		l.note(n, "not computed in integers: the weights are not symmetric 8-bit constants with a scale for each filter")
 		return nil
 	}
@@ -44,7 +45,7 @@ func (l *layout) quantChain(n *graph.Node) *qchain {
 		return nil
 	}
 	var err error
-	if c.window, err = windowOf(n, [2]int{w.shape[2], w.shape[3]}); err != nil {
+	if c.window, err = windowOf(n, w.shape[2:]...); err != nil {
 		return nil
 	}
 	if c.window.border() != (halo{}) && !l.hasZero(x) {
@@ -59,6 +60,7 @@ func (l *layout) quantChain(n *graph.Node) *qchain {
 		}
 		c.bias = b[0]
 	}
+	c.rank, c.weights.shape = len(w.shape), withRows(w.shape)
 	c.act, c.result, c.nodes = l.epilogue(n)
 	c.takeTable()
 	if c.depthwise() && (x.typ != tensor.Uint8 || c.result.typ != tensor.Uint8) {
@@ -144,6 +146,7 @@ func (c *qchain) depthwise() bool {
 	return c.groups > 1 && c.groups == c.weights.shape[0] && c.weights.shape[1] == 1
 }
 
+func (c *qchain) axes() int                { return c.rank }
 func (c *qchain) stands() []*graph.Node    { return c.nodes }
 func (c *qchain) operands() []*graph.Value { return []*graph.Value{c.x.value} }
 
@@ -174,12 +177,13 @@ func sameDims(a, b *graph.Value) bool {
 }
 
 // quantized returns the operator over 8-bit images that n, or n with its
-// quantization, is; its operands and the nodes that it stands for; or nil.
-func (l *layout) quantized(n *graph.Node) (imageMachine, []*graph.Value, []*graph.Node) {
-	if m, ins, stands := l.quantBinary(n); m != nil {
+// quantization, is over images whose plain form has the given number of axes;
+// its operands and the nodes that it stands for; or nil.
+func (l *layout) quantized(n *graph.Node, axes int) (imageMachine, []*graph.Value, []*graph.Node) {
+	if m, ins, stands := l.quantBinary(n, axes); m != nil {
 		return m, ins, stands
 	}
-	if !n.Is("GlobalAveragePool") && !(n.Is("ReduceMean") && l.reducesPixels(n)) {
+	if !n.Is("GlobalAveragePool") && !(n.Is("ReduceMean") && l.reducesPixels(n, axes)) {
 		return nil, nil, nil
 	}
 	x, ok := l.dequantized(n.In(0))
@@ -197,7 +201,7 @@ func (l *layout) quantized(n *graph.Node) (imageMachine, []*graph.Value, []*grap
 
 // byteOperator returns the operator that does what n does to 8-bit images, and
 // its operands, or nil.
-func (l *layout) byteOperator(n *graph.Node) (imageMachine, []*graph.Value) {
+func (l *layout) byteOperator(n *graph.Node, axes int) (imageMachine, []*graph.Value) {
 	first := n.In(0)
 	ins := []*graph.Value{first}
 	if q, ok := l.dequantized(n.Out(0)); ok {
@@ -221,11 +225,11 @@ func (l *layout) byteOperator(n *graph.Node) (imageMachine, []*graph.Value) {
 		}
 	case "Concat":
 		for _, v := range n.Ins() {
-			if !l.bytes[v] || l.zeros[v] != l.zeros[first] {
+			if !l.bytes[v] || l.axes[v] != axes || l.zeros[v] != l.zeros[first] {
 				return nil, nil
 			}
 		}
-		if joinsChannels(n) {
+		if joinsChannels(n, axes) {
 			return &concatImage{bytes: true, zero: l.zeros[first]}, n.Ins()
 		}
 	}

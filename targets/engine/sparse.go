@@ -172,7 +172,7 @@ func (o *optimizer) sparseConv(n *graph.Node) *sparseConv {
 	if w == nil || w.DType() != tensor.Float32 || w.Rank() != 4 || w.Shape()[2:].Len() != 1 {
 		return nil
 	}
-	win, err := windowOf(n, [2]int{1, 1})
+	win, err := windowOf(n, 1, 1)
 	if err != nil || win.stride != [2]int{1, 1} || win.before != [2]int{} || win.after != [2]int{} {
 		return nil
 	}

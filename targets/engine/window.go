@@ -25,17 +25,25 @@ const (
 	padSameLower
 )
 
-// windowOf reads the attributes of a node whose window has the given size.
-func windowOf(n *graph.Node, kernel [2]int) (window, error) {
-	w := window{kernel: kernel, stride: [2]int{1, 1}, dilation: [2]int{1, 1}, ceil: n.Int("ceil_mode", 0) != 0}
+// windowOf reads the attributes of a node whose window has the given size over
+// one or two axes. One axis is the width of images of one row.
+func windowOf(n *graph.Node, size ...int) (window, error) {
+	w := window{kernel: [2]int{1, 1}, stride: [2]int{1, 1}, dilation: [2]int{1, 1}, ceil: n.Int("ceil_mode", 0) != 0}
+	if len(size) != 1 && len(size) != 2 {
+		return w, fmt.Errorf("the window has %d axes, want 1 or 2", len(size))
+	}
+	first := 2 - len(size)
+	copy(w.kernel[first:], size)
 	for _, a := range []struct {
 		name string
 		to   *[2]int
 	}{{"strides", &w.stride}, {"dilations", &w.dilation}} {
-		if list := n.Ints(a.name); len(list) == 2 {
-			*a.to = [2]int{int(list[0]), int(list[1])}
-		} else if list != nil {
-			return w, fmt.Errorf("%s has %d numbers, want 2", a.name, len(list))
+		list := n.Ints(a.name)
+		if list != nil && len(list) != len(size) {
+			return w, fmt.Errorf("%s has %d numbers, want %d", a.name, len(list), len(size))
+		}
+		for i, v := range list {
+			a.to[first+i] = int(v)
 		}
 		if a.to[0] < 1 || a.to[1] < 1 {
 			return w, fmt.Errorf("%s is %v, want at least 1", a.name, *a.to)
@@ -47,20 +55,21 @@ func windowOf(n *graph.Node, kernel [2]int) (window, error) {
 	case "SAME_LOWER":
 		w.same = padSameLower
 	case "NOTSET":
-		return w, w.pads(n.Ints("pads"))
+		return w, w.pads(n.Ints("pads"), len(size))
 	}
 	return w, nil
 }
 
-func (w *window) pads(list []int64) error {
+func (w *window) pads(list []int64, axes int) error {
 	switch {
 	case list == nil:
 		return nil
-	case len(list) != 4:
-		return fmt.Errorf("pads has %d numbers, want 4", len(list))
+	case len(list) != 2*axes:
+		return fmt.Errorf("pads has %d numbers, want %d", len(list), 2*axes)
 	}
-	for i := range 2 {
-		w.before[i], w.after[i] = int(list[i]), int(list[i+2])
+	for k := range axes {
+		i := 2 - axes + k
+		w.before[i], w.after[i] = int(list[k]), int(list[k+axes])
 		if w.before[i] < 0 || w.after[i] < 0 {
 			return fmt.Errorf("pads is %v, want no negative number", list)
 		}

@@ -38,6 +38,9 @@ func WriteTensor(path, name string, t *tensor.Tensor) error {
 // EncodeValue writes a TensorProto, SparseTensorProto, SequenceProto or
 // MapProto, as v is, or an OptionalProto where t says that v is optional.
 func EncodeValue(name string, v tensor.Value, t *graph.Type) ([]byte, error) {
+	if _, none := v.(tensor.None); none && (t == nil || t.Kind != graph.KindOptional) {
+		return nil, fmt.Errorf("value %q is absent and of type %v, want an optional type", name, t)
+	}
 	_, w, err := encodeItem(name, v, t)
 	if err != nil {
 		return nil, err
@@ -47,7 +50,7 @@ func EncodeValue(name string, v tensor.Value, t *graph.Type) ([]byte, error) {
 
 // encodeItem returns the message of a value and the number of the field that
 // holds it in a SequenceProto or OptionalProto. The numbers of elem_type are
-// less by two.
+// less by two. What is absent in place of an unknown type is an optional.
 func encodeItem(name string, v tensor.Value, t *graph.Type) (protowire.Number, *message, error) {
 	if t != nil && t.Kind == graph.KindOptional {
 		w, err := encodeOptional(name, v, t.Item)
@@ -64,6 +67,11 @@ func encodeItem(name string, v tensor.Value, t *graph.Type) (protowire.Number, *
 	case *tensor.Map:
 		w, err := encodeMap(name, v, itemType(t))
 		return itemMap, w, err
+	case tensor.None:
+		if t == nil || t.Kind == graph.KindNone {
+			w, err := encodeOptional(name, v, nil)
+			return itemOptional, w, err
+		}
 	}
 	return 0, nil, fmt.Errorf("value %q is %T of type %v, want a tensor, sequence, map or optional", name, v, t)
 }

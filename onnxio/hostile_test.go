@@ -116,6 +116,25 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(survive)
 }
 
+// TestItemsOfOtherKinds reads sequences whose items are not what their type
+// says.
+func TestItemsOfOtherKinds(t *testing.T) {
+	float := graph.TensorOf(tensor.Float32, nil)
+	items := []tensor.Value{&tensor.Seq{}, tensor.None{}}
+	for _, item := range items {
+		data, err := EncodeValue("", &tensor.Seq{Items: []tensor.Value{item}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := DecodeValue(data, graph.SequenceOf(float)); err == nil || !strings.Contains(err.Error(), "want a value of type float") {
+			t.Errorf("a sequence of tensors holding %T is read as %v, %v", item, v, err)
+		}
+		if _, err := DecodeValue(data, &graph.Type{Kind: graph.KindSequence}); err != nil {
+			t.Errorf("a sequence of anything holding %T: %v", item, err)
+		}
+	}
+}
+
 // FuzzDecodeValue reads bytes as each kind of value.
 func FuzzDecodeValue(f *testing.F) {
 	float := graph.TensorOf(tensor.Float32, nil)
@@ -147,8 +166,12 @@ func FuzzDecodeValue(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := EncodeValue("", v, typ); err != nil {
-			t.Error(err)
+		again, err := EncodeValue("", v, typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w, err := DecodeValue(again, typ); err != nil || !sameValue(v, w) {
+			t.Errorf("%v is read again as %v, %v", v, w, err)
 		}
 	})
 }

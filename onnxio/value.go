@@ -59,17 +59,23 @@ func DecodeValue(data []byte, t *graph.Type) (tensor.Value, error) {
 	if t != nil {
 		kind = t.Kind
 	}
+	return d.value(data, kind, t)
+}
+
+// value reads a message that holds a value of the given kind, which t, if it
+// is known, has too.
+func (d *decoder) value(data []byte, kind graph.Kind, t *graph.Type) (tensor.Value, error) {
 	switch kind {
 	case graph.KindTensor:
 		return d.tensorValue(data)
 	case graph.KindSparse:
 		return d.sparseValue(data)
 	case graph.KindSequence:
-		return d.sequence(data)
+		return d.sequence(data, itemType(t))
 	case graph.KindMap:
-		return d.mapValue(data)
+		return d.mapValue(data, itemType(t))
 	case graph.KindOptional:
-		return d.optional(data)
+		return d.optional(data, itemType(t))
 	}
 	return nil, fmt.Errorf("values of type %v are not stored in files", t)
 }
@@ -90,36 +96,39 @@ func (d *decoder) sparseValue(b []byte) (tensor.Value, error) {
 	return l.Sparse, nil
 }
 
-// item reads a field of a SequenceProto or OptionalProto that holds a value,
-// and reports whether f is one.
-func (d *decoder) item(f *field) (v tensor.Value, ok bool, err error) {
-	var read func([]byte) (tensor.Value, error)
+// item reads a field of a SequenceProto or OptionalProto that holds a value of
+// type t, and reports whether f is one.
+func (d *decoder) item(f *field, t *graph.Type) (v tensor.Value, ok bool, err error) {
+	var kind graph.Kind
 	switch {
 	case f.isBytes(itemTensor):
-		read = d.tensorValue
+		kind = graph.KindTensor
 	case f.isBytes(itemSparse):
-		read = d.sparseValue
+		kind = graph.KindSparse
 	case f.isBytes(itemSequence):
-		read = d.sequence
+		kind = graph.KindSequence
 	case f.isBytes(itemMap):
-		read = d.mapValue
+		kind = graph.KindMap
 	case f.isBytes(itemOptional):
-		read = d.optional
+		kind = graph.KindOptional
 	default:
 		return nil, false, nil
 	}
-	v, err = read(f.val)
+	if t != nil && t.Kind != graph.KindNone && t.Kind != kind {
+		return nil, false, fmt.Errorf("is stored in field %d, want a value of type %v", f.num, t)
+	}
+	v, err = d.value(f.val, kind, t)
 	return v, true, err
 }
 
-func (d *decoder) sequence(b []byte) (tensor.Value, error) {
+func (d *decoder) sequence(b []byte, item *graph.Type) (tensor.Value, error) {
 	s := &tensor.Seq{}
 	err := d.within(func() error {
 		for f, err := range fields(b) {
 			if err != nil {
 				return err
 			}
-			v, ok, err := d.item(&f)
+			v, ok, err := d.item(&f, item)
 			if err != nil {
 				return fmt.Errorf("item %d: %w", len(s.Items), err)
 			}
@@ -135,14 +144,14 @@ func (d *decoder) sequence(b []byte) (tensor.Value, error) {
 	return s, nil
 }
 
-func (d *decoder) optional(b []byte) (tensor.Value, error) {
+func (d *decoder) optional(b []byte, item *graph.Type) (tensor.Value, error) {
 	var v tensor.Value = tensor.None{}
 	err := d.within(func() error {
 		for f, err := range fields(b) {
 			if err != nil {
 				return err
 			}
-			x, ok, err := d.item(&f)
+			x, ok, err := d.item(&f, item)
 			if err != nil {
 				return err
 			}
@@ -158,16 +167,16 @@ func (d *decoder) optional(b []byte) (tensor.Value, error) {
 	return v, nil
 }
 
-func (d *decoder) mapValue(b []byte) (tensor.Value, error) {
+func (d *decoder) mapValue(b []byte, item *graph.Type) (tensor.Value, error) {
 	m := &tensor.Map{}
-	err := d.within(func() error { return d.mapFields(m, b) })
+	err := d.within(func() error { return d.mapFields(m, b, item) })
 	if err != nil {
 		return nil, fmt.Errorf("map: %w", err)
 	}
 	return m, nil
 }
 
-func (d *decoder) mapFields(m *tensor.Map, b []byte) error {
+func (d *decoder) mapFields(m *tensor.Map, b []byte, item *graph.Type) error {
 	var keyType tensor.DType
 	var ints []int64
 	var strs []string
@@ -194,7 +203,7 @@ func (d *decoder) mapFields(m *tensor.Map, b []byte) error {
 	} else {
 		m.Keys = tensor.Of(tensor.Shape{len(ints)}, ints)
 	}
-	s, err := d.sequence(values)
+	s, err := d.sequence(values, item)
 	if err != nil {
 		return err
 	}

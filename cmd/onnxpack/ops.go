@@ -24,12 +24,15 @@ counted; body: it is composed of other operators, whose rules stand in.`,
 	}
 }
 
+// opRow is what is known of an operator in the versions of its domain in which
+// it is called in one way.
 type opRow struct {
-	Domain string   `json:"domain"`
-	Name   string   `json:"name"`
-	Since  int64    `json:"since"`
-	Until  int64    `json:"until,omitempty"`
-	Rules  []string `json:"rules"`
+	Domain     string   `json:"domain"`
+	Name       string   `json:"name"`
+	Since      int64    `json:"since"`
+	Until      int64    `json:"until,omitempty"`
+	Deprecated bool     `json:"deprecated,omitempty"`
+	Rules      []string `json:"rules"`
 }
 
 func listOps(c *cli.Context) error {
@@ -41,25 +44,26 @@ func listOps(c *cli.Context) error {
 	return emit(c, rows, func(w io.Writer) { writeOps(w, rows) })
 }
 
-// opRows lists the rules of the operators of the given names, or of all.
+// opRows lists the rules of the operators of the given names, or of all, from
+// version to version.
 func opRows(want []string) []opRow {
 	var rows []opRow
-	for d := range op.All() {
-		if len(want) > 0 && !slices.Contains(want, d.Name) {
-			continue
+	for s := range op.Schemas() {
+		if last := len(rows) - 1; last >= 0 && rows[last].Domain == s.Domain && rows[last].Name == s.Name {
+			rows[last].Until = s.Since - 1
 		}
-		rows = append(rows, opRow{d.Domain, d.Name, d.Since, d.Until, rulesOf(d)})
+		row := opRow{Domain: s.Domain, Name: s.Name, Since: s.Since, Deprecated: s.Deprecated, Rules: []string{}}
+		if d := op.Find(s.Domain, s.Name, s.Since); d != nil && !s.Deprecated {
+			row.Rules = rulesOf(d)
+		}
+		rows = append(rows, row)
 	}
-	slices.SortFunc(rows, func(a, b opRow) int {
-		if c := strings.Compare(a.Domain, b.Domain); c != 0 {
-			return c
+	for d := range op.All() {
+		if len(op.Versions(d.Domain, d.Name)) == 0 {
+			rows = append(rows, opRow{Domain: d.Domain, Name: d.Name, Since: d.Since, Rules: rulesOf(d)})
 		}
-		if c := strings.Compare(a.Name, b.Name); c != 0 {
-			return c
-		}
-		return int(a.Since - b.Since)
-	})
-	return rows
+	}
+	return slices.DeleteFunc(rows, func(r opRow) bool { return len(want) > 0 && !slices.Contains(want, r.Name) })
 }
 
 var ruleNames = []string{"infer", "eval", "grad", "axes", "quant", "cost", "body"}
@@ -86,7 +90,12 @@ func writeOps(w io.Writer, rows []opRow) {
 		if r.Domain != "" {
 			name = r.Domain + "::" + r.Name
 		}
-		if r.Until > 0 {
+		switch {
+		case r.Deprecated:
+			versions += " gone"
+		case r.Until == r.Since:
+			versions = fmt.Sprint(r.Since)
+		case r.Until > 0:
 			versions += fmt.Sprint(r.Until)
 		}
 		row := []any{name, versions}

@@ -1,6 +1,9 @@
 package op
 
 import (
+	"cmp"
+	"iter"
+	"maps"
 	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
@@ -60,6 +63,23 @@ func SchemaOf(domain, name string, version int64) *Schema {
 // Schema returns how d is called in the given version of its domain, nil if
 // that is not known.
 func (d *Def) Schema(version int64) *Schema { return SchemaOf(d.Domain, d.Name, version) }
+
+// Schemas ranges over the schemas of every operator and version, by domain,
+// name and version.
+func Schemas() iter.Seq[*Schema] {
+	return func(yield func(*Schema) bool) {
+		names := slices.SortedFunc(maps.Keys(schemas()), func(a, b opName) int {
+			return cmp.Or(cmp.Compare(a.domain, b.domain), cmp.Compare(a.name, b.name))
+		})
+		for _, name := range names {
+			for _, s := range schemas()[name] {
+				if !yield(s) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Versions returns the versions of a domain from which on an operator is
 // called in another way, in order.

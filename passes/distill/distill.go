@@ -117,10 +117,11 @@ func runDistill(j *passes.Job, o Options) error {
 		return err
 	}
 	scores := ""
-	if j.Env.Labelled {
+	if o.Hard > 0 { // else labels have no say, also in what is best
+		if !j.Env.Labelled {
+			return errors.New("option \"hard\" needs labels, the data has none")
+		}
 		scores = output
-	} else if o.Hard > 0 {
-		return errors.New("option \"hard\" needs labels, the data has none")
 	}
 	j.Note("teachers: %s", t)
 	i := &imitation{teacher: t, output: output}

@@ -35,6 +35,7 @@ type Learning struct {
 	Dropout    bool     `opt:"dropout" help:"let the model's Dropout nodes work"`
 	Norms      string   `opt:"norms" oneof:"batch|frozen" help:"whether BatchNormalization takes the statistics of batches or keeps its own"`
 	KeepZeros  bool     `opt:"keep-zeros" help:"weights that are zero stay zero"`
+	Scales     string   `opt:"scales" oneof:"fixed|learned" help:"whether the scales of quantized values and weights are trained too"`
 	LoRA       int      `opt:"lora" help:"rank of the updates of matrices that train in their place, 0 for none"`
 	Freeze     []string `opt:"freeze" help:"initializers that stay as they are, patterns with * and ?"`
 	Held       float64  `opt:"held" help:"share of the samples that validates each epoch; the best weights are kept"`
@@ -43,7 +44,7 @@ type Learning struct {
 
 var learning = Learning{
 	Epochs: 10, Batch: 32, Rate: 1e-3, Optimizer: "adamw", Momentum: 0.9, Decay: 1e-4,
-	Schedule: "cosine", Accumulate: 1, Norms: "batch", KeepZeros: true, Held: 0.1,
+	Schedule: "cosine", Accumulate: 1, Norms: "batch", Scales: "fixed", KeepZeros: true, Held: 0.1,
 }
 
 // Validate reports an option out of range.
@@ -61,7 +62,7 @@ func (l Learning) options(env *passes.Env) train.Options {
 		Nesterov: l.Nesterov, Decay: l.Decay, Schedule: train.Schedule{Kind: l.Schedule, Warmup: l.Warmup},
 		Clip: l.Clip, Accum: l.Accumulate, EMA: l.EMA, Smoothing: l.Smoothing, Mixup: l.Mixup,
 		Augment: train.Augment{Flip: l.Flip, Shift: l.Shift, Crop: l.Crop, Mask: l.Mask, MaskToken: int64(l.MaskToken)},
-		Dropout: l.Dropout, FrozenBN: l.Norms == "frozen", KeepZeros: l.KeepZeros, LoRA: l.LoRA, Patience: l.Patience,
+		Dropout: l.Dropout, FrozenBN: l.Norms == "frozen", KeepZeros: l.KeepZeros, Scales: l.Scales == "learned", LoRA: l.LoRA, Patience: l.Patience,
 		Frozen: func(name string) bool { return passes.Match(l.Freeze, name) },
 		Seed:   env.Seed, Threads: env.Threads,
 	}

@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -25,6 +26,7 @@ type base struct {
 	stats  []*param       // statistics of BatchNormalization
 	extra  map[string]*param
 	quant  []*quantWeight
+	scales []*scaleParam
 	lora   []*lowRank
 	notes  []string
 }
@@ -40,6 +42,9 @@ func newBase(t *Task) (*base, error) {
 	b.choose()
 	if b.opts.LoRA > 0 {
 		b.addLowRank()
+	}
+	if b.opts.Scales {
+		b.learnScales()
 	}
 	if len(b.params) == 0 {
 		return nil, errors.New("the model has no float32 weights to train, or all of them are frozen")
@@ -152,6 +157,7 @@ func (b *base) export() *graph.Model {
 	for _, l := range b.lora {
 		l.merge(all, b.model.Graph.Value(l.weight).Init.Tensor)
 	}
+	maps.Copy(all, b.learned())
 	for _, q := range b.quant {
 		q.round(all)
 	}

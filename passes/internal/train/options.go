@@ -28,6 +28,7 @@ type Options struct {
 	Dropout   bool // leave Dropout at work
 	FrozenBN  bool // keep the statistics of BatchNormalization
 	KeepZeros bool // weights that are zero stay zero
+	Scales    bool // scales of quantized values and weights are learned too
 	LoRA      int  // rank of the updates that train in place of matrices, 0 for the matrices
 
 	Patience int // epochs without a better validation before training ends, 0 for no end

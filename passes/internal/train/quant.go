@@ -15,13 +15,15 @@ import (
 //	w = DequantizeLinear (QuantizeLinear (wf, scale, zero), scale, zero)
 //
 // and where the integers are of 32 bits, which no QuantizeLinear makes, wf is
-// w itself. Scales stay; the floats are rounded to integers at the end.
+// w itself. The floats are rounded to integers at the end.
 type quantWeight struct {
 	name, float string
+	scaleName   string
 	dtype       tensor.DType
 	shape       tensor.Shape
 	scale, zero []float64 // one, or one for each index of axis
 	axis        int
+	factors     [2]string // of an int32 bias, whose scale is the product of these two; empty if it is not
 }
 
 // floatWeights finds the weights that are stored in integers.
@@ -37,9 +39,10 @@ func (b *base) floatWeights() error {
 			return fmt.Errorf("%v: %w", n, err)
 		}
 		f := g.AddInit(g.Fresh(q.name+"/float"), q.floats(wq.Init.Tensor))
-		q.float = f.Name()
+		q.float, q.scaleName = f.Name(), n.In(1).Name()
 		b.quant = append(b.quant, q)
 		if q.dtype == tensor.Int32 {
+			q.factors = biasFactors(n)
 			g.ReplaceUses(n.Out(0), f)
 			g.Remove(n)
 		} else {

@@ -180,18 +180,21 @@ func (c *productChain) take(last, n *graph.Node, i int) bool {
 	return false
 }
 
-func (c *productChain) machine() *matmul {
-	s := c.w.Shape()
-	m := &matmul{k: s[0], n: s[1], bias: c.bias, act: c.act}
-	if c.trans {
-		m.k, m.n = s[1], s[0]
-	}
+func (c *productChain) machine() machine {
 	w := tensor.Data[float32](c.w)
 	if c.scale != 1 {
 		w = slices.Clone(w)
 		for i := range w {
 			w[i] *= c.scale
 		}
+	}
+	if m := c.sparse(w); m != nil {
+		return m
+	}
+	s := c.w.Shape()
+	m := &matmul{k: s[0], n: s[1], bias: c.bias, act: c.act}
+	if c.trans {
+		m.k, m.n = s[1], s[0]
 	}
 	m.weights = c.o.memory.floats(c.o.kernels.GemmF32.PackedLen(m.k, m.n))
 	c.o.kernels.PackF32(m.weights, w, m.k, m.n, s[1], c.trans)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,35 +14,87 @@ import (
 	"github.com/onnxpack/onnxpack/targets/engine"
 )
 
+// network makes a model without nodes whose input is x.
+func network(shape tensor.Shape) (*graph.Model, *graph.Value) {
+	m := &graph.Model{IRVersion: 9, Opsets: []graph.Opset{{Version: 17}}, Graph: graph.New("g")}
+	m.Graph.Attach(m)
+	return m, m.Graph.AddInput("x", graph.TensorOf(tensor.Float32, graph.DimsOf(shape)))
+}
+
+// sparseWeights makes a matrix whose blocks of height rows by one column are
+// zero but for the share keep.
+func sparseWeights(r *rand.Rand, rows, cols, height int, keep float64) *tensor.Tensor {
+	w := make([]float32, rows*cols)
+	for row := 0; row < rows; row += height {
+		for c := range cols {
+			if r.Float64() >= keep {
+				continue
+			}
+			for k := range height {
+				w[(row+k)*cols+c] = float32(r.NormFloat64()) / 8
+			}
+		}
+	}
+	return tensor.Of(tensor.Shape{rows, cols}, w)
+}
+
+// windows makes a model of one convolution with the given attributes.
+func windows(shape tensor.Shape, cout int, attrs string, kh, kw, height int, keep float64) *graph.Model {
+	m, x := network(shape)
+	r := rand.New(rand.NewPCG(7, 8))
+	b := graph.NewBuilder(m.Graph, nil)
+	w := sparseWeights(r, cout, shape[1]*kh*kw, height, keep).Reshape(tensor.Shape{cout, shape[1], kh, kw})
+	y := b.Op("Conv", x, b.Const("w", w), b.Const("b", sparseWeights(r, 1, cout, 1, 1).Reshape(tensor.Shape{cout})))
+	text := fmt.Sprintf(`<ir_version: 9, opset_import: ["": 17]> g (x) => (y) { y = Conv <%s> (x) }`, attrs)
+	if p, err := graph.ParseModel(text); err == nil {
+		for _, a := range p.Graph.First().Attrs() {
+			y.Producer().SetAttr(a)
+		}
+	}
+	m.Graph.AddOutput(b.Op("Relu", y))
+	return m
+}
+
+// product makes a model of one product of rows of x, with a residual of its own
+// size if k is n.
+func product(shape tensor.Shape, n, height int, keep float64, residual bool) *graph.Model {
+	m, x := network(shape)
+	r := rand.New(rand.NewPCG(9, 10))
+	b := graph.NewBuilder(m.Graph, nil)
+	k := shape[len(shape)-1]
+	w := sparseWeights(r, n, k, height, keep)
+	var y *graph.Value
+	if len(shape) == 2 {
+		y = b.Op("Gemm", x, b.Const("w", w), b.Const("b", sparseWeights(r, 1, n, 1, 1).Reshape(tensor.Shape{n})))
+		y.Producer().SetAttr(graph.IntAttr("transB", 1))
+	} else {
+		t := make([]float32, n*k)
+		for i, v := range tensor.Data[float32](w) {
+			t[i%k*n+i/k] = v
+		}
+		y = b.Op("Add", b.Op("MatMul", x, b.Const("w", tensor.Of(tensor.Shape{k, n}, t))),
+			b.Const("b", sparseWeights(r, 1, n, 1, 1).Reshape(tensor.Shape{n})))
+	}
+	if residual {
+		y = b.Op("Add", y, x)
+	}
+	m.Graph.AddOutput(b.Op("Relu", y))
+	return m
+}
+
 // pointwise makes a network of convolutions of single pixels with channels
 // channels each, activations between, and a residual sum. keep is the share of
 // blocks of height outputs by one input that are not zero.
 func pointwise(t testing.TB, layers, channels, side, height int, keep float64) *graph.Model {
 	t.Helper()
-	m := &graph.Model{IRVersion: 9, Opsets: []graph.Opset{{Version: 17}}, Graph: graph.New("g")}
-	m.Graph.Attach(m)
+	m, x := network(tensor.Shape{1, channels, side, side})
 	r := rand.New(rand.NewPCG(3, 4))
-	x := m.Graph.AddInput("x", graph.TensorOf(tensor.Float32, graph.DimsOf(tensor.Shape{1, channels, side, side})))
 	b := graph.NewBuilder(m.Graph, nil)
 	first := x
 	for i := range layers {
-		w := make([]float32, channels*channels)
-		for row := 0; row < channels; row += height {
-			for c := range channels {
-				if r.Float64() >= keep {
-					continue
-				}
-				for k := range height {
-					w[(row+k)*channels+c] = float32(r.NormFloat64()) / 8
-				}
-			}
-		}
-		bias := make([]float32, channels)
-		for k := range bias {
-			bias[k] = float32(r.NormFloat64())
-		}
-		x = b.Op("Conv", x, b.Const(fmt.Sprintf("w%d", i), tensor.Of(tensor.Shape{channels, channels, 1, 1}, w)),
-			b.Const(fmt.Sprintf("b%d", i), tensor.Vector(bias...)))
+		w := sparseWeights(r, channels, channels, height, keep)
+		x = b.Op("Conv", x, b.Const(fmt.Sprintf("w%d", i), w.Reshape(tensor.Shape{channels, channels, 1, 1})),
+			b.Const(fmt.Sprintf("b%d", i), sparseWeights(r, 1, channels, 1, 1).Reshape(tensor.Shape{channels})))
 		switch i % 3 {
 		case 0:
 			x = b.Op("Relu", x)
@@ -76,6 +129,49 @@ func compiled(t testing.TB, m *graph.Model, o engine.Options) func() *tensor.Ten
 	}
 }
 
+// TestSparseShapes compares sparse operators with plain evaluation over windows
+// and products of many shapes.
+func TestSparseShapes(t *testing.T) {
+	for name, m := range map[string]*graph.Model{
+		"3x3":           windows(tensor.Shape{1, 33, 9, 11}, 36, "pads = [1,1,1,1]", 3, 3, 4, 0.1),
+		"3x3 rows":      windows(tensor.Shape{2, 32, 8, 5}, 34, "pads = [1,1,1,1]", 3, 3, 1, 0.05),
+		"stride 2":      windows(tensor.Shape{2, 32, 9, 12}, 32, "pads = [1,1,1,1], strides = [2,2]", 3, 3, 4, 0.1),
+		"stride 3 by 2": windows(tensor.Shape{1, 32, 11, 12}, 32, "pads = [0,2,1,0], strides = [3,2]", 2, 5, 4, 0.1),
+		"dilation":      windows(tensor.Shape{1, 32, 12, 9}, 32, "pads = [2,1,2,1], dilations = [2,1], strides = [1,2]", 3, 3, 4, 0.1),
+		"same upper":    windows(tensor.Shape{1, 32, 8, 8}, 32, "auto_pad = \"SAME_UPPER\", strides = [2,2]", 3, 3, 4, 0.1),
+		"no padding":    windows(tensor.Shape{1, 32, 3, 3}, 32, "", 3, 3, 4, 0.1),
+		"pixel stride":  windows(tensor.Shape{1, 40, 7, 7}, 32, "strides = [2,2]", 1, 1, 4, 0.1),
+		"gemm":          product(tensor.Shape{50, 36}, 40, 4, 0.1, false),
+		"matmul":        product(tensor.Shape{3, 130, 40}, 40, 4, 0.1, true),
+		"matmul rows":   product(tensor.Shape{2, 33, 37}, 39, 1, 0.1, false),
+	} {
+		t.Run(name, func(t *testing.T) {
+			steps := 0
+			trace := func(s engine.Step) {
+				if strings.HasPrefix(s.Op, "Sparse") {
+					steps++
+				}
+			}
+			got := tensor.Data[float32](compiled(t, m, engine.Options{Trace: trace, Threads: 2})())
+			want := tensor.Data[float32](compiled(t, m, engine.Options{Plain: true})())
+			if steps != 1 {
+				t.Errorf("%d sparse steps, want 1", steps)
+			}
+			for i, w := range want {
+				if g := got[i]; g-w > 1e-4 || w-g > 1e-4 {
+					t.Fatalf("element %d is %v, want %v", i, g, w)
+				}
+			}
+		})
+	}
+	few := product(tensor.Shape{8, 36}, 40, 4, 0.1, false)
+	compiled(t, few, engine.Options{Trace: func(s engine.Step) {
+		if strings.HasPrefix(s.Op, "Sparse") {
+			t.Error("a product of few rows is sparse")
+		}
+	}})()
+}
+
 // TestSparseConv compares sparse operators with plain evaluation, in blocks, in
 // rows, and with too few zeros to be used.
 func TestSparseConv(t *testing.T) {
@@ -87,7 +183,7 @@ func TestSparseConv(t *testing.T) {
 		m := pointwise(t, 4, 40, 9, c.height, c.keep)
 		steps := 0
 		trace := func(s engine.Step) {
-			if len(s.Op) > 6 && s.Op[:6] == "Sparse" {
+			if strings.HasPrefix(s.Op, "Sparse") {
 				steps++
 			}
 		}
@@ -104,12 +200,36 @@ func TestSparseConv(t *testing.T) {
 	}
 }
 
-// BenchmarkSparse reports how much faster a network with 90 % of its blocks of
-// 4x1 zero is than one of the same shapes without zeros, run by run in turn.
+// BenchmarkSparse reports how much faster models with 90 % and with 70 % of
+// their blocks of 4x1, or of single weights, zero are than ones of the same shapes
+// without zeros, run by run in turn.
 func BenchmarkSparse(b *testing.B) {
-	const layers, channels, side = 6, 256, 28
-	dense := compiled(b, pointwise(b, layers, channels, side, 4, 1), engine.Options{Threads: 1})
-	sparse := compiled(b, pointwise(b, layers, channels, side, 4, 0.1), engine.Options{Threads: 1})
+	for _, c := range []struct {
+		name  string
+		model func(height int, keep float64) *graph.Model
+	}{
+		{"pixels", func(h int, keep float64) *graph.Model { return pointwise(b, 6, 256, 28, h, keep) }},
+		{"windows", func(h int, keep float64) *graph.Model {
+			return windows(tensor.Shape{1, 128, 28, 28}, 128, "pads = [1,1,1,1]", 3, 3, h, keep)
+		}},
+		{"products", func(h int, keep float64) *graph.Model {
+			return product(tensor.Shape{1, 256, 512}, 512, h, keep, false)
+		}},
+	} {
+		for _, height := range []int{4, 1} {
+			for _, keep := range []float64{0.1, 0.2, 0.3} {
+				b.Run(fmt.Sprintf("%s/%dx1/%.0f", c.name, height, 100-100*keep), func(b *testing.B) {
+					dense := compiled(b, c.model(height, 1), engine.Options{Threads: 1})
+					sparse := compiled(b, c.model(height, keep), engine.Options{Threads: 1})
+					b.ReportMetric(timesFaster(b, dense, sparse), "times-faster")
+				})
+			}
+		}
+	}
+}
+
+// timesFaster is the median of how much faster b is than a, run in turn.
+func timesFaster(b *testing.B, dense, sparse func() *tensor.Tensor) float64 {
 	var ratios []float64
 	for b.Loop() {
 		start := time.Now()
@@ -119,5 +239,5 @@ func BenchmarkSparse(b *testing.B) {
 		ratios = append(ratios, float64(middle.Sub(start))/float64(time.Since(middle)))
 	}
 	slices.Sort(ratios)
-	b.ReportMetric(ratios[len(ratios)/2], "times-faster")
+	return ratios[len(ratios)/2]
 }

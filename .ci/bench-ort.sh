@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # bench-ort.sh: our engine beside ONNX Runtime, in alternating rounds of one
-# run. Models of ONNXPACK_SHARED are measured where that is set; JSON goes to
-# build/bench.
+# run; then what a session costs, each in a new process. Models of
+# ONNXPACK_SHARED are measured where that is set; JSON goes to build/bench.
 set -eu
 out=build/bench
 mkdir -p "$out"
-for net in resnet18 bert; do
+for net in resnet18 bert empty; do
 	[ -f "$out/$net.onnx" ] || go run ./cmd/onnxpack-testdata $net "$out/$net.onnx"
 done
-models="testdata/digits/model.onnx $out/resnet18.onnx $out/bert.onnx"
+models="testdata/digits/model.onnx $out/empty.onnx $out/resnet18.onnx $out/bert.onnx"
 if [ -n "${ONNXPACK_SHARED:-}" ]; then
 	for m in mobilenetv2_tv squeezenet1.1 cifar10_resnet56 lenet_openvino magika_v3_3 yolox_nano ppocrv3_en_det dnsmos_sig_bak_ovr nsnet2 gtcrn silero_vad dtln_1; do
 		models="$models $ONNXPACK_SHARED/models/$m.onnx"
@@ -25,4 +25,10 @@ feeds() {
 }
 for m in $models; do
 	build/onnxpack bench "$m" --data "$(feeds "$m")" --engine embedded,ort --threads "${THREADS:-1,2}" --json "$out/$(basename "$m" .onnx).json" || echo "failed: $m"
+done
+# The time from the file to the first result, and the peak of memory.
+sessions="$out/resnet18.onnx $out/bert.onnx"
+[ -z "${ONNXPACK_SHARED:-}" ] || sessions="$sessions $ONNXPACK_SHARED/models/mobilenetv2_tv.onnx $ONNXPACK_SHARED/models/squeezenet1.1.onnx"
+for m in $sessions; do
+	build/onnxpack bench "$m" --session --data "$(feeds "$m")" --engine embedded,ort --threads "${THREADS:-1,2}" --rounds 9 --json "$out/$(basename "$m" .onnx).session.json" || echo "failed: $m"
 done

@@ -7,6 +7,7 @@ import (
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/targets/engine"
 	"github.com/onnxpack/onnxpack/targets/ort"
+	"github.com/onnxpack/onnxpack/targets/ort/wire"
 )
 
 // The names of engines in reports.
@@ -32,7 +33,7 @@ type Subject struct {
 func Embedded(model string, s *engine.Session, feeds map[string]tensor.Value, threads int) Subject {
 	return Subject{
 		Model: model, Engine: EngineEmbedded, Threads: threads,
-		Peak: peakResident, ResetPeak: resetPeak,
+		Peak: wire.PeakResident, ResetPeak: resetPeak,
 		Time: func(ctx context.Context, rounds int) ([]time.Duration, error) {
 			times := make([]time.Duration, rounds)
 			for i := range times {

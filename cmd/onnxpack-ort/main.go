@@ -77,13 +77,15 @@ func (s *server) answer(req *wire.Request) (*wire.Response, error) {
 }
 
 func (s *server) load(l *wire.Load) (*wire.Response, error) {
+	start := time.Now()
 	se, err := s.rt.load(l)
 	if err != nil {
 		return nil, err
 	}
+	took := time.Since(start)
 	s.next++
 	s.sessions[s.next] = se
-	return &wire.Response{Session: s.next, Inputs: se.inputs, Outputs: se.outputs}, nil
+	return &wire.Response{Session: s.next, Inputs: se.inputs, Outputs: se.outputs, Nanos: []int64{took.Nanoseconds()}}, nil
 }
 
 func (s *server) run(r *wire.Run) (*wire.Response, error) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/ebitengine/purego"
 	"golang.org/x/sys/unix"
+
+	"github.com/onnxpack/onnxpack/targets/ort/wire"
 )
 
 // symbol loads a library and returns the address of one of its functions.
@@ -29,6 +31,9 @@ func cPath(path string) *byte { return cString(path) }
 
 // peakResident returns the most bytes the process has had in memory.
 func peakResident() int64 {
+	if n := wire.PeakResident(); n > 0 {
+		return n
+	}
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		return 0

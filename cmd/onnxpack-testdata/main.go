@@ -3,11 +3,12 @@
 // writes the same bytes.
 //
 //	onnxpack-testdata digits testdata/digits
-//	onnxpack-testdata resnet18|bert FILE
+//	onnxpack-testdata resnet18|bert|empty FILE
 //
 // digits are pictures of digits with their labels, and a small convolutional
 // classifier for them with real weights. resnet18 and bert have the shapes of
-// well-known networks and random weights: they are for measuring speed.
+// well-known networks and random weights: they are for measuring speed. empty
+// hands its input on: what a run costs beside the work.
 package main
 
 import (
@@ -32,7 +33,7 @@ const (
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: onnxpack-testdata digits DIR | resnet18 FILE | bert FILE")
+		fmt.Fprintln(os.Stderr, "usage: onnxpack-testdata digits DIR | resnet18|bert|empty FILE")
 		os.Exit(2)
 	}
 	if err := run(os.Args[1], os.Args[2]); err != nil {
@@ -49,8 +50,14 @@ func run(what, path string) error {
 		return save(path, resNet18(rand.New(rand.NewPCG(seed, 4))))
 	case "bert":
 		return save(path, bert(rand.New(rand.NewPCG(seed, 5))))
+	case "empty":
+		m, err := graph.ParseModel(`<ir_version: 8, opset_import: ["": 17]> empty (float[1] x) => (float[1] y) { y = Identity(x) }`)
+		if err != nil {
+			return err
+		}
+		return save(path, m)
 	}
-	return fmt.Errorf("there is no %q to make, want digits, resnet18 or bert", what)
+	return fmt.Errorf("there is no %q to make, want digits, resnet18, bert or empty", what)
 }
 
 func save(path string, m *graph.Model) error {

@@ -70,6 +70,7 @@ func commands() []*cli.Command {
 		completionCommand(),
 		manCommand(),
 		versionCommand(),
+		serverCommand(),
 	}
 	for _, c := range all {
 		c.Flags = append(c.Flags, commonFlags(c)...)

@@ -32,6 +32,7 @@ func benchCommand() *cli.Command {
 			&cli.StringFlag{Name: "engine", Usage: "engines, divided by commas", Value: benchmark.EngineEmbedded},
 			&cli.DurationFlag{Name: "time", Usage: "measure each for `DURATION`", Value: time.Second},
 			&cli.BoolFlag{Name: "profile", Usage: "show where the time of one model goes, by operator; with --layers node by node"},
+			&cli.BoolFlag{Name: "session", Usage: "measure what a session of one model costs: the time from the file to the first result, and the peak of memory, each in a new process"},
 			&cli.BoolFlag{Name: "layers", Usage: "list the nodes of a profile"},
 			&cli.IntFlag{Name: "rounds", Usage: "measure at least `N` rounds", Value: 5},
 			targetFlagDef(),
@@ -74,6 +75,9 @@ func benchModels(c *cli.Context) error {
 	o, err := targetOptions(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("session") {
+		return measureSessions(c, paths, names, counts)
 	}
 	if c.Bool("profile") {
 		return profileModel(c, paths, o.Target, counts[0])

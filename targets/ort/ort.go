@@ -78,10 +78,16 @@ type Process struct {
 // Start starts the helper. The process lives until Close, or until a context
 // of one of its commands ends while that command runs.
 func Start(ctx context.Context, in Install) (*Process, error) {
+	return StartCommand(ctx, exec.Command(in.Helper, in.Library))
+}
+
+// StartCommand starts another program that speaks as the helper does (package
+// wire) over its standard input and output.
+func StartCommand(ctx context.Context, cmd *exec.Cmd) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p := &Process{cmd: exec.Command(in.Helper, in.Library), stderr: &tail{}}
+	p := &Process{cmd: cmd, stderr: &tail{}}
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -92,7 +98,7 @@ func Start(ctx context.Context, in Install) (*Process, error) {
 	}
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start of %s: %w", in.Helper, err)
+		return nil, fmt.Errorf("start of %s: %w", cmd.Path, err)
 	}
 	p.stdin, p.conn = stdin, wire.NewConn(stdout, stdin)
 	return p, nil
@@ -174,6 +180,7 @@ type Session struct {
 	id      int
 	Inputs  []string
 	Outputs []string
+	Took    time.Duration // to load it, within the helper
 }
 
 // Load loads a model.
@@ -190,7 +197,11 @@ func (p *Process) Load(ctx context.Context, o Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Session{p, resp.Session, resp.Inputs, resp.Outputs}, nil
+	s := &Session{p: p, id: resp.Session, Inputs: resp.Inputs, Outputs: resp.Outputs}
+	for _, n := range resp.Nanos {
+		s.Took += time.Duration(n)
+	}
+	return s, nil
 }
 
 // Run computes all outputs for the given feeds.

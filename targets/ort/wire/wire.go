@@ -46,7 +46,7 @@ type Response struct {
 	Inputs  []string
 	Outputs []string
 	Values  map[string]*Value
-	Nanos   []int64 // per run
+	Nanos   []int64 // per run, or of loading
 	Peak    int64   // most bytes the helper has had resident, 0 if not known
 }
 

@@ -75,6 +75,9 @@ func (o Options) blockwise(j *passes.Job, i *imitation, pairs []pair, scores str
 		j.Log().Info("block", "number", k+1, "of", len(list), "end", p.pair.student)
 		t := train.Task{Loss: o.terms(i, nil), Scores: scores}
 		if p.pair.student != "" {
+			if err := i.align(j.Context(), j.Model, []pair{p.pair}, data, j.Env.Threads); err != nil {
+				return err
+			}
 			t.Loss, t.Scores = []train.Term{i.hidden(p.pair, 1)}, ""
 		}
 		if len(t.Loss) == 0 {

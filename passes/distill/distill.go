@@ -128,6 +128,11 @@ func runDistill(j *passes.Job, o Options) error {
 	if o.Blockwise {
 		return o.blockwise(j, i, pairs, scores, data, held)
 	}
+	if o.Hidden > 0 {
+		if err := i.align(j.Context(), j.Model, pairs, data, j.Env.Threads); err != nil {
+			return err
+		}
+	}
 	return o.learn(j, train.Task{Loss: o.terms(i, pairs), Scores: scores}, data, held)
 }
 

@@ -2,8 +2,6 @@ package distill
 
 import (
 	"fmt"
-	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -101,7 +99,7 @@ func (i *imitation) hidden(p pair, weight float64) train.Term {
 		if err != nil {
 			return nil, err
 		}
-		if x, err = project(s, p, x, i.teacher.shapes[p.teacher]); err != nil {
+		if x, err = i.project(s, p, x, i.teacher.shapes[p.teacher]); err != nil {
 			return nil, err
 		}
 		energy := s.Mean(s.Op("Mul", t, t))
@@ -159,39 +157,6 @@ func (i *imitation) pair(s *train.Scope, p pair) (x, t *graph.Value, err error) 
 	}
 	s.FeedAll(i.teacher.shapes, feedName)
 	return x, s.Feed(feedName(p.teacher), tensor.Float32, want), nil
-}
-
-// project maps the channels of x to as many as want has.
-func project(s *train.Scope, p pair, x *graph.Value, want tensor.Shape) (*graph.Value, error) {
-	have, err := s.Shape(x)
-	if err != nil || have.Equal(want) {
-		return x, err
-	}
-	rank := len(want) + 1
-	c := int(channelAxis(rank)) - 1
-	from, to := have[c], want[c]
-	shape := tensor.Shape{to, from}
-	if rank == 3 {
-		shape = tensor.Shape{from, to}
-	}
-	for rank > 3 && len(shape) < rank {
-		shape = append(shape, 1)
-	}
-	w := s.Param("projector/"+p.student, func() *tensor.Tensor { return projector(shape, from) })
-	if rank == 3 {
-		return s.Op("MatMul", x, w), nil
-	}
-	return s.Op("Conv", x, w), nil
-}
-
-// projector returns random weights that keep the variance.
-func projector(shape tensor.Shape, from int) *tensor.Tensor {
-	t := tensor.New(tensor.Float32, shape)
-	r := rand.New(rand.NewPCG(uint64(shape.Len()), uint64(from)))
-	for i := range tensor.Data[float32](t) {
-		tensor.Data[float32](t)[i] = float32(r.NormFloat64() / math.Sqrt(float64(from)))
-	}
-	return t
 }
 
 // macsOf returns the multiply-accumulates of m for one sample.

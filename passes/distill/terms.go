@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 
+	"gonum.org/v1/gonum/mat"
+
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/passes/internal/train"
@@ -15,6 +17,8 @@ import (
 type imitation struct {
 	teacher *teacher
 	output  string // of the student, whose logits are compared
+
+	projectors map[string]*mat.Dense // where those of hidden values begin, by the student's value
 }
 
 // term returns a term of logits z of the student and t of the teacher, both

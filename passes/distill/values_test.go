@@ -90,6 +90,20 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// TestProjector compares three channels with two that span them: a projection
+// is found that leaves no difference.
+func TestProjector(t *testing.T) {
+	teacher, student := mapped(t, 1), mapped(t, 2)
+	g := student.Graph
+	g.SetInit(g.Value("w"), &graph.Literal{Tensor: tensor.Of(tensor.Shape{2, 2, 1, 1}, []float32{1, 2, -1, 1})})
+	g.SetInit(g.Value("r"), &graph.Literal{Tensor: tensor.Of(tensor.Shape{2, 3}, []float32{1, 0, 1, 0, 1, 1})})
+	env := &passes.Env{Calibration: unlabelled(t, teacher), Models: map[string]*graph.Model{"teacher": teacher}}
+	_, _, loss := distilled(t, "epochs:1;batch:48;held:0;kl:0;hidden:1;pairs:h;lr:1e-9", student, env)
+	if loss[0] > 1e-4 {
+		t.Errorf("loss is %.6f, want nearly 0", loss[0])
+	}
+}
+
 func softmax(z []float64, temperature float64) []float64 {
 	p := make([]float64, len(z))
 	sum := 0.0

@@ -51,7 +51,7 @@ func Build(m *graph.Model, o Options) (*graph.Model, error) {
 	if v := m.Opset(""); v < minOpset {
 		return nil, fmt.Errorf("the model speaks opset %d, gradients need %d or newer", v, minOpset)
 	}
-	b := &builder{m: m, g: m.Graph, parts: map[*graph.Value][]*graph.Value{}, inputs: o.Inputs}
+	b := &builder{m: m, inputs: o.Inputs, needed: map[*graph.Value]bool{}}
 	if err := b.inlineCalls(); err != nil {
 		return nil, err
 	}
@@ -59,19 +59,19 @@ func Build(m *graph.Model, o Options) (*graph.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.infer()
-	b.needs(by)
-	if err := b.expandComposites(); err != nil {
+	if err := b.expandComposites(by); err != nil {
 		return nil, err
 	}
-	b.infer()
-	b.needs(by)
 	op.ImportPrivate(m)
-	if err := b.backward(loss); err != nil {
+	s := b.scope(m.Graph)
+	if err := s.seed(loss); err != nil {
+		return nil, err
+	}
+	if err := s.backward(); err != nil {
 		return nil, err
 	}
 	for _, v := range by {
-		b.output(v)
+		s.output(v)
 	}
 	return m, nil
 }
@@ -81,77 +81,72 @@ func Name(v string) string { return "grad/" + v }
 
 type builder struct {
 	m      *graph.Model
-	g      *graph.Graph
 	inputs map[string]*graph.Type
-	needed map[*graph.Value]bool           // depends on one of By
-	parts  map[*graph.Value][]*graph.Value // gradients to be added up
+	needed map[*graph.Value]bool // depends on one of By; in subgraphs too
 }
-
-// infer types the values, which bodies and gradients go by.
-func (b *builder) infer() { op.InferModel(b.m, op.InferOptions{Inputs: b.inputs}) }
 
 // inlineCalls replaces the calls of functions by their bodies.
 func (b *builder) inlineCalls() error {
 	for changed := true; changed; {
 		changed = false
-		for n := range b.g.Nodes() {
-			if b.m.Function(n.Domain, n.Op, n.Overload) == nil {
-				continue
+		for g := range b.m.Graph.Walk() {
+			for n := range g.Nodes() {
+				if b.m.Function(n.Domain, n.Op, n.Overload) == nil {
+					continue
+				}
+				if err := b.m.InlineCall(n); err != nil {
+					return fmt.Errorf("%v: %w", n, err)
+				}
+				changed = true
 			}
-			if err := b.m.InlineCall(n); err != nil {
-				return fmt.Errorf("%v: %w", n, err)
-			}
-			changed = true
 		}
 	}
 	return nil
 }
 
 // expandComposites replaces operators that have a body and no gradient, where
-// a gradient passes through them.
-func (b *builder) expandComposites() error {
-	for n := range b.g.Nodes() {
-		d := op.Find(n.Domain, n.Op, n.Opset())
-		if d == nil || d.Grad != nil || !b.passes(n) {
-			continue
+// a gradient by the given values passes through them, and leaves types and
+// what is needed known.
+func (b *builder) expandComposites(by []*graph.Value) error {
+	for again := true; again; {
+		again = false
+		op.InferModel(b.m, op.InferOptions{Inputs: b.inputs})
+		b.needs(by)
+		for g := range b.m.Graph.Walk() {
+			for n := range g.Nodes() {
+				expanded, err := b.expand(n)
+				if err != nil {
+					return fmt.Errorf("%v: %w", n, err)
+				}
+				again = again || expanded
+			}
 		}
-		f, err := d.Function(&op.Call{Node: n, Version: n.Opset()}, b.m.Opset)
-		if err != nil {
-			return fmt.Errorf("%v: %w", n, err)
-		}
-		if f == nil {
-			continue
-		}
-		f.Domain, f.Name, f.Overload = n.Domain, n.Op, n.Overload
-		f.Body.AttachFunction(b.m, f)
-		b.m.Functions = append(b.m.Functions, f)
-		err = b.m.InlineCall(n)
-		b.m.Functions = b.m.Functions[:len(b.m.Functions)-1]
-		if err != nil {
-			return fmt.Errorf("%v: %w", n, err)
-		}
-		return b.expandAgain()
 	}
 	return nil
 }
 
-// expandAgain goes on after a body was put in the place of a node.
-func (b *builder) expandAgain() error {
-	var by []*graph.Value
-	for v, ok := range b.needed {
-		if ok && v.Graph() == b.g && v.Producer() == nil {
-			by = append(by, v)
-		}
+// expand puts the body of a composite operator in the place of n, if need be.
+func (b *builder) expand(n *graph.Node) (bool, error) {
+	d := op.Find(n.Domain, n.Op, n.Opset())
+	if d == nil || d.Grad != nil || !b.passes(n) {
+		return false, nil
 	}
-	b.infer()
-	b.needs(by)
-	return b.expandComposites()
+	f, err := d.Function(&op.Call{Node: n, Version: n.Opset()}, b.m.Opset)
+	if f == nil || err != nil {
+		return false, err
+	}
+	f.Domain, f.Name, f.Overload = n.Domain, n.Op, n.Overload
+	f.Body.AttachFunction(b.m, f)
+	b.m.Functions = append(b.m.Functions, f)
+	err = b.m.InlineCall(n)
+	b.m.Functions = b.m.Functions[:len(b.m.Functions)-1]
+	return err == nil, err
 }
 
 // passes reports whether a gradient goes through n.
 func (b *builder) passes(n *graph.Node) bool {
-	for _, v := range n.Ins() {
-		if v != nil && b.needed[v] {
+	for v := range n.Reads() {
+		if b.needed[v] {
 			return true
 		}
 	}
@@ -160,11 +155,12 @@ func (b *builder) passes(n *graph.Node) bool {
 
 // values looks up the loss and what to differentiate by.
 func (b *builder) values(o Options) (loss *graph.Value, by []*graph.Value, err error) {
-	if loss = b.g.Value(o.Loss); loss == nil {
+	g := b.m.Graph
+	if loss = g.Value(o.Loss); loss == nil {
 		return nil, nil, fmt.Errorf("the model has no value %q to take for the loss", o.Loss)
 	}
 	for _, name := range o.By {
-		v := b.g.Value(name)
+		v := g.Value(name)
 		if v == nil {
 			return nil, nil, fmt.Errorf("the model has no value %q to differentiate by", name)
 		}
@@ -178,118 +174,48 @@ func (b *builder) values(o Options) (loss *graph.Value, by []*graph.Value, err e
 
 // needs marks the float values that depend on by.
 func (b *builder) needs(by []*graph.Value) {
-	b.needed = map[*graph.Value]bool{}
+	clear(b.needed)
 	for _, v := range by {
 		b.needed[v] = true
 	}
-	for n := range b.g.Nodes() {
-		if !b.passes(n) {
-			continue
-		}
-		for _, v := range n.Outs() {
-			if v != nil && (isFloat(v) || op.Carries(v)) {
-				b.needed[v] = true
+	b.mark(b.m.Graph)
+}
+
+// mark marks the values of g, and of the graphs inside it, that depend on
+// marked ones.
+func (b *builder) mark(g *graph.Graph) {
+	for n := range g.Nodes() {
+		switch {
+		case !b.passes(n):
+		case len(n.Subgraphs()) > 0:
+			b.markControl(n)
+		default:
+			for _, v := range n.Outs() {
+				b.markValue(v)
 			}
 		}
 	}
 }
 
-// isFloat reports whether v may hold floats.
+// markValue marks v if it may carry a gradient, and reports whether that is
+// new.
+func (b *builder) markValue(v *graph.Value) bool {
+	if v == nil || b.needed[v] || !carries(v) {
+		return false
+	}
+	b.needed[v] = true
+	return true
+}
+
+// carries reports whether a gradient may pass through v.
+func carries(v *graph.Value) bool { return isFloat(v) || op.Carries(v) }
+
+// isFloat reports whether v may hold floats, an optional value those of what
+// it wraps.
 func isFloat(v *graph.Value) bool {
-	return v.Type == nil || v.Type.Kind == graph.KindTensor && v.Type.Elem.IsFloat()
-}
-
-// backward emits the gradients of every node, from the loss to the first.
-func (b *builder) backward(loss *graph.Value) error {
-	if s, ok := shapeOf(loss); ok && s.Len() != 1 {
-		return fmt.Errorf("the loss %q is %v, want a single element", loss.Name(), loss.Type)
+	t := v.Type
+	if t != nil && t.Kind == graph.KindOptional {
+		t = t.Item
 	}
-	if !isFloat(loss) || loss.Type == nil {
-		return fmt.Errorf("the loss %q is %v, want a float", loss.Name(), loss.Type)
-	}
-	var nodes []*graph.Node
-	for n := range b.g.Backward() {
-		nodes = append(nodes, n)
-	}
-	emit := graph.NewBuilder(b.g, nil).Named("backward/")
-	one := tensor.FromFloat64s(loss.Type.Elem, tensor.Shape{1}, []float64{1})
-	seed := emit.OpAttrs("ConstantOfShape", []*graph.Attr{graph.TensorAttr("value", one)}, emit.Op("Shape", loss))
-	b.parts[loss] = []*graph.Value{seed}
-	for _, n := range nodes {
-		if err := b.node(emit, n); err != nil {
-			return fmt.Errorf("%v: %w", n, err)
-		}
-	}
-	return nil
-}
-
-func shapeOf(v *graph.Value) (tensor.Shape, bool) {
-	if v.Type == nil {
-		return nil, false
-	}
-	return v.Type.Shape.Static()
-}
-
-// node emits the gradients of the inputs of one node.
-func (b *builder) node(emit *graph.Builder, n *graph.Node) error {
-	g := &op.Grad{
-		Call: op.Call{Node: n, Version: n.Opset()},
-		B:    emit, In: n.Ins(), Out: n.Outs(),
-		Want: make([]bool, n.NumIn()), DIn: make([]*graph.Value, n.NumIn()),
-		DOut: make([]*graph.Value, n.NumOut()),
-	}
-	reached, wanted := false, false
-	for i, v := range g.Out {
-		if v != nil {
-			g.DOut[i] = b.total(emit, v)
-			reached = reached || g.DOut[i] != nil
-		}
-	}
-	for i, v := range g.In {
-		g.Want[i] = v != nil && b.needed[v] && (isFloat(v) || op.Carries(v))
-		wanted = wanted || g.Want[i]
-	}
-	if !reached || !wanted {
-		return nil
-	}
-	d := op.Find(n.Domain, n.Op, g.Version)
-	if d == nil || d.Grad == nil {
-		return fmt.Errorf("the operator has no gradient")
-	}
-	if err := d.Grad(g); err != nil {
-		return err
-	}
-	for i, dv := range g.DIn {
-		if dv != nil {
-			b.parts[g.In[i]] = append(b.parts[g.In[i]], dv)
-		}
-	}
-	return nil
-}
-
-// total returns the sum of the gradients that reached v, nil if none did.
-func (b *builder) total(emit *graph.Builder, v *graph.Value) *graph.Value {
-	parts := b.parts[v]
-	if len(parts) == 0 {
-		return nil
-	}
-	sum := parts[0]
-	for _, p := range parts[1:] {
-		sum = emit.Op("Add", sum, p)
-	}
-	b.parts[v] = []*graph.Value{sum}
-	return sum
-}
-
-// output makes the gradient by v an output of the model.
-func (b *builder) output(v *graph.Value) {
-	emit := graph.NewBuilder(b.g, nil).Named("backward/")
-	d := b.total(emit, v)
-	if d == nil {
-		d = emit.Op("Sub", v, v)
-	}
-	out := emit.Op("Identity", d)
-	b.g.Rename(out, b.g.Fresh(Name(v.Name())))
-	out.Type = graph.TensorOf(v.Type.Elem, v.Type.Shape)
-	b.g.AddOutput(out)
+	return t == nil || t.Kind == graph.KindTensor && (t.Elem.IsFloat() || t.Elem == tensor.Undefined)
 }

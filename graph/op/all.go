@@ -48,6 +48,10 @@ var families = [][]*Def{
 	privateLossDefs,
 	privateSelectDefs,
 	privateResizeDefs,
+	privateLinearDefs,
+	privateImageDefs,
+	privateRegionDefs,
+	privateMicrosoftDefs,
 }
 
 // all joins the families, and gives each Def the rules that stand in tables

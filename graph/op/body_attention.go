@@ -56,15 +56,12 @@ func bodyAttention(c *Call) (string, error) {
 		return "", fmt.Errorf("attribute qk_matmul_output_mode is %d, want 0 to 3", mode)
 	}
 	b.name("QK", stages[mode])
-	in := []string{"Q", "K", "V", "M", "PK", "PV"}[:min(6, c.Node.NumIn())]
+	in := []string{"Q", "K", "V", "M", "PK", "PV", "N"}[:c.Node.NumIn()]
 	out := []string{"Y", "present_key", "present_value", "QK"}[:c.Node.NumOut()]
 	return b.function(c.Node.Domain, c.Node.Op, in, out), nil
 }
 
 func newAttentionBody(c *Call) (*attentionBody, error) {
-	if c.Has(6) || c.Node.Int("left_window_size", -1) >= 0 || c.Node.Int("right_window_size", -1) >= 0 {
-		return nil, fmt.Errorf("the body of an attention with padding or a window is not known")
-	}
 	dims := func(i int) graph.Dims {
 		if v := c.Node.In(i); v != nil && v.Type != nil {
 			return v.Type.Shape
@@ -100,45 +97,101 @@ func (b *attentionBody) heads(x string, heads int) string {
 }
 
 // repeated gives every query head the key or value head that it shares.
-func (b *attentionBody) repeated(x string) string {
-	if b.qHeads == b.kvHeads {
+func (b *attentionBody) repeated(x string) string { return b.repeatHeads(x, b.qHeads, b.kvHeads) }
+
+// repeatHeads repeats each of the key heads of x [B,kvHeads,…] for the query
+// heads that share it.
+func (w *bodyWriter) repeatHeads(x string, qHeads, kvHeads int) string {
+	if qHeads == kvHeads {
 		return x
 	}
-	of := make([]int, b.qHeads)
+	of := make([]int, qHeads)
 	for h := range of {
-		of[h] = h / (b.qHeads / b.kvHeads)
+		of[h] = h / (qHeads / kvHeads)
 	}
-	return b.op("Gather", "axis = 1", x, b.ints(of...))
+	return w.op("Gather", "axis = 1", x, w.ints(of...))
 }
 
-// masked adds the mask to the scores, and hides what a causal attention does
-// not see; keep is what is left, "" if all is.
+// hidden stands for minus infinity where that would make gradients no numbers.
+const hidden = -3e38
+
+// masked adds the mask to the scores, and hides what is not to be seen; keep
+// is what is left, "" if all is.
 func (b *attentionBody) masked(scores, past string) (masked, keep string) {
-	const hidden = -3e38
 	if b.call.Has(3) {
+		mask := b.wholeMask(scores)
 		if t := b.call.Node.In(3).Type; t != nil && t.Elem == tensor.Bool {
-			keep = "M"
+			keep = mask
 		} else {
-			scores = b.op("Add", "", scores, "M")
+			scores = b.op("Add", "", scores, mask)
+			keep = b.op("Greater", "", mask, b.number(hidden))
 		}
 	}
-	if b.call.Node.Int("is_causal", 0) != 0 {
-		rows := b.op("Unsqueeze", "", b.op("Add", "", b.count(scores, 2), past), b.ints(1))
-		seen := b.op("LessOrEqual", "", b.count(scores, 3), rows)
-		if keep == "" {
-			keep = seen
-		} else {
-			keep = b.op("And", "", keep, seen)
-		}
-	}
+	keep = b.both(keep, b.seen(scores, past))
 	if keep == "" {
 		return scores, ""
 	}
 	return b.op("Where", "", keep, scores, b.number(hidden)), keep
 }
 
-// count returns 0, 1, … up to the size of an axis of x.
-func (b *attentionBody) count(x string, axis int) string {
-	n := b.op("Squeeze", "", b.op("Gather", "", b.op("Shape", "", x), b.ints(axis)))
-	return b.op("Range", "", b.int(0), n, b.int(1))
+// wholeMask returns the mask, with what is beyond its last axis hidden.
+func (b *attentionBody) wholeMask(scores string) string {
+	t := b.call.Node.In(3).Type
+	if t == nil || len(t.Shape) == 0 {
+		return "M"
+	}
+	last := len(t.Shape) - 1
+	keys := b.op("Gather", "", b.op("Shape", "", scores), b.ints(3))
+	have := b.op("Gather", "", b.op("Shape", "", "M"), b.ints(last))
+	more := b.op("Concat", "axis = 0", b.ints(make([]int, 2*last+1)...), b.op("Sub", "", keys, have))
+	if t.Elem == tensor.Bool {
+		return b.op("Cast", attr("to", int(tensor.Bool)), b.op("Pad", "", b.op("Cast", attr("to", int(tensor.Int32)), "M"), more))
+	}
+	return b.op("Pad", "", "M", more, b.number(hidden))
+}
+
+// both is the conjunction of two conditions, of which "" always holds.
+func (w *bodyWriter) both(a, b string) string {
+	switch {
+	case a == "":
+		return b
+	case b == "":
+		return a
+	}
+	return w.op("And", "", a, b)
+}
+
+// seen is what keys a query sees for its place: as is_causal, the window and
+// the lengths of sequences that are padded say. "" means all.
+func (b *attentionBody) seen(scores, past string) (keep string) {
+	n := b.call.Node
+	left, right := int(n.Int("left_window_size", -1)), int(n.Int("right_window_size", -1))
+	if n.Int("is_causal", 0) != 0 {
+		right = 0
+	}
+	valid := ""
+	if b.call.Has(6) {
+		valid = b.op("Reshape", "", b.op("Cast", "to = 7", "N"), b.ints(-1, 1, 1, 1))
+		if !b.call.Has(4) {
+			past = b.op("Sub", "", valid, b.op("Gather", "", b.op("Shape", "", scores), b.ints(2)))
+		}
+	}
+	rows := b.op("Add", "", b.op("Unsqueeze", "", b.places(scores, 2), b.ints(1)), past)
+	columns := b.places(scores, 3)
+	if right >= 0 {
+		keep = b.op("LessOrEqual", "", columns, b.op("Add", "", rows, b.int(right)))
+	}
+	if left >= 0 {
+		keep = b.both(keep, b.op("GreaterOrEqual", "", columns, b.op("Sub", "", rows, b.int(left))))
+	}
+	if valid != "" {
+		keep = b.both(keep, b.op("Less", "", columns, valid))
+	}
+	return keep
+}
+
+// places returns 0, 1, … up to the size of an axis of x.
+func (w *bodyWriter) places(x string, axis int) string {
+	n := w.op("Squeeze", "", w.op("Gather", "", w.op("Shape", "", x), w.ints(axis)))
+	return w.op("Range", "", w.int(0), n, w.int(1))
 }

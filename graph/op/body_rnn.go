@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -84,26 +85,80 @@ func (b *recurrentBody) activations(defaults []string, dir int) ([]func(string) 
 		}
 		names = a.Strings[dir*len(defaults):][:len(defaults)]
 	}
-	if b.call.Node.Attr("activation_alpha") != nil || b.call.Node.Attr("activation_beta") != nil {
-		return nil, fmt.Errorf("unrolling with parameters of activations is not known")
-	}
+	alphas, betas := b.call.Node.Floats("activation_alpha"), b.call.Node.Floats("activation_beta")
+	alphas, betas = b.skipParams(alphas, betas, defaults, dir)
 	var list []func(string) string
 	for _, name := range names {
-		plain := map[string]string{"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softsign": "Softsign", "softplus": "Softplus",
-			"leakyrelu": "LeakyRelu", "elu": "Elu", "thresholdedrelu": "ThresholdedRelu", "hardsigmoid": "HardSigmoid", "scaledtanh": "Tanh", "affine": "Identity"}
-		op, ok := plain[strings.ToLower(name)]
+		name = strings.ToLower(name)
+		info, ok := activationParams[name]
 		if !ok {
 			return nil, fmt.Errorf("activation %q is not one of ONNX's", name)
+		}
+		alpha, beta := info.alpha, info.beta
+		if info.takes > 0 && len(alphas) > 0 {
+			alpha, alphas = alphas[0], alphas[1:]
+		}
+		if info.takes > 1 && len(betas) > 0 {
+			beta, betas = betas[0], betas[1:]
 		}
 		gate := len(list) < 2 // the third, of an LSTM, maps the state, which is not clipped
 		list = append(list, func(x string) string {
 			if gate {
 				x = b.clipped(x)
 			}
-			return b.op(op, "", x)
+			return b.activation(name, float64(alpha), float64(beta), x)
 		})
 	}
 	return list, nil
+}
+
+// skipParams drops the parameters that belong to directions before dir.
+func (b *recurrentBody) skipParams(alphas, betas []float32, defaults []string, dir int) (a, c []float32) {
+	attr := b.call.Node.Attr("activations")
+	for i := range dir * len(defaults) {
+		name := defaults[i%len(defaults)]
+		if attr != nil && i < len(attr.Strings) {
+			name = attr.Strings[i]
+		}
+		takes := activationParams[strings.ToLower(name)].takes
+		if takes > 0 && len(alphas) > 0 {
+			alphas = alphas[1:]
+		}
+		if takes > 1 && len(betas) > 0 {
+			betas = betas[1:]
+		}
+	}
+	return alphas, betas
+}
+
+// activation writes one of activationParams with its parameters.
+func (w *bodyWriter) activation(name string, alpha, beta float64, x string) string {
+	float := func(name string, v float64) string {
+		return attr(name, strconv.FormatFloat(v, 'e', -1, 32))
+	}
+	switch name {
+	case "relu":
+		return w.op("Relu", "", x)
+	case "tanh":
+		return w.op("Tanh", "", x)
+	case "sigmoid":
+		return w.op("Sigmoid", "", x)
+	case "softsign":
+		return w.op("Softsign", "", x)
+	case "softplus":
+		return w.op("Softplus", "", x)
+	case "leakyrelu":
+		return w.op("LeakyRelu", float("alpha", alpha), x)
+	case "elu":
+		return w.op("Elu", float("alpha", alpha), x)
+	case "thresholdedrelu":
+		return w.op("ThresholdedRelu", float("alpha", alpha), x)
+	case "hardsigmoid":
+		return w.op("HardSigmoid", float("alpha", alpha)+", "+float("beta", beta), x)
+	case "scaledtanh":
+		return w.op("Mul", "", w.number(alpha), w.op("Tanh", "", w.op("Mul", "", w.number(beta), x)))
+	}
+	return w.op("Add", "", w.op("Mul", "", w.number(alpha), x), w.number(beta)) // affine
 }
 
 // clipped bounds x by attribute clip.

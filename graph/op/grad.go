@@ -1,6 +1,7 @@
 package op
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 
@@ -38,6 +39,8 @@ var gradRules = joinRules(
 	gradSelectRules,
 	gradImageRules,
 	gradQuantRules,
+	gradLinearRules,
+	gradMicrosoftRules,
 )
 
 func joinRules(tables ...map[opName]func(*Grad) error) map[opName]func(*Grad) error {
@@ -60,6 +63,15 @@ func (g *Grad) Set(i int, v *graph.Value) {
 	if i < len(g.Want) && g.Want[i] {
 		g.DIn[i] = v
 	}
+}
+
+// Refuse returns an error if a gradient by input i is asked for, with the
+// reason why there is none.
+func (g *Grad) Refuse(i int, reason string) error {
+	if g.Wanted(i) {
+		return fmt.Errorf("%w by input %d: %s", ErrNoGradient, i, reason)
+	}
+	return nil
 }
 
 // Wanted reports whether the gradient of input i is asked for.
@@ -102,11 +114,34 @@ func (g *Grad) Rank(i int) (int, error) {
 
 // Number returns a constant of the type of input 0.
 func (g *Grad) Number(x float64) *graph.Value {
-	return g.B.Const("c", tensor.FromFloat64s(g.Elem(0), tensor.Shape{}, []float64{x}))
+	return g.like(g.In[0], x)
 }
 
 // Int64s returns a constant vector of integers.
 func (g *Grad) Int64s(x ...int64) *graph.Value { return g.B.Const("i", tensor.Vector(x...)) }
+
+// Zeros returns zeros of the type and shape of v.
+func (g *Grad) Zeros(v *graph.Value) *graph.Value { return Zeros(g.B, v) }
+
+// Zeros emits zeros of the type and shape of v, a tensor.
+func Zeros(b *graph.Builder, v *graph.Value) *graph.Value {
+	if v.Type == nil || v.Type.Elem == tensor.Undefined {
+		return b.Op("Sub", v, v) // of finite numbers, at least
+	}
+	zero := tensor.FromFloat64s(v.Type.Elem, tensor.Shape{1}, []float64{0})
+	return b.OpAttrs("ConstantOfShape", []*graph.Attr{graph.TensorAttr("value", zero)}, b.Op("Shape", v))
+}
+
+// Plus adds gradients, of which nil ones are zero.
+func (g *Grad) Plus(a, b *graph.Value) *graph.Value {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return g.Op("Add", a, b)
+}
 
 // ShapeOf returns the shape of v as a vector of integers: a constant where it
 // is known.
@@ -193,5 +228,13 @@ func (g *Grad) SwapLast(x *graph.Value, rank int) *graph.Value {
 
 // Mask is 1 in the type of input 0 where cond holds, and 0 elsewhere.
 func (g *Grad) Mask(cond *graph.Value) *graph.Value {
-	return g.B.OpAttrs("Cast", []*graph.Attr{graph.IntAttr("to", int64(g.Elem(0)))}, cond)
+	return g.castTo(cond, g.In[0])
 }
+
+// ErrNoGradient says that a gradient is asked for where there is none, with a
+// stated reason: not because something is unknown of the call.
+var ErrNoGradient = errors.New("no gradient")
+
+// HasGrad reports whether gradients pass through calls of the operator, by a
+// rule of its own or by that of its body.
+func (d *Def) HasGrad() bool { return d.Grad != nil || d.Body != "" || d.BodyFor != nil }

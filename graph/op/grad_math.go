@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
 // slope makes the gradient of an elementwise function of input 0: its
@@ -74,8 +75,9 @@ var gradMathRules = map[opName]func(*Grad) error{
 	std("Max"):  gradExtreme,
 	std("Min"):  gradExtreme,
 	std("Clip"): gradClip,
+	std("Mod"):  gradMod,
 	std("Where"): func(g *Grad) error {
-		zero := g.B.Op("Sub", g.DOut[0], g.DOut[0])
+		zero := g.Zeros(g.DOut[0])
 		if g.Wanted(1) {
 			g.Set(1, g.Like(g.Op("Where", g.In[0], g.DOut[0], zero), g.In[1], g.Out[0]))
 		}
@@ -173,9 +175,38 @@ func gradExtreme(g *Grad) error {
 	return nil
 }
 
-// gradClip passes the gradient on where x was within the bounds.
+// gradClip gives the gradient to x where it was within the bounds, and to the
+// bound elsewhere: the upper one where they contradict each other.
 func gradClip(g *Grad) error {
-	inside := g.Mask(g.Op("Equal", g.In[0], g.Out[0]))
-	g.Set(0, g.Op("Mul", g.DOut[0], inside))
+	x, y, dy := g.In[0], g.Out[0], g.DOut[0]
+	inside := g.Op("Equal", x, y)
+	g.Set(0, g.Op("Where", inside, dy, g.like(x, 0)))
+	if !g.Wanted(1) && !g.Wanted(2) {
+		return nil
+	}
+	rest := g.Op("Where", inside, g.like(x, 0), dy)
+	at := g.B.Const("c", tensor.Of(tensor.Shape{}, []bool{false}))
+	if g.Has(2) {
+		at = g.Op("Equal", y, g.In[2])
+	}
+	if g.Wanted(1) {
+		g.Set(1, g.Private("ReduceTo", nil, g.Op("Where", at, g.like(x, 0), rest), g.ShapeOf(g.In[1])))
+	}
+	if g.Wanted(2) {
+		g.Set(2, g.Private("ReduceTo", nil, g.Op("Where", at, rest, g.like(x, 0)), g.ShapeOf(g.In[2])))
+	}
+	return nil
+}
+
+// gradMod: y = a - b n with a whole number n gives da = dy and db = -dy n.
+func gradMod(g *Grad) error {
+	dy := g.DOut[0]
+	if g.Wanted(0) {
+		g.Set(0, g.Like(dy, g.In[0], g.Out[0]))
+	}
+	if g.Wanted(1) {
+		n := g.Op("Round", g.Op("Div", g.Op("Sub", g.In[0], g.Out[0]), g.In[1]))
+		g.Set(1, g.Like(g.Op("Neg", g.Op("Mul", dy, n)), g.In[1], g.Out[0]))
+	}
 	return nil
 }

@@ -11,15 +11,16 @@ var gradMatrixRules = map[opName]func(*Grad) error{
 // gradMatMul: y = a b gives da = dy b' and db = a' dy, summed over the axes
 // that broadcasting made. Vectors are seen as matrices of one row or column.
 func gradMatMul(g *Grad) error {
-	ra, err := g.Rank(0)
-	if err != nil {
-		return err
-	}
-	rb, err := g.Rank(1)
-	if err != nil {
-		return err
+	ra, rb := len(g.Shape(g.In[0])), len(g.Shape(g.In[1]))
+	if g.Shape(g.In[0]) == nil || g.Shape(g.In[1]) == nil {
+		return gradMatrices(g)
 	}
 	a, b, dy := g.In[0], g.In[1], g.DOut[0]
+	if ra == 1 && rb == 1 {
+		g.Set(0, g.Op("Mul", dy, b))
+		g.Set(1, g.Op("Mul", dy, a))
+		return nil
+	}
 	if ra == 1 {
 		a, dy, ra = g.Unsqueeze(a, 0), g.Unsqueeze(dy, int64(min(-2, -1-min(rb-1, 1)))), 2
 	}
@@ -33,6 +34,22 @@ func gradMatMul(g *Grad) error {
 	if g.Wanted(1) {
 		db := g.matMulRight(a, dy, ra, rb)
 		g.Set(1, g.reduceMatrix(db, b, g.In[1]))
+	}
+	return nil
+}
+
+// gradMatrices is the gradient of a product of matrices whose number of batch
+// axes is not known.
+func gradMatrices(g *Grad) error {
+	product := func(a, b *graph.Value, transposed string, like *graph.Value) *graph.Value {
+		n := g.B.Add(graph.NewNode(microsoft, "FusedMatMul", []*graph.Value{a, b}, 1, graph.IntAttr(transposed, 1)))
+		return g.Private("ReduceTo", nil, n.Out(0), g.Op("Shape", like))
+	}
+	if g.Wanted(0) {
+		g.Set(0, product(g.DOut[0], g.In[1], "transB", g.In[0]))
+	}
+	if g.Wanted(1) {
+		g.Set(1, product(g.In[0], g.DOut[0], "transA", g.In[1]))
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ var gradMoveRules = map[opName]func(*Grad) error{
 	},
 	std("Transpose"): gradTranspose,
 	std("Cast"): func(g *Grad) error {
-		g.Set(0, g.B.OpAttrs("Cast", []*graph.Attr{graph.IntAttr("to", int64(g.Elem(0)))}, g.DOut[0]))
+		g.Set(0, g.castTo(g.DOut[0], g.In[0]))
 		return nil
 	},
 	std("Concat"): gradConcat,
@@ -33,18 +33,17 @@ func gradReshaped(g *Grad) error {
 }
 
 func gradTranspose(g *Grad) error {
-	rank, err := g.Rank(0)
-	if err != nil {
-		return err
-	}
 	perm := g.Node.Ints("perm")
-	inverse := make([]int64, rank)
-	for i := range inverse {
-		if perm == nil {
-			inverse[i] = int64(rank - 1 - i)
-		} else {
-			inverse[perm[i]] = int64(i)
+	if perm == nil {
+		g.Set(0, g.Op("Transpose", g.DOut[0]))
+		return nil
+	}
+	inverse := make([]int64, len(perm))
+	for i, p := range perm {
+		if p < 0 || p >= int64(len(perm)) {
+			return fmt.Errorf("attribute perm is %v, want a permutation", perm)
 		}
+		inverse[p] = int64(i)
 	}
 	g.Set(0, g.Transpose(g.DOut[0], inverse))
 	return nil
@@ -52,28 +51,33 @@ func gradTranspose(g *Grad) error {
 
 // gradConcat splits the gradient where the operands met.
 func gradConcat(g *Grad) error {
-	rank, err := g.Rank(0)
-	if err != nil {
-		return err
-	}
-	axis, err := tensor.Axis(int(g.Node.Int("axis", 1)), rank)
-	if err != nil {
-		return err
-	}
-	sizes := make([]int64, len(g.In))
-	for i, x := range g.In {
-		s := g.Shape(x)
-		if len(s) <= axis || !s[axis].IsKnown() {
-			return fmt.Errorf("input %d %v: the gradient needs the size of axis %d", i, x.Type, axis)
-		}
-		sizes[i] = int64(s[axis].Size)
-	}
-	split := graph.NewNode("", "Split", []*graph.Value{g.DOut[0], g.Int64s(sizes...)}, len(g.In), graph.IntAttr("axis", int64(axis)))
+	axis := g.Node.Int("axis", 1)
+	split := graph.NewNode("", "Split", []*graph.Value{g.DOut[0], g.sizesAlong(axis)}, len(g.In), graph.IntAttr("axis", axis))
 	g.B.Add(split)
 	for i := range g.In {
 		g.Set(i, split.Out(i))
 	}
 	return nil
+}
+
+// sizesAlong returns the sizes of all inputs along an axis, which may count
+// from the end: a constant where they are known.
+func (g *Grad) sizesAlong(axis int64) *graph.Value {
+	known, sizes, parts := true, make([]int64, len(g.In)), make([]*graph.Value, len(g.In))
+	for i, x := range g.In {
+		s := g.Shape(x)
+		at, err := tensor.Axis(int(axis), len(s))
+		if known = known && err == nil && s[at].IsKnown(); known {
+			sizes[i] = int64(s[at].Size)
+		}
+	}
+	if known {
+		return g.Int64s(sizes...)
+	}
+	for i, x := range g.In {
+		parts[i] = g.Op("Gather", g.Op("Shape", x), g.Int64s(axis))
+	}
+	return g.B.OpAttrs("Concat", []*graph.Attr{graph.IntAttr("axis", 0)}, parts...)
 }
 
 // gradSplit joins the gradients of the parts; a part that nothing depends on
@@ -82,7 +86,7 @@ func gradSplit(g *Grad) error {
 	parts := make([]*graph.Value, len(g.Out))
 	for i, y := range g.Out {
 		if parts[i] = g.DOut[i]; parts[i] == nil {
-			parts[i] = g.Op("Sub", y, y)
+			parts[i] = g.Zeros(y)
 		}
 	}
 	g.Set(0, g.B.OpAttrs("Concat", []*graph.Attr{graph.IntAttr("axis", g.Node.Int("axis", 0))}, parts...))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
 // gradNNRules are the gradients of convolutions and pools.
@@ -35,11 +36,8 @@ var gradNNRules = map[opName]func(*Grad) error{
 	std("GlobalLpPool"): func(g *Grad) error {
 		return gradLp(g, func(dy *graph.Value) *graph.Value { return dy })
 	},
-	std("MaxUnpool"): func(g *Grad) error {
-		flat := g.Op("Reshape", g.DOut[0], g.Int64s(-1))
-		g.Set(0, g.Op("Gather", flat, g.In[1]))
-		return nil
-	},
+	std("MaxUnpool"):  moved(0),
+	std("DeformConv"): gradDeformConv,
 }
 
 // attrs returns copies of the node's attributes but for the named ones.
@@ -59,6 +57,9 @@ next:
 
 // castTo gives x the element type of v.
 func (g *Grad) castTo(x, v *graph.Value) *graph.Value {
+	if v.Type == nil || v.Type.Elem == tensor.Undefined {
+		return g.Op("CastLike", x, v)
+	}
 	return g.B.OpAttrs("Cast", []*graph.Attr{graph.IntAttr("to", int64(v.Type.Elem))}, x)
 }
 

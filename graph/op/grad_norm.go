@@ -26,12 +26,7 @@ var gradNormRules = map[opName]func(*Grad) error{
 // a = scale / sqrt(var + eps).
 func gradBatchNorm(g *Grad) error {
 	if batchNormTrains(&g.Call) {
-		n := g.B.Add(graph.NewNode(PrivateDomain, "BatchNormalizationGrad", []*graph.Value{g.DOut[0], g.In[0], g.In[1]}, 3,
-			graph.FloatAttr("epsilon", g.Node.Float("epsilon", 1e-5))))
-		for i := range 3 {
-			g.Set(i, n.Out(i))
-		}
-		return nil
+		return gradBatchStatistics(g)
 	}
 	inv := g.Op("Reciprocal", g.Op("Sqrt", g.Op("Add", g.In[4], g.like(g.In[4], float64(g.Node.Float("epsilon", 1e-5))))))
 	inv = g.castTo(inv, g.In[0])
@@ -46,6 +41,59 @@ func gradBatchNorm(g *Grad) error {
 		return nil
 	}
 	return g.frozenParameters(dy, inv, a)
+}
+
+// gradBatchStatistics is the gradient of a BatchNormalization in training
+// form. The running statistics, results 1 and 2, take a share of 1-momentum of
+// the mean and the variance of the batch.
+func gradBatchStatistics(g *Grad) error {
+	var dx *graph.Value
+	if g.DOut[0] != nil {
+		n := g.B.Add(graph.NewNode(PrivateDomain, "BatchNormalizationGrad", []*graph.Value{g.DOut[0], g.In[0], g.In[1]}, 3,
+			graph.FloatAttr("epsilon", g.Node.Float("epsilon", 1e-5))))
+		dx = n.Out(0)
+		for i := 1; i < 3; i++ {
+			g.Set(i, n.Out(i))
+		}
+	}
+	momentum := float64(g.Node.Float("momentum", 0.9))
+	for i := 1; i < min(3, len(g.DOut)); i++ {
+		d := g.DOut[i]
+		if d == nil {
+			continue
+		}
+		if g.Wanted(2 + i) {
+			g.Set(2+i, g.castTo(g.Op("Mul", d, g.like(d, momentum)), g.In[2+i]))
+		}
+		part, err := g.throughRunning(g.castTo(d, g.In[0]), i == 2, 1-momentum)
+		if err != nil {
+			return err
+		}
+		dx = g.Plus(dx, part)
+	}
+	g.Set(0, dx)
+	return nil
+}
+
+// throughRunning is the gradient by x through a running mean, d share/n, or
+// variance, 2 d share (x-mean)/n, over the n elements of a channel.
+func (g *Grad) throughRunning(d *graph.Value, variance bool, share float64) (*graph.Value, error) {
+	x := g.In[0]
+	rank, err := g.Rank(0)
+	if err != nil {
+		return nil, err
+	}
+	if d, err = g.perChannel(d); err != nil {
+		return nil, err
+	}
+	over := append([]int64{0}, axesFrom(2, rank)...)
+	ones := g.Op("Expand", g.Number(1), g.ShapeOf(x))
+	d = g.Op("Div", g.Op("Mul", d, g.Number(share)), g.Sum(ones, true, over...))
+	if !variance {
+		return g.Op("Mul", ones, d), nil
+	}
+	centred := g.Op("Sub", x, g.mean(x, over))
+	return g.Op("Mul", g.Op("Mul", centred, g.Number(2)), d), nil
 }
 
 // frozenParameters sets the gradients of the vectors of a BatchNormalization
@@ -77,6 +125,9 @@ func (g *Grad) frozenParameters(dy, inv, a *graph.Value) error {
 
 // like returns a constant of the element type of v.
 func (g *Grad) like(v *graph.Value, x float64) *graph.Value {
+	if v.Type == nil || v.Type.Elem == tensor.Undefined {
+		return g.Op("CastLike", g.B.Const("c", tensor.Scalar(x)), v)
+	}
 	return g.B.Const("c", tensor.FromFloat64s(v.Type.Elem, tensor.Shape{}, []float64{x}))
 }
 
@@ -136,17 +187,37 @@ func gradLayerNorm(g *Grad) error {
 	if err != nil {
 		return err
 	}
-	for i := 1; i < len(g.DOut); i++ {
-		if g.DOut[i] != nil {
-			return fmt.Errorf("result %d: the gradient through a statistic is not known", i)
+	u, back := g.standardized(g.In[0], axes, float64(g.Node.Float("epsilon", 1e-5)))
+	var dx *graph.Value
+	if g.DOut[0] != nil {
+		if du := g.affine(u, g.DOut[0], g.In[1]); g.Wanted(0) {
+			dx = back(du)
 		}
 	}
-	u, back := g.standardized(g.In[0], axes, float64(g.Node.Float("epsilon", 1e-5)))
-	du := g.affine(u, g.DOut[0], g.In[1])
 	if g.Wanted(0) {
-		g.Set(0, back(du))
+		g.Set(0, g.Plus(dx, g.throughStatistics(u, axes)))
 	}
 	return nil
+}
+
+// throughStatistics is the gradient by x through the results of a layer
+// normalization that are the mean, dx = dmean/n, and the inverse deviation r,
+// dx = -dr r^2 u/n, of each row of n elements.
+func (g *Grad) throughStatistics(u *graph.Value, axes []int64) *graph.Value {
+	var dx *graph.Value
+	if len(g.DOut) > 1 && g.DOut[1] != nil {
+		dx = g.castTo(g.DOut[1], g.In[0])
+	}
+	if len(g.DOut) > 2 && g.DOut[2] != nil {
+		r := g.Out[2]
+		d := g.castTo(g.Op("Neg", g.Op("Mul", g.DOut[2], g.Op("Mul", r, r))), g.In[0])
+		dx = g.Plus(dx, g.Op("Mul", d, u))
+	}
+	if dx == nil {
+		return nil
+	}
+	ones := g.Op("Expand", g.Number(1), g.ShapeOf(g.In[0]))
+	return g.Op("Mul", ones, g.Op("Div", dx, g.Sum(ones, true, axes...)))
 }
 
 func gradInstanceNorm(g *Grad) error {
@@ -222,12 +293,21 @@ func gradRMSNorm(g *Grad) error {
 	square := g.mean(g.Op("Mul", x, x), axes)
 	r := g.Op("Reciprocal", g.Op("Sqrt", g.Op("Add", square, g.Number(float64(g.Node.Float("epsilon", 1e-5))))))
 	u := g.Op("Mul", x, r)
-	dy, scale := g.castTo(g.DOut[0], x), g.castTo(g.In[1], x)
-	if g.Wanted(1) {
-		g.Set(1, g.castTo(g.Like(g.Op("Mul", dy, u), g.In[1], g.Out[0]), g.In[1]))
+	var dx *graph.Value
+	if g.DOut[0] != nil {
+		dy, scale := g.castTo(g.DOut[0], x), g.castTo(g.In[1], x)
+		if g.Wanted(1) {
+			g.Set(1, g.castTo(g.Like(g.Op("Mul", dy, u), g.In[1], g.Out[0]), g.In[1]))
+		}
+		du := g.Op("Mul", dy, scale)
+		dx = g.Op("Mul", r, g.Op("Sub", du, g.Op("Mul", u, g.mean(g.Op("Mul", du, u), axes))))
 	}
-	du := g.Op("Mul", dy, scale)
-	g.Set(0, g.Op("Mul", r, g.Op("Sub", du, g.Op("Mul", u, g.mean(g.Op("Mul", du, u), axes)))))
+	if len(g.DOut) > 1 && g.DOut[1] != nil { // by r: dx = -dr r^2 u/n
+		ones := g.Op("Expand", g.Number(1), g.ShapeOf(x))
+		d := g.Op("Mul", g.castTo(g.DOut[1], x), g.Op("Mul", r, r))
+		dx = g.Plus(dx, g.Op("Neg", g.Op("Mul", u, g.Op("Div", d, g.Sum(ones, true, axes...)))))
+	}
+	g.Set(0, dx)
 	return nil
 }
 
@@ -297,16 +377,16 @@ func (g *Grad) channels() int64 {
 // elements were.
 func gradDropout(g *Grad) error {
 	dy := g.DOut[0]
+	if err := g.Refuse(1, "the ratio steers a random choice"); err != nil {
+		return err
+	}
 	if g.Version < 12 || len(g.In) < 3 || g.In[2] == nil {
 		g.Set(0, dy)
 		return nil
 	}
-	for g.Node.NumOut() < 2 {
-		g.Node.AddOut()
-	}
-	mask := g.Node.Out(1)
-	if mask == nil {
-		return fmt.Errorf("the gradient needs the mask, result 1, which is left out")
+	mask, err := g.result(1)
+	if err != nil {
+		return err
 	}
 	ratio := g.Number(0.5)
 	if len(g.In) > 1 && g.In[1] != nil {

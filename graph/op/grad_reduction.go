@@ -1,8 +1,6 @@
 package op
 
 import (
-	"fmt"
-
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
@@ -50,6 +48,9 @@ func (g *Grad) keptAxes(v *graph.Value) (*graph.Value, error) {
 	if g.Node.Int("keepdims", 1) == 1 { // the default, and so of pools over a whole image
 		return v, nil
 	}
+	if len(g.In) > 1 && g.In[1] != nil && !g.In[1].IsConst() {
+		return g.Op("Unsqueeze", v, g.In[1]), nil // no axes: a scalar, which broadcasts
+	}
 	axes, err := g.reducedAxes()
 	if err != nil || len(axes) == 0 {
 		return v, err
@@ -61,9 +62,6 @@ func (g *Grad) keptAxes(v *graph.Value) (*graph.Value, error) {
 func (g *Grad) reducedAxes() ([]int64, error) {
 	axes := g.Node.Ints("axes")
 	if len(g.In) > 1 && g.In[1] != nil {
-		if !g.In[1].IsConst() {
-			return nil, fmt.Errorf("input 1: the gradient needs constant axes")
-		}
 		axes = tensor.Int64s(g.In[1].Init.Tensor)
 	}
 	if len(axes) > 0 || g.Node.Int("noop_with_empty_axes", 0) == 1 {

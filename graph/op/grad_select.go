@@ -11,33 +11,37 @@ import (
 // gradSelectRules are the gradients of operators whose results hold elements
 // of their inputs, once, several times or not at all.
 var gradSelectRules = map[opName]func(*Grad) error{
-	std("Slice"):                 moved(0),
-	std("Pad"):                   moved(0),
-	std("Tile"):                  moved(0),
-	std("Trilu"):                 moved(0),
-	std("Compress"):              moved(0),
-	std("DepthToSpace"):          moved(0),
-	std("SpaceToDepth"):          moved(0),
-	std("ReverseSequence"):       moved(0),
-	std("CenterCropPad"):         moved(0),
-	std("GatherElements"):        moved(0),
-	std("GatherND"):              moved(0),
-	std("TensorScatter"):         moved(0, 1),
-	std("ScatterElements"):       gradScatter,
-	std("ScatterND"):             gradScatter,
-	std("Gather"):                gradGather,
-	std("TopK"):                  gradTopK,
-	std("CumSum"):                gradCumSum,
-	std("CumProd"):               gradCumProd,
-	std("CastLike"):              gradCastLike,
-	std("OneHot"):                gradOneHot,
-	std("ConstantOfShape"):       noSlope,
-	std("EyeLike"):               noSlope,
-	std("RandomNormalLike"):      noSlope,
-	std("RandomUniformLike"):     noSlope,
-	std("Bernoulli"):             noSlope,
-	std("DynamicQuantizeLinear"): noSlope,
-	std("Hardmax"):               noSlope,
+	std("Slice"):              moved(0),
+	std("Pad"):                gradPad,
+	std("Unique"):             gradUnique,
+	std("Range"):              gradRange,
+	std("MelWeightMatrix"):    noSlope,
+	std("Optional"):           gradWrapped,
+	std("OptionalGetElement"): gradWrapped,
+	std("Tile"):               moved(0),
+	std("Trilu"):              moved(0),
+	std("Compress"):           moved(0),
+	std("DepthToSpace"):       moved(0),
+	std("SpaceToDepth"):       moved(0),
+	std("ReverseSequence"):    moved(0),
+	std("CenterCropPad"):      moved(0),
+	std("GatherElements"):     moved(0),
+	std("GatherND"):           moved(0),
+	std("TensorScatter"):      moved(0, 1),
+	std("ScatterElements"):    gradScatter,
+	std("ScatterND"):          gradScatter,
+	std("Gather"):             gradGather,
+	std("TopK"):               gradTopK,
+	std("CumSum"):             gradCumSum,
+	std("CumProd"):            gradCumProd,
+	std("CastLike"):           gradCastLike,
+	std("OneHot"):             gradOneHot,
+	std("ConstantOfShape"):    noSlope,
+	std("EyeLike"):            noSlope,
+	std("RandomNormalLike"):   noSlope,
+	std("RandomUniformLike"):  noSlope,
+	std("Bernoulli"):          noSlope,
+	std("Hardmax"):            noSlope,
 }
 
 // moved makes the gradient of a call that moves elements of the given inputs,
@@ -118,6 +122,88 @@ func gradScatter(g *Grad) error {
 	return nil
 }
 
+// gradPad gives the gradient of the elements that are no element of x to the
+// value that pads.
+func gradPad(g *Grad) error {
+	if err := moved(0)(g); err != nil || !g.Wanted(2) {
+		return err
+	}
+	padded := g.Op("Equal", g.sources(0, []int{0}), g.B.Const("i", tensor.Of(tensor.Shape{}, []int64{0})))
+	d := g.Op("Where", padded, g.DOut[0], g.like(g.In[0], 0))
+	g.Set(2, g.Private("ReduceTo", nil, d, g.ShapeOf(g.In[2])))
+	return nil
+}
+
+// result returns result i of the node, which is made if the call leaves it out
+// at its end.
+func (g *Grad) result(i int) (*graph.Value, error) {
+	for g.Node.NumOut() <= i {
+		g.Node.AddOut()
+	}
+	v := g.Node.Out(i)
+	if v == nil {
+		return nil, fmt.Errorf("the gradient needs result %d, which is left out", i)
+	}
+	return v, nil
+}
+
+func gradUnique(g *Grad) error { return g.shares(2) }
+
+// shares gives the gradient of each of the unique elements to all that are
+// equal to it, in equal shares: the named result tells for each element which
+// it is, the next one how many there are.
+func (g *Grad) shares(groups int) error {
+	group, err := g.result(groups)
+	if err != nil {
+		return err
+	}
+	counts, err := g.result(groups + 1)
+	if err != nil {
+		return err
+	}
+	dy, x := g.DOut[0], g.In[0]
+	axis := int64(0)
+	if g.Node.Attr("axis") != nil {
+		rank, err := g.Rank(0)
+		if err != nil {
+			return err
+		}
+		at, err := tensor.Axis(int(g.Node.Int("axis", 0)), rank)
+		if err != nil {
+			return err
+		}
+		axis = int64(at)
+		if at < rank-1 {
+			counts = g.Unsqueeze(counts, axesFrom(1, rank-at)...)
+		}
+	}
+	share := g.Op("Div", dy, g.castTo(counts, x))
+	d := g.B.OpAttrs("Gather", []*graph.Attr{graph.IntAttr("axis", axis)}, share, group)
+	g.Set(0, g.ReshapeTo(d, x))
+	return nil
+}
+
+// gradRange: element i is start + i delta; the limit tells only how many there
+// are.
+func gradRange(g *Grad) error {
+	dy := g.DOut[0]
+	if g.Wanted(0) {
+		g.Set(0, g.Private("ReduceTo", nil, dy, g.ShapeOf(g.In[0])))
+	}
+	if g.Wanted(2) {
+		count := g.Op("Range", g.B.Const("i", tensor.Of(tensor.Shape{}, []int64{0})), g.Op("Size", dy), g.B.Const("i", tensor.Of(tensor.Shape{}, []int64{1})))
+		g.Set(2, g.Private("ReduceTo", nil, g.Op("Mul", dy, g.castTo(count, g.In[0])), g.ShapeOf(g.In[2])))
+	}
+	return nil
+}
+
+// gradWrapped passes the gradient of an optional value on as that of what it
+// holds.
+func gradWrapped(g *Grad) error {
+	g.Set(0, g.DOut[0])
+	return nil
+}
+
 func gradGather(g *Grad) error {
 	axis := graph.IntAttr("axis", g.Node.Int("axis", 0))
 	g.Set(0, g.Private("GatherGrad", []*graph.Attr{axis}, g.DOut[0], g.In[1], g.ShapeOf(g.In[0])))
@@ -129,12 +215,9 @@ func gradTopK(g *Grad) error {
 	if g.DOut[0] == nil {
 		return nil
 	}
-	for g.Node.NumOut() < 2 {
-		g.Node.AddOut()
-	}
-	indices := g.Node.Out(1)
-	if indices == nil {
-		return fmt.Errorf("the gradient needs the indices, result 1, which are left out")
+	indices, err := g.result(1)
+	if err != nil {
+		return err
 	}
 	axis := []*graph.Attr{graph.IntAttr("axis", g.Node.Int("axis", -1))}
 	from := g.B.OpAttrs("GatherElements", axis, g.places(g.In[0]), indices)

@@ -138,9 +138,9 @@ func newGridSample(e *Eval) (*gridSample, error) {
 	return g, nil
 }
 
-// pixel maps a place in -1..1 along an axis to one in pixels.
-func (g *gridSample) pixel(place float32, axis int) float64 {
-	n := float32(g.in[axis])
+// pixelOf maps a place in -1..1 along an axis to one in pixels.
+func pixelOf[T real](g *gridSample, place T, axis int) float64 {
+	n := T(g.in[axis])
 	if g.corners {
 		return float64((place + 1) / 2 * (n - 1))
 	}
@@ -174,11 +174,8 @@ func reflect(x, lo, hi float64) float64 {
 	return hi - rest
 }
 
-// taps returns which pixels along an axis make the value at x.
-func (g *gridSample) taps(x float64, axis int) taps {
-	if x != x {
-		return taps{}
-	}
+// fold moves a place outside of the image to where it is read.
+func (g *gridSample) fold(x float64, axis int) float64 {
 	x = min(max(x, -1<<30), 1<<30)
 	if g.mode == "nearest" {
 		x = math.RoundToEven(x)
@@ -187,11 +184,20 @@ func (g *gridSample) taps(x float64, axis int) taps {
 	if x < lo || x > hi {
 		switch g.padding {
 		case "border":
-			x = min(max(x, 0), float64(g.in[axis]-1))
+			return min(max(x, 0), float64(g.in[axis]-1))
 		case "reflection":
-			x = reflect(x, lo, hi)
+			return reflect(x, lo, hi)
 		}
 	}
+	return x
+}
+
+// taps returns which pixels along an axis make the value at x.
+func (g *gridSample) taps(x float64, axis int) taps {
+	if x != x {
+		return taps{}
+	}
+	x = g.fold(x, axis)
 	first, n := int(math.Floor(x)), 2
 	weight := linearWeight
 	switch g.mode {
@@ -233,11 +239,11 @@ type corner[T real] struct {
 }
 
 // corners combines the taps of all axes.
-func corners[T real](list []corner[T], g *gridSample, place []float32) []corner[T] {
+func corners[T real](list []corner[T], g *gridSample, place []T) []corner[T] {
 	list = append(list[:0], corner[T]{0, 1})
 	rank := len(g.in)
 	for axis := range rank {
-		t := g.taps(g.pixel(place[rank-1-axis], axis), axis)
+		t := g.taps(pixelOf(g, place[rank-1-axis], axis), axis)
 		old := len(list)
 		for k, at := range t.at {
 			for _, c := range list[:old] {
@@ -261,7 +267,7 @@ func evalGridSample[T real](e *Eval) error {
 	s := x.Shape()
 	out := append(tensor.Shape{s[0], s[1]}, gridShape[1:rank+1]...)
 	pixels, plane := volume(out[2:]), volume(g.in)
-	data, grid := reals[T](x), realsOf[float32](e, 1)
+	data, grid := reals[T](x), realsOf[T](e, 1)
 	y := newResult[T](e, x.DType(), out)
 	e.Parallel(s[0]*pixels, 64, func(lo, hi int) {
 		var list []corner[T]

@@ -21,7 +21,7 @@ var msGeneralDefs = []*Def{
 	{Domain: msDomain, Name: "Inverse", Since: 1, Infer: inferShapeOf(0), Eval: evalInverse},
 	{Domain: msDomain, Name: "IsAllFinite", Since: 1, Infer: inferIsAllFinite, Eval: evalIsAllFinite, Cost: (*Infer).traffic},
 	{Domain: msDomain, Name: "MurmurHash3", Since: 1, Infer: inferMurmur, Eval: evalMurmur, Cost: (*Infer).traffic},
-	{Domain: msDomain, Name: "NGramRepeatBlock", Since: 1, Infer: inferShapeOf(1), Eval: evalNGramRepeatBlock},
+	{Domain: msDomain, Name: "NGramRepeatBlock", Since: 1, Infer: inferLikeInput(1), Eval: evalNGramRepeatBlock},
 	{Domain: msDomain, Name: "Pad", Since: 1, Infer: inferPad, Eval: spread(evalPad), Quant: moves, Cost: (*Infer).traffic},
 	{Domain: msDomain, Name: "Range", Since: 1, Infer: inferRange, Eval: evalRangeByOne, Cost: perElement(2)},
 	{Domain: msDomain, Name: "SparseToDenseMatMul", Since: 1, Infer: inferSparseMatMul, Eval: evalSparseMatMul},

@@ -56,8 +56,14 @@ func evalReduceTo(e *Eval) error {
 // privateOpset is the version of PrivateDomain.
 var privateOpset = graph.Opset{Domain: PrivateDomain, Version: 1}
 
-// ImportPrivate lets m use the operators of PrivateDomain.
-func ImportPrivate(m *graph.Model) { m.SetOpset(privateOpset.Domain, privateOpset.Version) }
+// ImportPrivate lets m use the operators that gradients are made of: those of
+// PrivateDomain and of com.microsoft.
+func ImportPrivate(m *graph.Model) {
+	m.SetOpset(privateOpset.Domain, privateOpset.Version)
+	if m.Opset(microsoft) == 0 {
+		m.SetOpset(microsoft, 1)
+	}
+}
 
 func evalReluGrad[T real](e *Eval) error {
 	if !e.Tensor(1).Shape().Equal(e.Tensor(0).Shape()) {

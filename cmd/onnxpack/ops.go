@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/onnxpack/onnxpack/graph/grad"
 	"github.com/onnxpack/onnxpack/graph/op"
 )
 
@@ -69,7 +70,7 @@ func opRows(want []string) []opRow {
 var ruleNames = []string{"infer", "eval", "grad", "axes", "quant", "cost", "body"}
 
 func rulesOf(d *op.Def) []string {
-	has := []bool{d.Infer != nil, d.Eval != nil, d.Grad != nil, d.Axes != nil, d.Quant != nil, d.Cost != nil, d.Body != "" || d.BodyFor != nil}
+	has := []bool{d.Infer != nil, d.Eval != nil, d.Grad != nil || !d.HasGrad() && grad.Has(d), d.Axes != nil, d.Quant != nil, d.Cost != nil, d.Body != "" || d.BodyFor != nil}
 	rules := []string{}
 	for i, name := range ruleNames {
 		if has[i] {

@@ -18,6 +18,12 @@ import (
 //
 //	dx = If (c) <then_branch = { y = Mul (x, x)  dx = … dy … }, else_branch = { dx = Neg (dy) }>
 
+// Has reports whether gradients pass through calls of an operator: by a rule
+// or a body of its own, or, for control flow, by what is here.
+func Has(d *op.Def) bool {
+	return d.HasGrad() || d.Domain == "" && (d.Name == "If" || d.Name == "Loop" || d.Name == "Scan" && d.Until == 0)
+}
+
 // markControl marks the results of a node with subgraphs, and the values in
 // these, that depend on marked ones.
 func (b *builder) markControl(n *graph.Node) {

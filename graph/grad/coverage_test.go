@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/grad"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
@@ -38,12 +39,6 @@ var steps = []string{
 // rounded, which no difference shows: see TestFakeQuantizationGradients.
 var rounding = []string{"QuantizeLinear"}
 
-// hasGradient reports whether gradients pass through an operator: by its own
-// rules, or by those for control flow.
-func hasGradient(d *op.Def) bool {
-	return d.HasGrad() || d.Domain == "" && slices.Contains([]string{"If", "Loop", "Scan"}, d.Name)
-}
-
 // Every operator with a gradient is in a model where that equals differences
 // of the loss: in one of the tables, in a call generated from its schema, or
 // in one of ONNX's node tests, where these are at hand. A vector whose
@@ -62,7 +57,7 @@ func TestGradientsOfEveryOperator(t *testing.T) {
 		}
 	}
 	for d := range op.All() {
-		if d.HasGrad() && c.slopes[d] == 0 && d.Domain != op.PrivateDomain {
+		if grad.Has(d) && c.slopes[d] == 0 && d.Domain != op.PrivateDomain {
 			c.addGenerated(t, d)
 		}
 	}
@@ -79,7 +74,7 @@ func TestGradientsOfEveryOperator(t *testing.T) {
 	t.Logf("with ONNX's node tests: %v", c)
 	for d := range op.All() {
 		switch {
-		case !hasGradient(d) || d.Until != 0 && d.Until < 13: // gradients begin with opset 13
+		case !grad.Has(d) || gone(d):
 		case slices.Contains(rounding, d.Name):
 		case c.slopes[d] == 0 && (c.flat[d] == 0 || !slices.Contains(steps, d.Name)):
 			t.Errorf("no test shows the gradient of operator %s of domain %q from version %d on", d.Name, d.Domain, d.Since)
@@ -176,7 +171,7 @@ func feedsOf(m *graph.Model) map[string]tensor.Value {
 }
 
 // Every operator without a gradient is listed with the reason, but for those
-// that take no floats or give none.
+// that take no floats or give none, or are gone before opset 13.
 func TestOperatorsWithoutGradient(t *testing.T) {
 	const golden = "testdata/without_gradient.txt"
 	data, err := os.ReadFile(golden)
@@ -192,7 +187,7 @@ func TestOperatorsWithoutGradient(t *testing.T) {
 	}
 	missing := map[string]bool{}
 	for d := range op.All() {
-		if hasGradient(d) || d.Domain == op.PrivateDomain || !mapsFloats(d) {
+		if grad.Has(d) || d.Domain == op.PrivateDomain || gone(d) || !mapsFloats(d) {
 			continue
 		}
 		name := d.Name
@@ -210,6 +205,10 @@ func TestOperatorsWithoutGradient(t *testing.T) {
 		}
 	}
 }
+
+// gone reports whether an operator ends before opset 13, with which gradients
+// begin.
+func gone(d *op.Def) bool { return d.Until != 0 && d.Until < 13 }
 
 // mapsFloats reports whether an operator takes and gives floats, also in
 // subgraphs, sequences and optional values, in its newest version. One without

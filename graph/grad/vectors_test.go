@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/grad"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/onnxio"
@@ -63,7 +64,7 @@ func differentiated(m *graph.Model) map[*op.Def]bool {
 	defs := map[*op.Def]bool{}
 	for g := range m.Graph.Walk() {
 		for n := range g.Nodes() {
-			if d := op.Find(n.Domain, n.Op, n.Opset()); d != nil && hasGradient(d) {
+			if d := op.Find(n.Domain, n.Op, n.Opset()); d != nil && grad.Has(d) {
 				defs[d] = true
 			}
 		}

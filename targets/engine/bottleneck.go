@@ -200,14 +200,7 @@ func (s *strip) project(n, from, to int, src []float32) {
 
 // product computes all of p in this thread.
 func (s *strip) product(p *kernel.ProductF32, act *activation) {
-	tile := tiles.Get().(*kernel.TileF32)
-	rows, cols := kernel.Range{Lo: 0, Hi: p.M}, kernel.Range{Lo: 0, Hi: p.N}
-	s.e.Kernels.GemmF32.Block(tile, p, rows, cols)
-	if act.apply != nil {
-		applyRows(s.e.Kernels, p, act, rows, cols)
-	}
-	*tile = kernel.TileF32{}
-	tiles.Put(tile)
+	productBlock(s.e.Kernels, p, act, kernel.Range{Lo: 0, Hi: p.M}, kernel.Range{Lo: 0, Hi: p.N})
 }
 
 // fuseBottlenecks joins convolutions around a depthwise one.

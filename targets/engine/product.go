@@ -17,18 +17,33 @@ var tiles = sync.Pool{New: func() any { return new(kernel.TileF32) }}
 // productF32 computes p, divided among threads, and then act, whose clamp p
 // already has, on what it stored.
 func productF32(e *op.Eval, p *kernel.ProductF32, act *activation) {
-	gemm := e.Kernels.GemmF32
+	gemm := &e.Kernels.GemmF32
 	d := divide(p.M, p.N, p.Depth(), gemm.MR, gemm.NR)
 	e.Parallel(d.count, d.grain, func(lo, hi int) {
-		tile := tiles.Get().(*kernel.TileF32)
 		rows, cols := d.block(lo, hi)
-		gemm.Block(tile, p, rows, cols)
-		if act.apply != nil {
-			applyRows(e.Kernels, p, act, rows, cols)
-		}
-		*tile = kernel.TileF32{}
-		tiles.Put(tile)
+		productBlock(e.Kernels, p, act, rows, cols)
 	})
+}
+
+// activatedBlock is how many elements of a product are computed before an
+// activation passes over them, while they are in the L1 cache.
+const activatedBlock = 6 << 10
+
+// productBlock computes the given rows and columns of p, and act of them.
+func productBlock(k *kernel.Table, p *kernel.ProductF32, act *activation, rows, cols kernel.Range) {
+	tile := tiles.Get().(*kernel.TileF32)
+	if act.apply == nil {
+		k.GemmF32.Block(tile, p, rows, cols)
+	} else {
+		step := roundUp(ceilDiv(activatedBlock, max(1, cols.Hi-cols.Lo)), k.GemmF32.MR)
+		for i := rows.Lo; i < rows.Hi; i += step {
+			part := kernel.Range{Lo: i, Hi: min(i+step, rows.Hi)}
+			k.GemmF32.Block(tile, p, part, cols)
+			applyRows(k, p, act, part, cols)
+		}
+	}
+	*tile = kernel.TileF32{}
+	tiles.Put(tile)
 }
 
 // division says how a product of m by n is divided among threads: into count

@@ -807,44 +807,39 @@ loop40:
 	CMPQ         DX, $+8
 	JL           next41
 	VMOVUPS      (CX), Y0
-	VPAND        constants_avx2<>+1120(SB), Y0, Y1
+	VBROADCASTSS constants_avx2<>+320(SB), Y1
 	VBROADCASTSS constants_avx2<>+1376(SB), Y2
-	VPOR         Y2, Y1, Y1
+	VPXOR        Y2, Y0, Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	VMINPS       Y1, Y2, Y1
+	VMINPS       Y0, Y2, Y0
 	VBROADCASTSS constants_avx2<>+32(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMULPS       constants_avx2<>+64(SB), Y1, Y2
+	VMAXPS       Y0, Y2, Y0
+	VMULPS       constants_avx2<>+64(SB), Y0, Y2
 	VROUNDPS     $0x08, Y2, Y2
-	VMOVAPS      Y1, Y1
-	VFMADD231PS  constants_avx2<>+96(SB), Y2, Y1
-	VMOVAPS      Y1, Y1
-	VFMADD231PS  constants_avx2<>+128(SB), Y2, Y1
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  constants_avx2<>+96(SB), Y2, Y0
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  constants_avx2<>+128(SB), Y2, Y0
 	VBROADCASTSS constants_avx2<>+160(SB), Y3
-	VFMADD213PS  constants_avx2<>+192(SB), Y1, Y3
-	VFMADD213PS  constants_avx2<>+224(SB), Y1, Y3
-	VFMADD213PS  constants_avx2<>+256(SB), Y1, Y3
-	VFMADD213PS  constants_avx2<>+288(SB), Y1, Y3
-	VMULPS       Y1, Y1, Y4
-	VMOVAPS      Y1, Y1
-	VFMADD231PS  Y4, Y3, Y1
-	VADDPS       constants_avx2<>+320(SB), Y1, Y1
+	VFMADD213PS  constants_avx2<>+192(SB), Y0, Y3
+	VFMADD213PS  constants_avx2<>+224(SB), Y0, Y3
+	VFMADD213PS  constants_avx2<>+256(SB), Y0, Y3
+	VFMADD213PS  constants_avx2<>+288(SB), Y0, Y3
+	VMULPS       Y0, Y0, Y4
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y4, Y3, Y0
+	VADDPS       constants_avx2<>+320(SB), Y0, Y0
 	VCVTPS2DQ    Y2, Y2
 	VPSRAD       $0x01, Y2, Y3
 	VPADDD       constants_avx2<>+352(SB), Y3, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y1, Y1
+	VMULPS       Y4, Y0, Y0
 	VPSUBD       Y3, Y2, Y2
 	VPADDD       constants_avx2<>+352(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constants_avx2<>+480(SB), Y2
-	VBROADCASTSS constants_avx2<>+320(SB), Y3
-	VMOVAPS      Y3, Y3
-	VCMPPS       $0x11, Y2, Y0, Y0
-	VBLENDVPS    Y0, Y1, Y3, Y0
-	VADDPS       constants_avx2<>+320(SB), Y1, Y1
-	VDIVPS       Y1, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VADDPS       constants_avx2<>+320(SB), Y0, Y0
+	VDIVPS       Y0, Y1, Y0
 	VMOVUPS      Y0, (AX)
 	ADDQ         $+32, AX
 	ADDQ         $+32, CX
@@ -858,44 +853,39 @@ next41:
 	NEGQ         DX
 	VMOVDQU      64(BX)(DX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
-	VPAND        constants_avx2<>+1120(SB), Y1, Y2
+	VBROADCASTSS constants_avx2<>+320(SB), Y2
 	VBROADCASTSS constants_avx2<>+1376(SB), Y3
-	VPOR         Y3, Y2, Y2
+	VPXOR        Y3, Y1, Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
+	VMINPS       Y1, Y3, Y1
 	VBROADCASTSS constants_avx2<>+32(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       constants_avx2<>+64(SB), Y2, Y3
+	VMAXPS       Y1, Y3, Y1
+	VMULPS       constants_avx2<>+64(SB), Y1, Y3
 	VROUNDPS     $0x08, Y3, Y3
-	VMOVAPS      Y2, Y2
-	VFMADD231PS  constants_avx2<>+96(SB), Y3, Y2
-	VMOVAPS      Y2, Y2
-	VFMADD231PS  constants_avx2<>+128(SB), Y3, Y2
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  constants_avx2<>+96(SB), Y3, Y1
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  constants_avx2<>+128(SB), Y3, Y1
 	VBROADCASTSS constants_avx2<>+160(SB), Y4
-	VFMADD213PS  constants_avx2<>+192(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+224(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+256(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+288(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y5
-	VMOVAPS      Y2, Y2
-	VFMADD231PS  Y5, Y4, Y2
-	VADDPS       constants_avx2<>+320(SB), Y2, Y2
+	VFMADD213PS  constants_avx2<>+192(SB), Y1, Y4
+	VFMADD213PS  constants_avx2<>+224(SB), Y1, Y4
+	VFMADD213PS  constants_avx2<>+256(SB), Y1, Y4
+	VFMADD213PS  constants_avx2<>+288(SB), Y1, Y4
+	VMULPS       Y1, Y1, Y5
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  Y5, Y4, Y1
+	VADDPS       constants_avx2<>+320(SB), Y1, Y1
 	VCVTPS2DQ    Y3, Y3
 	VPSRAD       $0x01, Y3, Y4
 	VPADDD       constants_avx2<>+352(SB), Y4, Y5
 	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y2, Y2
+	VMULPS       Y5, Y1, Y1
 	VPSUBD       Y4, Y3, Y3
 	VPADDD       constants_avx2<>+352(SB), Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y2, Y2
-	VBROADCASTSS constants_avx2<>+480(SB), Y3
-	VBROADCASTSS constants_avx2<>+320(SB), Y4
-	VMOVAPS      Y4, Y4
-	VCMPPS       $0x11, Y3, Y1, Y1
-	VBLENDVPS    Y1, Y2, Y4, Y1
-	VADDPS       constants_avx2<>+320(SB), Y2, Y2
-	VDIVPS       Y2, Y1, Y1
+	VMULPS       Y3, Y1, Y1
+	VADDPS       constants_avx2<>+320(SB), Y1, Y1
+	VDIVPS       Y1, Y2, Y1
 	VMASKMOVPS   Y1, Y0, (AX)
 
 over42:
@@ -1218,122 +1208,8 @@ loop49:
 	VMOVAPS      Y1, Y1
 	VFMADD213PS  constants_avx2<>+1952(SB), Y2, Y1
 	VMULPS       Y1, Y0, Y1
-	VPAND        constants_avx2<>+1120(SB), Y1, Y2
-	VBROADCASTSS constants_avx2<>+1376(SB), Y3
-	VPOR         Y3, Y2, Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VBROADCASTSS constants_avx2<>+32(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       constants_avx2<>+64(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VMOVAPS      Y2, Y2
-	VFMADD231PS  constants_avx2<>+96(SB), Y3, Y2
-	VMOVAPS      Y2, Y2
-	VFMADD231PS  constants_avx2<>+128(SB), Y3, Y2
-	VBROADCASTSS constants_avx2<>+160(SB), Y4
-	VFMADD213PS  constants_avx2<>+192(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+224(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+256(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+288(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y5
-	VMOVAPS      Y2, Y2
-	VFMADD231PS  Y5, Y4, Y2
-	VADDPS       constants_avx2<>+320(SB), Y2, Y2
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y4
-	VPADDD       constants_avx2<>+352(SB), Y4, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y2, Y2
-	VPSUBD       Y4, Y3, Y3
-	VPADDD       constants_avx2<>+352(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y2, Y2
-	VBROADCASTSS constants_avx2<>+480(SB), Y3
-	VBROADCASTSS constants_avx2<>+320(SB), Y4
-	VMOVAPS      Y4, Y4
-	VCMPPS       $0x11, Y3, Y1, Y1
-	VBLENDVPS    Y1, Y2, Y4, Y1
-	VADDPS       constants_avx2<>+320(SB), Y2, Y2
-	VDIVPS       Y2, Y1, Y1
-	VMULPS       Y1, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	ADDQ         $+32, AX
-	ADDQ         $+32, CX
-	SUBQ         $+8, DX
-	JMP          loop49
-
-next50:
-	TESTQ        DX, DX
-	JEQ          over51
-	LEAQ         maskTable<>+0(SB), BX
-	NEGQ         DX
-	VMOVDQU      64(BX)(DX*4), Y0
-	VMASKMOVPS   (CX), Y0, Y1
-	VMULPS       Y1, Y1, Y2
-	VBROADCASTSS constants_avx2<>+1920(SB), Y3
-	VMOVAPS      Y2, Y2
-	VFMADD213PS  constants_avx2<>+1952(SB), Y3, Y2
-	VMULPS       Y2, Y1, Y2
-	VPAND        constants_avx2<>+1120(SB), Y2, Y3
-	VBROADCASTSS constants_avx2<>+1376(SB), Y4
-	VPOR         Y4, Y3, Y3
-	VBROADCASTSS constants_avx2<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VBROADCASTSS constants_avx2<>+32(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       constants_avx2<>+64(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VMOVAPS      Y3, Y3
-	VFMADD231PS  constants_avx2<>+96(SB), Y4, Y3
-	VMOVAPS      Y3, Y3
-	VFMADD231PS  constants_avx2<>+128(SB), Y4, Y3
-	VBROADCASTSS constants_avx2<>+160(SB), Y5
-	VFMADD213PS  constants_avx2<>+192(SB), Y3, Y5
-	VFMADD213PS  constants_avx2<>+224(SB), Y3, Y5
-	VFMADD213PS  constants_avx2<>+256(SB), Y3, Y5
-	VFMADD213PS  constants_avx2<>+288(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VMOVAPS      Y3, Y3
-	VFMADD231PS  Y6, Y5, Y3
-	VADDPS       constants_avx2<>+320(SB), Y3, Y3
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VPADDD       constants_avx2<>+352(SB), Y5, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y3, Y3
-	VPSUBD       Y5, Y4, Y4
-	VPADDD       constants_avx2<>+352(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y3, Y3
-	VBROADCASTSS constants_avx2<>+480(SB), Y4
-	VBROADCASTSS constants_avx2<>+320(SB), Y5
-	VMOVAPS      Y5, Y5
-	VCMPPS       $0x11, Y4, Y2, Y2
-	VBLENDVPS    Y2, Y3, Y5, Y2
-	VADDPS       constants_avx2<>+320(SB), Y3, Y3
-	VDIVPS       Y3, Y2, Y2
-	VMULPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y0, (AX)
-
-over51:
-	VZEROUPPER
-	RET
-
-// func silu_f32_avx2(dst []float32, src []float32)
-// Requires: AVX, AVX2, FMA3
-TEXT ·silu_f32_avx2(SB), $136-48
-	MOVQ dst_base+0(FP), AX
-	MOVQ src_base+24(FP), CX
-	MOVQ dst_len+8(FP), DX
-
-loop52:
-	CMPQ         DX, $+8
-	JL           next53
-	VMOVUPS      (CX), Y0
-	VPAND        constants_avx2<>+1120(SB), Y0, Y1
 	VBROADCASTSS constants_avx2<>+1376(SB), Y2
-	VPOR         Y2, Y1, Y1
+	VPXOR        Y2, Y1, Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
 	VMINPS       Y1, Y2, Y1
 	VBROADCASTSS constants_avx2<>+32(SB), Y2
@@ -1362,30 +1238,28 @@ loop52:
 	VPADDD       constants_avx2<>+352(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VBROADCASTSS constants_avx2<>+480(SB), Y2
-	VBROADCASTSS constants_avx2<>+320(SB), Y3
-	VMOVAPS      Y3, Y3
-	VCMPPS       $0x11, Y2, Y0, Y2
-	VBLENDVPS    Y2, Y1, Y3, Y2
 	VADDPS       constants_avx2<>+320(SB), Y1, Y1
-	VDIVPS       Y1, Y2, Y1
-	VMULPS       Y1, Y0, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	ADDQ         $+32, AX
 	ADDQ         $+32, CX
 	SUBQ         $+8, DX
-	JMP          loop52
+	JMP          loop49
 
-next53:
+next50:
 	TESTQ        DX, DX
-	JEQ          over54
+	JEQ          over51
 	LEAQ         maskTable<>+0(SB), BX
 	NEGQ         DX
 	VMOVDQU      64(BX)(DX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
-	VPAND        constants_avx2<>+1120(SB), Y1, Y2
+	VMULPS       Y1, Y1, Y2
+	VBROADCASTSS constants_avx2<>+1920(SB), Y3
+	VMOVAPS      Y2, Y2
+	VFMADD213PS  constants_avx2<>+1952(SB), Y3, Y2
+	VMULPS       Y2, Y1, Y2
 	VBROADCASTSS constants_avx2<>+1376(SB), Y3
-	VPOR         Y3, Y2, Y2
+	VPXOR        Y3, Y2, Y2
 	VBROADCASTSS constants_avx2<>+0(SB), Y3
 	VMINPS       Y2, Y3, Y2
 	VBROADCASTSS constants_avx2<>+32(SB), Y3
@@ -1414,14 +1288,102 @@ next53:
 	VPADDD       constants_avx2<>+352(SB), Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
 	VMULPS       Y3, Y2, Y2
-	VBROADCASTSS constants_avx2<>+480(SB), Y3
-	VBROADCASTSS constants_avx2<>+320(SB), Y4
-	VMOVAPS      Y4, Y4
-	VCMPPS       $0x11, Y3, Y1, Y3
-	VBLENDVPS    Y3, Y2, Y4, Y3
 	VADDPS       constants_avx2<>+320(SB), Y2, Y2
-	VDIVPS       Y2, Y3, Y2
+	VDIVPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)
+
+over51:
+	VZEROUPPER
+	RET
+
+// func silu_f32_avx2(dst []float32, src []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·silu_f32_avx2(SB), $136-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+
+loop52:
+	CMPQ         DX, $+8
+	JL           next53
+	VMOVUPS      (CX), Y0
+	VBROADCASTSS constants_avx2<>+1376(SB), Y1
+	VPXOR        Y1, Y0, Y1
+	VBROADCASTSS constants_avx2<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VBROADCASTSS constants_avx2<>+32(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMULPS       constants_avx2<>+64(SB), Y1, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  constants_avx2<>+96(SB), Y2, Y1
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  constants_avx2<>+128(SB), Y2, Y1
+	VBROADCASTSS constants_avx2<>+160(SB), Y3
+	VFMADD213PS  constants_avx2<>+192(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+224(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+256(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+288(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VMOVAPS      Y1, Y1
+	VFMADD231PS  Y4, Y3, Y1
+	VADDPS       constants_avx2<>+320(SB), Y1, Y1
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y3
+	VPADDD       constants_avx2<>+352(SB), Y3, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y1, Y1
+	VPSUBD       Y3, Y2, Y2
+	VPADDD       constants_avx2<>+352(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
 	VMULPS       Y2, Y1, Y1
+	VADDPS       constants_avx2<>+320(SB), Y1, Y1
+	VDIVPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	SUBQ         $+8, DX
+	JMP          loop52
+
+next53:
+	TESTQ        DX, DX
+	JEQ          over54
+	LEAQ         maskTable<>+0(SB), BX
+	NEGQ         DX
+	VMOVDQU      64(BX)(DX*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VBROADCASTSS constants_avx2<>+1376(SB), Y2
+	VPXOR        Y2, Y1, Y2
+	VBROADCASTSS constants_avx2<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VBROADCASTSS constants_avx2<>+32(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       constants_avx2<>+64(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  constants_avx2<>+96(SB), Y3, Y2
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  constants_avx2<>+128(SB), Y3, Y2
+	VBROADCASTSS constants_avx2<>+160(SB), Y4
+	VFMADD213PS  constants_avx2<>+192(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+224(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+256(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+288(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  Y5, Y4, Y2
+	VADDPS       constants_avx2<>+320(SB), Y2, Y2
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y4
+	VPADDD       constants_avx2<>+352(SB), Y4, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y2, Y2
+	VPSUBD       Y4, Y3, Y3
+	VPADDD       constants_avx2<>+352(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       constants_avx2<>+320(SB), Y2, Y2
+	VDIVPS       Y2, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (AX)
 
 over54:

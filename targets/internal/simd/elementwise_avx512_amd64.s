@@ -741,36 +741,31 @@ loop40:
 	CMPQ             DX, $+16
 	JL               next41
 	VMOVUPS          (CX), Z0
-	VPANDD.BCST      constants_avx512<>+136(SB), Z0, Z1
+	VBROADCASTSS     constants_avx512<>+40(SB), Z1
 	VBROADCASTSS     constants_avx512<>+168(SB), Z2
-	VPORD            Z2, Z1, Z1
+	VPXORD           Z2, Z0, Z0
 	VBROADCASTSS     constants_avx512<>+0(SB), Z2
-	VMINPS           Z1, Z2, Z1
+	VMINPS           Z0, Z2, Z0
 	VBROADCASTSS     constants_avx512<>+4(SB), Z2
-	VMAXPS           Z1, Z2, Z1
-	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z2
+	VMAXPS           Z0, Z2, Z0
+	VMULPS.BCST      constants_avx512<>+8(SB), Z0, Z2
 	VRNDSCALEPS      $0x08, Z2, Z2
-	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z1
-	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z1
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z0
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z0
 	VBROADCASTSS     constants_avx512<>+20(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z3
-	VMULPS           Z1, Z1, Z4
-	VMOVAPS          Z1, Z1
-	VFMADD231PS      Z4, Z3, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VSCALEFPS        Z2, Z1, Z1
-	VBROADCASTSS     constants_avx512<>+56(SB), Z2
-	VBROADCASTSS     constants_avx512<>+40(SB), Z3
-	VMOVAPS          Z3, Z3
-	VCMPPS           $0x11, Z2, Z0, K1
-	VMOVAPS          Z1, K1, Z3
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z0
-	VDIVPS           Z0, Z3, Z0
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z0, Z3
+	VMULPS           Z0, Z0, Z4
+	VMOVAPS          Z0, Z0
+	VFMADD231PS      Z4, Z3, Z0
+	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
+	VSCALEFPS        Z2, Z0, Z0
+	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
+	VDIVPS           Z0, Z1, Z0
 	VMOVUPS          Z0, (AX)
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
@@ -784,36 +779,31 @@ next41:
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
 	VMOVUPS.Z        (CX), K1, Z0
-	VPANDD.BCST      constants_avx512<>+136(SB), Z0, Z1
+	VBROADCASTSS     constants_avx512<>+40(SB), Z1
 	VBROADCASTSS     constants_avx512<>+168(SB), Z2
-	VPORD            Z2, Z1, Z1
+	VPXORD           Z2, Z0, Z0
 	VBROADCASTSS     constants_avx512<>+0(SB), Z2
-	VMINPS           Z1, Z2, Z1
+	VMINPS           Z0, Z2, Z0
 	VBROADCASTSS     constants_avx512<>+4(SB), Z2
-	VMAXPS           Z1, Z2, Z1
-	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z2
+	VMAXPS           Z0, Z2, Z0
+	VMULPS.BCST      constants_avx512<>+8(SB), Z0, Z2
 	VRNDSCALEPS      $0x08, Z2, Z2
-	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z1
-	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z1
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z0
+	VMOVAPS          Z0, Z0
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z0
 	VBROADCASTSS     constants_avx512<>+20(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z3
-	VMULPS           Z1, Z1, Z4
-	VMOVAPS          Z1, Z1
-	VFMADD231PS      Z4, Z3, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VSCALEFPS        Z2, Z1, Z1
-	VBROADCASTSS     constants_avx512<>+56(SB), Z2
-	VBROADCASTSS     constants_avx512<>+40(SB), Z3
-	VMOVAPS          Z3, Z3
-	VCMPPS           $0x11, Z2, Z0, K2
-	VMOVAPS          Z1, K2, Z3
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z0
-	VDIVPS           Z0, Z3, Z0
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z0, Z3
+	VMULPS           Z0, Z0, Z4
+	VMOVAPS          Z0, Z0
+	VFMADD231PS      Z4, Z3, Z0
+	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
+	VSCALEFPS        Z2, Z0, Z0
+	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
+	VDIVPS           Z0, Z1, Z0
 	VMOVUPS          Z0, K1, (AX)
 
 over42:
@@ -1104,37 +1094,30 @@ loop49:
 	VMOVAPS          Z1, Z1
 	VFMADD213PS.BCST constants_avx512<>+240(SB), Z2, Z1
 	VMULPS           Z1, Z0, Z1
-	VPANDD.BCST      constants_avx512<>+136(SB), Z1, Z2
-	VBROADCASTSS     constants_avx512<>+168(SB), Z3
-	VPORD            Z3, Z2, Z2
-	VBROADCASTSS     constants_avx512<>+0(SB), Z3
-	VMINPS           Z2, Z3, Z2
-	VBROADCASTSS     constants_avx512<>+4(SB), Z3
-	VMAXPS           Z2, Z3, Z2
-	VMULPS.BCST      constants_avx512<>+8(SB), Z2, Z3
-	VRNDSCALEPS      $0x08, Z3, Z3
-	VMOVAPS          Z2, Z2
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z3, Z2
-	VMOVAPS          Z2, Z2
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z3, Z2
-	VBROADCASTSS     constants_avx512<>+20(SB), Z4
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z2, Z4
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z2, Z4
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z2, Z4
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z2, Z4
-	VMULPS           Z2, Z2, Z5
-	VMOVAPS          Z2, Z2
-	VFMADD231PS      Z5, Z4, Z2
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VSCALEFPS        Z3, Z2, Z2
-	VBROADCASTSS     constants_avx512<>+56(SB), Z3
-	VBROADCASTSS     constants_avx512<>+40(SB), Z4
-	VMOVAPS          Z4, Z4
-	VCMPPS           $0x11, Z3, Z1, K1
-	VMOVAPS          Z2, K1, Z4
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z1
-	VDIVPS           Z1, Z4, Z1
-	VMULPS           Z1, Z0, Z0
+	VBROADCASTSS     constants_avx512<>+168(SB), Z2
+	VPXORD           Z2, Z1, Z1
+	VBROADCASTSS     constants_avx512<>+0(SB), Z2
+	VMINPS           Z1, Z2, Z1
+	VBROADCASTSS     constants_avx512<>+4(SB), Z2
+	VMAXPS           Z1, Z2, Z1
+	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z2
+	VRNDSCALEPS      $0x08, Z2, Z2
+	VMOVAPS          Z1, Z1
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z1
+	VMOVAPS          Z1, Z1
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z1
+	VBROADCASTSS     constants_avx512<>+20(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z3
+	VMULPS           Z1, Z1, Z4
+	VMOVAPS          Z1, Z1
+	VFMADD231PS      Z4, Z3, Z1
+	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
+	VSCALEFPS        Z2, Z1, Z1
+	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
+	VDIVPS           Z1, Z0, Z0
 	VMOVUPS          Z0, (AX)
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
@@ -1153,37 +1136,30 @@ next50:
 	VMOVAPS          Z1, Z1
 	VFMADD213PS.BCST constants_avx512<>+240(SB), Z2, Z1
 	VMULPS           Z1, Z0, Z1
-	VPANDD.BCST      constants_avx512<>+136(SB), Z1, Z2
-	VBROADCASTSS     constants_avx512<>+168(SB), Z3
-	VPORD            Z3, Z2, Z2
-	VBROADCASTSS     constants_avx512<>+0(SB), Z3
-	VMINPS           Z2, Z3, Z2
-	VBROADCASTSS     constants_avx512<>+4(SB), Z3
-	VMAXPS           Z2, Z3, Z2
-	VMULPS.BCST      constants_avx512<>+8(SB), Z2, Z3
-	VRNDSCALEPS      $0x08, Z3, Z3
-	VMOVAPS          Z2, Z2
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z3, Z2
-	VMOVAPS          Z2, Z2
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z3, Z2
-	VBROADCASTSS     constants_avx512<>+20(SB), Z4
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z2, Z4
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z2, Z4
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z2, Z4
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z2, Z4
-	VMULPS           Z2, Z2, Z5
-	VMOVAPS          Z2, Z2
-	VFMADD231PS      Z5, Z4, Z2
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VSCALEFPS        Z3, Z2, Z2
-	VBROADCASTSS     constants_avx512<>+56(SB), Z3
-	VBROADCASTSS     constants_avx512<>+40(SB), Z4
-	VMOVAPS          Z4, Z4
-	VCMPPS           $0x11, Z3, Z1, K2
-	VMOVAPS          Z2, K2, Z4
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z1
-	VDIVPS           Z1, Z4, Z1
-	VMULPS           Z1, Z0, Z0
+	VBROADCASTSS     constants_avx512<>+168(SB), Z2
+	VPXORD           Z2, Z1, Z1
+	VBROADCASTSS     constants_avx512<>+0(SB), Z2
+	VMINPS           Z1, Z2, Z1
+	VBROADCASTSS     constants_avx512<>+4(SB), Z2
+	VMAXPS           Z1, Z2, Z1
+	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z2
+	VRNDSCALEPS      $0x08, Z2, Z2
+	VMOVAPS          Z1, Z1
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z1
+	VMOVAPS          Z1, Z1
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z1
+	VBROADCASTSS     constants_avx512<>+20(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z3
+	VMULPS           Z1, Z1, Z4
+	VMOVAPS          Z1, Z1
+	VFMADD231PS      Z4, Z3, Z1
+	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
+	VSCALEFPS        Z2, Z1, Z1
+	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
+	VDIVPS           Z1, Z0, Z0
 	VMOVUPS          Z0, K1, (AX)
 
 over51:
@@ -1201,9 +1177,8 @@ loop52:
 	CMPQ             DX, $+16
 	JL               next53
 	VMOVUPS          (CX), Z0
-	VPANDD.BCST      constants_avx512<>+136(SB), Z0, Z1
-	VBROADCASTSS     constants_avx512<>+168(SB), Z2
-	VPORD            Z2, Z1, Z1
+	VBROADCASTSS     constants_avx512<>+168(SB), Z1
+	VPXORD           Z1, Z0, Z1
 	VBROADCASTSS     constants_avx512<>+0(SB), Z2
 	VMINPS           Z1, Z2, Z1
 	VBROADCASTSS     constants_avx512<>+4(SB), Z2
@@ -1224,14 +1199,8 @@ loop52:
 	VFMADD231PS      Z4, Z3, Z1
 	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
 	VSCALEFPS        Z2, Z1, Z1
-	VBROADCASTSS     constants_avx512<>+56(SB), Z2
-	VBROADCASTSS     constants_avx512<>+40(SB), Z3
-	VMOVAPS          Z3, Z3
-	VCMPPS           $0x11, Z2, Z0, K1
-	VMOVAPS          Z1, K1, Z3
 	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VDIVPS           Z1, Z3, Z1
-	VMULPS           Z1, Z0, Z0
+	VDIVPS           Z1, Z0, Z0
 	VMOVUPS          Z0, (AX)
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
@@ -1245,9 +1214,8 @@ next53:
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
 	VMOVUPS.Z        (CX), K1, Z0
-	VPANDD.BCST      constants_avx512<>+136(SB), Z0, Z1
-	VBROADCASTSS     constants_avx512<>+168(SB), Z2
-	VPORD            Z2, Z1, Z1
+	VBROADCASTSS     constants_avx512<>+168(SB), Z1
+	VPXORD           Z1, Z0, Z1
 	VBROADCASTSS     constants_avx512<>+0(SB), Z2
 	VMINPS           Z1, Z2, Z1
 	VBROADCASTSS     constants_avx512<>+4(SB), Z2
@@ -1268,14 +1236,8 @@ next53:
 	VFMADD231PS      Z4, Z3, Z1
 	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
 	VSCALEFPS        Z2, Z1, Z1
-	VBROADCASTSS     constants_avx512<>+56(SB), Z2
-	VBROADCASTSS     constants_avx512<>+40(SB), Z3
-	VMOVAPS          Z3, Z3
-	VCMPPS           $0x11, Z2, Z0, K2
-	VMOVAPS          Z1, K2, Z3
 	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VDIVPS           Z1, Z3, Z1
-	VMULPS           Z1, Z0, Z0
+	VDIVPS           Z1, Z0, Z0
 	VMOVUPS          Z0, K1, (AX)
 
 over54:

@@ -68,12 +68,12 @@ func (m *vector) tanh(x v) v {
 	return m.choose(less, a, m.constant(0.6), low, m.or(high, m.sign(x)))
 }
 
-// sigmoid is e/(1+e) or 1/(1+e) with e = e^-|x|, which neither overflows nor
-// loses the small results.
-func (m *vector) sigmoid(x v) v {
-	e := m.exp(m.or(m.abs(x), m.constant(math.Copysign(0, -1))))
-	numerator := m.choose(less, x, m.constant(0), e, m.constant(1))
-	return m.div(numerator, m.addK(e, 1))
+// sigmoid is 1/(1+e^-x): where the power overflows the quotient is zero.
+func (m *vector) sigmoid(x v) v { return m.div(m.constant(1), m.onePlusExp(x)) }
+
+// onePlusExp is 1+e^-x.
+func (m *vector) onePlusExp(x v) v {
+	return m.addK(m.exp(m.xor(x, m.constant(math.Copysign(0, -1)))), 1)
 }
 
 // erf is an odd polynomial below 1 and 1 - e^-q(|x|) above.
@@ -102,10 +102,10 @@ func (m *vector) gelu(x v) v {
 // geluTanh is x*sigmoid(2u), which equals x/2*(1+tanh u).
 func (m *vector) geluTanh(x v) v {
 	slope := m.fmaK(m.mul(x, x), m.constant(2*math.Sqrt(2/math.Pi)*0.044715), 2*math.Sqrt(2/math.Pi))
-	return m.mul(x, m.sigmoid(m.mul(x, slope)))
+	return m.div(x, m.onePlusExp(m.mul(x, slope)))
 }
 
-func (m *vector) silu(x v) v { return m.mul(x, m.sigmoid(x)) }
+func (m *vector) silu(x v) v { return m.div(x, m.onePlusExp(x)) }
 
 func (m *vector) hardSwish(x v) v {
 	return m.mul(x, m.unit(m.fmaK(x, m.constant(1.0/6), 0.5)))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,7 @@ trained on. Normalizations are folded into weights after the training only.
 			&cli.StringFlag{Name: "scope", Usage: "rank units global, group or isomorphic"},
 			&cli.IntFlag{Name: "multiple", Usage: "keep a multiple of `N` units", Value: 1},
 			&cli.StringFlag{Name: "repair", Usage: "fit what is left to the original: lstsq, bias or none for nodes; refit, bias … for weights"},
+			&cli.IntFlag{Name: "rounds", Usage: "reach --nodes in `N` rounds, each with its recovery", Value: 1},
 			&cli.StringFlag{Name: "recover", Usage: "train what is left: distill, fine-tune or none", Value: "none"},
 			dataFlag("samples to evaluate and calibrate on, as `SPEC`; see onnxpack data"),
 			&cli.StringFlag{Name: "calib", Usage: "samples to calibrate and recover on, as `SPEC`"},
@@ -64,55 +66,82 @@ func prune(c *cli.Context) error {
 	if c.Bool("explain") {
 		return explainPruning(c)
 	}
-	steps, err := pruneSteps(c)
+	p, err := newPruning(c)
 	if err != nil {
 		return err
 	}
 	if c.Bool("dry-run") {
-		return dryRun(c, steps)
-	}
-	recovery, err := recoverySteps(c)
-	if err != nil {
-		return err
+		return dryRun(c, p.steps(false))
 	}
 	t := &training{optimizer: optimizer{c: c}}
 	defer t.close()
 	if err := t.readFlags(); err != nil {
 		return err
 	}
-	if t.steps = steps; recovery != nil {
-		t.steps, t.keepBack = slices.Concat(steps, recovery), 0.1
+	if t.steps = p.steps(true); p.train != nil {
+		t.keepBack = 0.1
 	}
 	if err := t.optimizer.open(); err != nil {
 		return err
 	}
-	if recovery != nil {
+	if p.train != nil {
 		return t.train()
 	}
 	return t.finish(c.Context)
 }
 
-// pruneSteps returns the steps that cut. What recovers is trained as it was
-// made: with its normalizations.
-func pruneSteps(c *cli.Context) ([]passes.Step, error) {
-	list := []string{"simplify"}
-	if c.String("recover") != "none" {
-		list[0] += "=skip:fuse-*"
+// pruning is what the flags of prune ask for: rounds of cutting and, where the
+// model is to recover, training.
+type pruning struct {
+	start, cut, train, end []passes.Step
+	rounds                 int
+}
+
+// newPruning reads the flags. What recovers is trained as it was made: with
+// its normalizations, which are folded in the end.
+func newPruning(c *cli.Context) (p *pruning, err error) {
+	p = &pruning{rounds: c.Int("rounds")}
+	if p.rounds < 1 || p.rounds > 1 && c.String("weights") != "" {
+		return nil, fmt.Errorf("--rounds is %d, want at least 1, and 1 with --weights", p.rounds)
 	}
+	var list []string
 	if text := c.String("nodes"); text != "" {
-		list = append(list, nodesStep(c, text))
+		step, err := nodesStep(c, text, p.rounds)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, step)
 	}
 	if text := c.String("weights"); text != "" {
 		list = append(list, weightsStep(c, text))
 	}
-	if len(list) == 1 {
+	if len(list) == 0 {
 		return nil, errors.New("prune: --nodes or --weights is missing")
 	}
-	steps, err := catalog.Parse(strings.Join(list, ","))
-	if err != nil {
+	if p.cut, err = catalog.Parse(strings.Join(list, ",")); err != nil {
 		return nil, err
 	}
-	return steps, catalog.Check(steps)
+	if p.train, err = recoverySteps(c); err != nil {
+		return nil, err
+	}
+	first := simplify.Simplify.Default()
+	if p.train != nil {
+		p.end = []passes.Step{first}
+		if first, err = simplify.Simplify.Step(passes.Setting{Key: "skip", Value: "fuse-*"}); err != nil {
+			return nil, err
+		}
+	}
+	p.start = []passes.Step{first}
+	return p, catalog.Check(slices.Concat(p.start, p.cut, p.train))
+}
+
+// steps returns all rounds, with the training or without.
+func (p *pruning) steps(train bool) []passes.Step {
+	round := p.cut
+	if train {
+		round = slices.Concat(p.cut, p.train)
+	}
+	return slices.Concat(p.start, slices.Repeat(round, p.rounds), p.end)
 }
 
 // recoverySteps returns the steps that train what is left, none if --recover
@@ -133,22 +162,35 @@ func recoverySteps(c *cli.Context) ([]passes.Step, error) {
 		return nil, fmt.Errorf("--recover is %q, want distill, fine-tune or none", r)
 	}
 	step, err := by.Step(optionSettings(c, by)...)
-	return []passes.Step{step, simplify.Simplify.Default()}, err
+	return []passes.Step{step}, err
 }
 
-// nodesStep writes the step that --nodes asks for.
-func nodesStep(c *cli.Context, text string) string {
-	amount := "ratio:" + text
-	if key, value, ok := strings.Cut(text, "="); ok {
-		amount = key + ":" + value
+// nodesStep writes the step that --nodes asks for, as one of several rounds
+// that each leave the same share of what they find.
+func nodesStep(c *cli.Context, text string, rounds int) (string, error) {
+	key, value, ok := strings.Cut(text, "=")
+	if !ok {
+		key, value = "ratio", text
 	}
-	step := "prune-nodes=" + amount
+	if rounds > 1 {
+		x, err := strconv.ParseFloat(value, 64)
+		if err != nil || x <= 0 || x >= 1 {
+			return "", fmt.Errorf("--nodes is %q, want a number between 0 and 1", text)
+		}
+		if key == "ratio" {
+			x = 1 - math.Pow(1-x, 1/float64(rounds))
+		} else {
+			x = math.Pow(x, 1/float64(rounds))
+		}
+		value = fmt.Sprintf("%.4g", x)
+	}
+	step := "prune-nodes=" + key + ":" + value
 	for _, f := range []string{"by", "scope", "multiple", "repair"} {
 		if c.IsSet(f) && (c.String("weights") == "" || f != "by" && f != "repair") {
 			step += fmt.Sprintf(";%s:%v", f, c.Value(f))
 		}
 	}
-	return step
+	return step, nil
 }
 
 // weightsStep writes the step that --weights asks for.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -248,5 +249,33 @@ func BenchmarkPackI8(b *testing.B) {
 				g.Pack(packed, weights, 1, k, n, k, true)
 			}
 		})
+	}
+}
+
+// The emulation of a saturating target gives the same sums whether the CPU has
+// the instruction or not.
+func TestEmulationIsPortable(t *testing.T) {
+	target, err := ByName("amd64-avx2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const m, n, k, taps = 7, 37, 51, 3
+	r := newRand(m, n)
+	a, b := make([]uint8, m*k*taps), weights(t, r, taps*k*n, false)
+	extremes(r, a)
+	sums := func(g kernel.GemmI8) []int32 {
+		p := &kernel.ProductI8{Geometry: kernel.Geometry{M: m, N: n, K: k, LDA: k * taps, LDC: n}, A: a, C32: make([]int32, m*n)}
+		p.Taps = []int32{0, k, 2 * k}
+		p.B = make([]int8, g.PackedLen(taps, k, n))
+		g.Pack(p.B, b, taps, k, n, n, false)
+		g.Block(new(kernel.TileI8), p, kernel.Range{Hi: m}, kernel.Range{Hi: n})
+		return p.C32
+	}
+	got, want := sums(target.Emulated().GemmU8S8), sums(kernel.Saturating().GemmU8S8)
+	if !slices.Equal(got, want) {
+		t.Errorf("emulated sums are %v, want %v", got, want)
+	}
+	if slices.Equal(want, sums(kernel.Generic().GemmU8S8)) {
+		t.Error("nothing saturates: the test shows nothing")
 	}
 }

@@ -77,15 +77,30 @@ func (t Target) Kernels() (*kernel.Table, error) {
 	return table, nil
 }
 
-// Emulated returns portable kernels that compute integer products as an int8
-// runtime on t does, saturation included. They run anywhere, slowly.
+// Emulated returns kernels that compute integer products as an int8 runtime on
+// t does, saturation included, and everything else as this CPU does. They run
+// anywhere; by the saturating instruction itself where this CPU has it.
 func (t Target) Emulated() *kernel.Table {
-	table := kernel.Generic()
+	table, err := Host().Kernels()
+	if err != nil {
+		table = kernel.Generic()
+	}
 	if t.Saturates {
-		table = kernel.Saturating()
+		table.GemmU8S8 = saturating()
+		table.GemmU8S8Fit = table.GemmU8S8
 	}
 	table.Name = t.Name + "-emulated"
 	return table
+}
+
+// saturating returns the fastest product that saturates and runs here.
+func saturating() kernel.GemmI8 {
+	for _, t := range profiles() {
+		if table, err := t.Kernels(); err == nil && table.GemmU8S8Fit.Saturates {
+			return table.GemmU8S8Fit
+		}
+	}
+	return kernel.Saturating().GemmU8S8
 }
 
 func (t Target) runnable() error {

@@ -22,13 +22,17 @@ func evalCommand() *cli.Command {
 		ArgsUsage: "MODEL",
 		Category:  catMeasure,
 		Description: `   onnxpack eval model.onnx --data "images:photos?preset=imagenet-torchvision"
-   onnxpack eval int8.onnx --reference float.onnx --data images:photos --engine ort`,
+   onnxpack eval int8.onnx --reference float.onnx --data images:photos --engine ort
+
+   With --target amd64-avx2, integer products are computed as ONNX Runtime does
+   on a CPU without VNNI, which adds pairs of them in 16 bits with saturation.
+   Any CPU can do that.`,
 		Flags: []cli.Flag{
 			dataFlag("samples, as `SPEC`; see onnxpack data"),
 			&cli.StringFlag{Name: "reference", Usage: "compare outputs with those of the model in `FILE`"},
 			&cli.StringFlag{Name: "engine", Usage: "run on embedded or ort", Value: benchmark.EngineEmbedded},
 			&cli.StringFlag{Name: "output", Usage: "take the class from output `NAME` (default: the first with more than one number)"},
-			targetFlagDef(),
+			&cli.StringFlag{Name: "target", Usage: "compute integer products as a runtime on the CPU profile `NAME` does, saturation included; see onnxpack targets", Value: "host"},
 			maxMemoryFlagDef(),
 		},
 		Action: evalModel,
@@ -60,6 +64,9 @@ func evalModel(c *cli.Context) error {
 	o, err := engineOptions(c)
 	if err != nil {
 		return err
+	}
+	if o.Emulate = c.IsSet("target"); o.Emulate && names[0] != benchmark.EngineEmbedded {
+		return fmt.Errorf("--target: only the embedded engine computes as another CPU does, not %s", names[0])
 	}
 	f, err := openModel(args[0])
 	if err != nil {

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"math"
+	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
@@ -49,7 +51,8 @@ func (m *oneHot) eval(e *op.Eval) error {
 //
 //	q = Equal(x, numbers)  c = Cast(q)  y = MatMul(c, w)
 //
-// for x with 1 in its last axis and distinct constant numbers along it.
+// for x with 1 in its last axis and distinct constant numbers along it. c may
+// be quantized and dequantized in between.
 func (o *optimizer) combineOneHot() {
 	for n := range o.graph.Nodes() {
 		if !n.Is("Equal") {
@@ -59,7 +62,8 @@ func (o *optimizer) combineOneHot() {
 		if cast == nil || !cast.Is("Cast") || tensor.DType(cast.Int("to", 0)) != tensor.Float32 {
 			continue
 		}
-		product, i := next(cast)
+		nodes, hot := o.hotBehind(cast)
+		product, i := next(nodes[len(nodes)-1])
 		if product == nil || !product.Is("MatMul") || i != 0 {
 			continue
 		}
@@ -68,7 +72,46 @@ func (o *optimizer) combineOneHot() {
 			o.note(n, "no look-up of rows: %s", why)
 			continue
 		}
-		o.replace(o.insert(product, m, n, x), n, cast, product)
+		m.scale(hot)
+		o.replace(o.insert(product, m, n, x), slices.Concat([]*graph.Node{n}, nodes, []*graph.Node{product})...)
+	}
+}
+
+// hotBehind returns cast, with the quantization and dequantization behind it if
+// they keep 0, and what they make of 1.
+func (o *optimizer) hotBehind(cast *graph.Node) ([]*graph.Node, float32) {
+	nodes := []*graph.Node{cast}
+	quantize, _ := next(cast)
+	q, ok := o.quantizes(quantize)
+	if !ok {
+		return nodes, 1
+	}
+	dequantize, _ := next(quantize)
+	if dequantize == nil {
+		return nodes, 1
+	}
+	d, ok := o.dequantized(dequantize.Out(0))
+	if !ok {
+		return nodes, 1
+	}
+	var bytes [2]uint8
+	var floats [2]float32
+	q.quantize(kernel.Generic(), bytes[:], []float32{0, 1})
+	d.dequantize(kernel.Generic(), floats[:], bytes[:])
+	if floats[0] != 0 {
+		return nodes, 1
+	}
+	return append(nodes, quantize, dequantize), floats[1]
+}
+
+// scale multiplies the rows by a number.
+func (m *oneHot) scale(by float32) {
+	if by == 1 {
+		return
+	}
+	m.matrix = slices.Clone(m.matrix)
+	for i := range m.matrix {
+		m.matrix[i] *= by
 	}
 }
 

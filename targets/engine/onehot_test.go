@@ -15,6 +15,7 @@ func TestOneHot(t *testing.T) {
 		{"numbers first", `<int64[1,1,4] list = {3, -1, 0, 7}> { q = Equal(x, list) c = Cast<to = 1>(q) y = MatMul(c, w) }`, true},
 		{"list first", `<int64[4] list = {3, -1, 0, 7}> { q = Equal(list, x) c = Cast<to = 1>(q) y = MatMul(c, w) }`, true},
 		{"repeated", `<int64[4] list = {3, 3, 0, 7}> { q = Equal(x, list) c = Cast<to = 1>(q) y = MatMul(c, w) }`, false},
+		{"quantized", `<int64[4] list = {3, -1, 0, 7}, float s = {0.3}, uint8 z = {5}> { q = Equal(x, list) c = Cast<to = 1>(q) u = QuantizeLinear(c, s, z) d = DequantizeLinear(u, s, z) y = MatMul(d, w) }`, true},
 		{"far apart", `<int64[4] list = {3, 9000000000, 0, 7}> { q = Equal(x, list) c = Cast<to = 1>(q) y = MatMul(c, w) }`, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

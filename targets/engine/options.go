@@ -14,6 +14,11 @@ type Options struct {
 	// Target is the CPU to compile for; the zero value means the host.
 	Target targets.Target
 
+	// Emulate computes products of 8-bit integers as an int8 runtime on Target
+	// does, saturation included, whatever CPU this is: see
+	// [targets.Target.Emulated].
+	Emulate bool
+
 	// Threads is how many threads one run may use, the caller's included; 0
 	// means as many as Go runs at once. Results do not depend on it.
 	Threads int

@@ -111,6 +111,9 @@ func (o *Options) kernels() (*kernel.Table, error) {
 	if t.Name == "" {
 		t = targets.Host()
 	}
+	if o.Emulate {
+		return t.Emulated(), nil
+	}
 	return t.Kernels()
 }
 

@@ -162,7 +162,7 @@ func (p *pruner) toSize() error {
 // toBudget prunes as much as keeps the loss of accuracy within the options'
 // budget.
 func (p *pruner) toBudget() error {
-	judge, err := newJudge(p.job)
+	judge, err := saliency.NewJudge(p.job.Context(), p.job.Model, p.job.Env.Calibration, p.job.Env.Labelled, p.job.Env.Threads)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (p *pruner) toBudget() error {
 		if err != nil {
 			return false, err
 		}
-		lost, err := judge.lost(p.job)
+		lost, err := judge.Lost(p.job.Context(), p.job.Model)
 		return lost <= p.o.Budget, err
 	}
 	best, err := p.bisect(try)

@@ -132,7 +132,7 @@ func (c *cutter) adaptBorder(g *graph.Graph) {
 		g.Rename(v, g.Fresh(name+"_kept"))
 		g.Rename(whole, name)
 		g.SetOutput(i, whole)
-		whole.Type = v.Type
+		whole.Type, v.Inferred = v.Type, true
 	}
 }
 
@@ -148,7 +148,7 @@ func (c *cutter) move(v, w *graph.Value) {
 			delete(c.web.places, place{v, at})
 		}
 	}
-	w.Type = v.Type
+	w.Type, w.Inferred = v.Type, true
 }
 
 // pick makes all readers of v read some indices of an axis of it.
@@ -162,7 +162,7 @@ func pick(g *graph.Graph, v *graph.Value, at int, list []int64) *graph.Value {
 	}
 	g.ReplaceUses(v, n.Out(0))
 	n.SetIn(0, v)
-	n.Out(0).Type = v.Type
+	n.Out(0).Type, n.Out(0).Inferred = v.Type, true
 	return n.Out(0)
 }
 

@@ -1,26 +1,27 @@
 package nodeprune
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas32"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/passes"
 	"github.com/onnxpack/onnxpack/passes/internal/saliency"
+	"github.com/onnxpack/onnxpack/targets"
 )
 
 const (
 	// repairSamples is how many calibration samples layers are fitted on.
-	repairSamples = 128
+	repairSamples = 256
 	// repairColumns is how many columns of inputs are taken of them together,
 	// for each input of a layer.
-	repairColumns = 6
+	repairColumns = 24
 	// repairDamp is the share of the mean diagonal of the normal equations
 	// that holds weights near what they were.
 	repairDamp = 1e-2
@@ -39,15 +40,20 @@ type mender struct {
 	differs   map[*graph.Value]bool
 	samples   int
 	processed int
+	kernels   *kernel.Table
 }
 
 func repair(j *passes.Job, original *graph.Model, kept map[string][]int, fit bool) error {
-	feeds, err := samples(j, original)
+	feeds, _, err := samples(j, original, repairSamples)
+	if err != nil {
+		return err
+	}
+	kernels, err := targets.Host().Kernels()
 	if err != nil {
 		return err
 	}
 	m := &mender{
-		job: j, original: original, kept: kept, fit: fit, samples: len(feeds),
+		job: j, kernels: kernels, original: original, kept: kept, fit: fit, samples: len(feeds),
 		was: saliency.NewWalk(j.Context(), original, feeds, j.Env.Threads),
 		is:  saliency.NewWalk(j.Context(), j.Model, feeds, j.Env.Threads),
 	}
@@ -62,34 +68,33 @@ func repair(j *passes.Job, original *graph.Model, kept map[string][]int, fit boo
 	return nil
 }
 
-// samples returns calibration samples, spread evenly, as many as can be walked
-// at once.
-func samples(j *passes.Job, original *graph.Model) ([]map[string]tensor.Value, error) {
-	limit, every := repairSamples, max(1, j.Env.Samples/repairSamples)
-	var feeds []map[string]tensor.Value
+// samples returns calibration samples and their labels, spread evenly, as many
+// as can be walked at once and at most the given number.
+func samples(j *passes.Job, original *graph.Model, most int) (feeds []map[string]tensor.Value, labels []int, err error) {
+	limit, every := most, max(1, j.Env.Samples/most)
 	n := 0
 	for s, err := range j.Env.Calibration(j.Context()) {
 		if err != nil {
-			return nil, fmt.Errorf("calibration data: %w", err)
+			return nil, nil, fmt.Errorf("calibration data: %w", err)
 		}
 		if n == 0 {
 			peak, err := saliency.Peak(j.Context(), original, s.Feeds, j.Env.Threads)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			limit = max(1, min(limit, int(walkBytes/max(peak, 1))))
 		}
 		if n%every == 0 {
-			feeds = append(feeds, s.Feeds)
+			feeds, labels = append(feeds, s.Feeds), append(labels, s.Label)
 		}
 		if n++; len(feeds) == limit {
 			break
 		}
 	}
 	if len(feeds) == 0 {
-		return nil, fmt.Errorf("calibration data has no samples")
+		return nil, nil, errors.New("calibration data has no samples")
 	}
-	return feeds, nil
+	return feeds, labels, nil
 }
 
 // mend fits one layer.
@@ -98,7 +103,7 @@ func (m *mender) mend(n *graph.Node) error {
 	if !ok || n.Out(0) == nil {
 		return nil
 	}
-	rows, known := m.kept[n.Out(0).Name()]
+	left, known := m.kept[n.Out(0).Name()]
 	old := m.original.Graph.Value(n.Out(0).Name())
 	if !known || old == nil || old.Producer() == nil || constant(n.In(l.slot)) == nil {
 		return nil
@@ -109,7 +114,7 @@ func (m *mender) mend(n *graph.Node) error {
 	if err := m.is.To(n); err != nil {
 		return err
 	}
-	p := &pair{mender: m, layer: l, old: old.Producer(), rows: rows}
+	p := &pair{mender: m, layer: l, old: old.Producer(), left: left}
 	return p.mend()
 }
 
@@ -118,13 +123,13 @@ type pair struct {
 	*mender
 	layer layer
 	old   *graph.Node
-	rows  []int // of the original's outputs that are left
+	left  []int // of the original's outputs
 
-	x, y     *saliency.Inputs // of the original, and of what is left
-	gram     *mat.Dense       // of y with itself; the last row and column are of ones
-	cross    *mat.Dense       // of x with y
-	n        int              // columns
-	sumError float64
+	x, y  *saliency.Inputs // of the original, and of what is left
+	skip  *skip            // what is added to the result, nil if nothing is
+	gram  *mat.Dense       // of y with itself; the last row and column are of ones
+	cross *mat.Dense       // of x with y
+	owed  *mat.Dense       // of what the skip lacks with y
 }
 
 func (p *pair) mend() error {
@@ -151,10 +156,47 @@ func (p *pair) mend() error {
 	if p.y.Matrix.Groups > 1 || !p.fit {
 		return p.matchMeans(bias, axis)
 	}
+	p.skip = p.findSkip(bias)
 	if err := p.gather(); err != nil {
 		return err
 	}
 	return p.solve(bias)
+}
+
+// skip is what is added to the result of a layer: a shortcut around it. Where
+// it has lost something already, the layer makes up for that too. (He et al.
+// 2017, section 3.3.)
+type skip struct{ was, is *graph.Value }
+
+// findSkip returns the shortcut around the layer, if the walks hold it.
+func (p *pair) findSkip(bias *holder) *skip {
+	old, _ := biasSlot(p.old)
+	if old == nil {
+		return nil
+	}
+	s := &skip{was: addedTo(p.old, old), is: addedTo(p.layer.node, bias)}
+	if s.was == nil || s.is == nil || p.was.States()[0][s.was] == nil || p.is.States()[0][s.is] == nil {
+		return nil
+	}
+	return s
+}
+
+// addedTo returns what an Add that is the only reader of a layer adds to its
+// result, nil if there is none of the same shape.
+func addedTo(n *graph.Node, bias *holder) *graph.Value {
+	v := n.Out(0)
+	if bias.node != n {
+		v = bias.node.Out(0)
+	}
+	u, ok := v.SoleUse()
+	if !ok || !u.Node.Is("Add") {
+		return nil
+	}
+	x := u.Node.In(1 - u.Index)
+	if x.IsConst() || !dimsOf(x).Same(dimsOf(v)) {
+		return nil
+	}
+	return x
 }
 
 // holder is where a constant is added to every output channel of a layer.
@@ -214,21 +256,31 @@ func setOperand(n *graph.Node, slot int, t *tensor.Tensor) {
 	n.SetIn(slot, n.Graph().AddInit(name, t))
 }
 
+// rows are n rows of cols numbers.
+type rows struct {
+	n, cols int
+	data    []float32
+}
+
+// addProduct adds a * b^T to sum.
+func (m *mender) addProduct(sum *mat.Dense, a, b rows) {
+	saliency.AddProduct(sum.RawMatrix().Data, a.data, b.data, a.n, b.n, a.cols, m.kernels, m.job.Env.Threads)
+}
+
 // columns returns the inputs of a sample before and after the cut, each with a
 // last row of ones.
-func (p *pair) columns(i int) (x, y blas32.General, err error) {
-	read := func(in *saliency.Inputs, s saliency.State) (blas32.General, error) {
+func (p *pair) columns(i int) (x, y rows, err error) {
+	read := func(in *saliency.Inputs, s saliency.State) (rows, error) {
 		t, ok := s[in.Value].(*tensor.Tensor)
 		if !ok {
-			return blas32.General{}, fmt.Errorf("%q is no tensor", in.Value.Name())
+			return rows{}, fmt.Errorf("%q is no tensor", in.Value.Name())
 		}
 		c, err := in.Read(t, i)
 		if err != nil {
-			return blas32.General{}, err
+			return rows{}, err
 		}
 		k := in.Matrix.Cols
-		data := slices.Concat(c.Groups[0][:k*c.N], slices.Repeat([]float32{1}, c.N))
-		return blas32.General{Rows: k + 1, Cols: c.N, Stride: max(c.N, 1), Data: data}, nil
+		return rows{k + 1, c.N, slices.Concat(c.Groups[0][:k*c.N], slices.Repeat([]float32{1}, c.N))}, nil
 	}
 	if x, err = read(p.x, p.was.States()[i]); err != nil {
 		return x, y, err
@@ -240,7 +292,7 @@ func (p *pair) columns(i int) (x, y blas32.General, err error) {
 // gather sums up the products of inputs over all samples.
 func (p *pair) gather() error {
 	k, k0 := p.y.Matrix.Cols+1, p.x.Matrix.Cols+1
-	p.gram, p.cross = mat.NewDense(k, k, nil), mat.NewDense(k0, k, nil)
+	p.gram, p.cross, p.owed = mat.NewDense(k, k, nil), mat.NewDense(k0, k, nil), mat.NewDense(len(p.left), k, nil)
 	for i := range p.samples {
 		if err := p.job.Context().Err(); err != nil {
 			return err
@@ -249,33 +301,61 @@ func (p *pair) gather() error {
 		if err != nil {
 			return err
 		}
-		if x.Cols != y.Cols {
-			return fmt.Errorf("%v: %d columns of inputs, the original has %d", p.layer.node, y.Cols, x.Cols)
+		if x.cols != y.cols {
+			return fmt.Errorf("%v: %d columns of inputs, the original has %d", p.layer.node, y.cols, x.cols)
 		}
-		p.n += y.Cols
-		addProduct(p.gram, y, y)
-		addProduct(p.cross, x, y)
+		p.addProduct(p.gram, y, y)
+		p.addProduct(p.cross, x, y)
+		if p.skip == nil {
+			continue
+		}
+		lack, err := p.lack(i)
+		if err != nil {
+			return err
+		}
+		p.addProduct(p.owed, lack, y)
 	}
 	return nil
 }
 
-// addProduct adds a * b^T to sum.
-func addProduct(sum *mat.Dense, a, b blas32.General) {
-	rows, cols := a.Rows, b.Rows
-	c := blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: make([]float32, rows*cols)}
-	blas32.Gemm(blas.NoTrans, blas.Trans, 1, a, b, 0, c)
-	raw := sum.RawMatrix()
-	for i, v := range c.Data {
-		raw.Data[i] += float64(v)
+// lack returns what the shortcut of a sample is short of, at the positions of
+// its columns.
+func (p *pair) lack(i int) (rows, error) {
+	read := func(in *saliency.Inputs, s saliency.State, v *graph.Value, channels []int) ([]float32, error) {
+		t, ok := s[v].(*tensor.Tensor)
+		if !ok {
+			return nil, fmt.Errorf("%q is no tensor", v.Name())
+		}
+		return in.Results(t, i, channels)
 	}
+	was, err := read(p.x, p.was.States()[i], p.skip.was, p.left)
+	if err != nil {
+		return rows{}, err
+	}
+	all := make([]int, len(p.left))
+	for r := range all {
+		all[r] = r
+	}
+	is, err := read(p.y, p.is.States()[i], p.skip.is, all)
+	if err != nil {
+		return rows{}, err
+	}
+	if len(was) != len(is) {
+		return rows{}, fmt.Errorf("%v: its shortcut has %d numbers, the original's %d", p.layer.node, len(is), len(was))
+	}
+	for k, x := range is {
+		was[k] -= x
+	}
+	return rows{len(p.left), len(was) / max(len(p.left), 1), was}, nil
 }
 
 // solve sets the weights W and bias that make the least of
 //
-//	sum over columns |W y - W0 x|^2 + damp |W - W1|^2,
+//	sum over columns |W y - W0 x - lack|^2 + damp |W - W1|^2,
 //
 // where W0 are the original's rows that are left, x its inputs, y those that
-// are left of them, and W1 the weights as they were cut.
+// are left of them, lack what a shortcut has lost, and W1 the weights as they
+// were cut.
 func (p *pair) solve(bias *holder) error {
 	n := p.layer.node
 	m, m0 := p.y.Matrix, p.x.Matrix
@@ -305,8 +385,8 @@ func (p *pair) solve(bias *holder) error {
 		p.job.Skip(n, "it is not mended: its inputs depend on each other")
 		return nil
 	}
-	left := mat.NewDense(len(p.rows), m0.Cols+1, nil)
-	for i, r := range p.rows {
+	left := mat.NewDense(len(p.left), m0.Cols+1, nil)
+	for i, r := range p.left {
 		for c := range m0.Cols {
 			left.Set(i, c, w0[m0.At(0, r, c)])
 		}
@@ -314,6 +394,7 @@ func (p *pair) solve(bias *holder) error {
 	}
 	var rhs mat.Dense
 	rhs.Mul(left, p.cross)
+	rhs.Add(&rhs, p.owed)
 	for i := range m.Rows {
 		for c := range m.Cols {
 			rhs.Set(i, c, rhs.At(i, c)+damp*w1[m.At(0, i, c)])
@@ -366,7 +447,7 @@ func (p *pair) matchMeans(bias *holder, axis int) error {
 		return nil
 	}
 	scale := make([]float64, len(mean))
-	for i, r := range p.rows {
+	for i, r := range p.left {
 		scale[i] = 1
 		if p.fit && variance[i] > 1e-12 && varianceWas[r] > 1e-12 {
 			scale[i] = min(2, max(0.5, math.Sqrt(varianceWas[r]/variance[i])))

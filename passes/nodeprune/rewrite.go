@@ -166,6 +166,9 @@ func (c *cutter) setInts(n *graph.Node, slot int, list []int64) {
 		return
 	}
 	n.SetIn(slot, n.Graph().AddInit(old.Name(), tensor.FromInt64s(t.DType(), t.Shape(), list)))
+	if old.IsConst() && !old.Used() {
+		old.Graph().DropInit(old)
+	}
 }
 
 // rewriteSplit states the sizes of the parts.

@@ -21,6 +21,7 @@ type scorer struct {
 	rand      *rand.Rand
 	energy    map[*graph.Value][]float64 // of the inputs of layers, by channel, for wanda
 	readers   map[*axis][]layer          // layers that sum over an axis of their weight
+	gates     map[*Group][]float64       // of taylor and fisher
 }
 
 // scores returns the importance of every unit of a group, and whether the
@@ -36,6 +37,10 @@ func (s *scorer) scores(w *web, g *Group) (list []float64, ok bool) {
 		return list, true
 	case "wanda":
 		if list = s.wanda(w, g); list != nil {
+			return list, true
+		}
+	case "taylor", "fisher":
+		if list = s.gates[g]; list != nil {
 			return list, true
 		}
 	case "bn":

@@ -80,6 +80,30 @@ func (in *Inputs) Read(x *tensor.Tensor, sample int) (*Columns, error) {
 	return c, nil
 }
 
+// Results returns the numbers of y, which has the shape of the node's result,
+// at the positions whose columns [Inputs.Read] returns for the same sample: for
+// each of the channels that rows lists, one for each column.
+func (in *Inputs) Results(y *tensor.Tensor, sample int, rows []int) ([]float32, error) {
+	s := y.Shape()
+	channel, area := len(s)-1, 1
+	switch {
+	case in.node.Is("Conv") && len(s) > 2:
+		channel, area = 1, s[2:].Len()
+	case in.node.Is("Conv", "ConvTranspose") || in.slot != 1 || len(s) < 2:
+		return nil, fmt.Errorf("%v: its results are not told by columns", in.node)
+	}
+	n := s[channel]
+	data := tensor.Float32s(y)
+	at := in.pick(y.Len()/max(n, 1), sample)
+	out := make([]float32, 0, len(rows)*len(at))
+	for _, r := range rows {
+		for _, q := range at {
+			out = append(out, data[(q/area*n+r)*area+q%area])
+		}
+	}
+	return out, nil
+}
+
 func (p *places) gather(dst, src []float32, group int) {
 	for _, at := range p.at {
 		for c := range p.channels {

@@ -47,6 +47,11 @@ func All() []*passes.Pass {
 var Order = []passes.Constraint{
 	{Before: "simplify", After: "quantize-static", Reason: "normalisations and activations that are not folded yet keep their neighbours from the integer kernels"},
 	{Before: "prune-nodes", After: "quantize-static", Reason: "what is quantized has no float weights left to rank and to mend"},
+	{Before: "prune-layers", After: "quantize-static", Reason: "scales are measured on values that a missing layer changes, and quantized layers cannot be mended"},
+	{Before: "drop-constant-channels", After: "quantize-static", Reason: "a constant is folded into float biases"},
+	{Before: "prune-layers", After: "prune-nodes", Reason: "channels of layers that go need no ranking"},
+	{Before: "drop-constant-channels", After: "prune-nodes", Reason: "channels that go for nothing should not use up the share that may go"},
+	{Before: "prune-nodes", After: "prune-magnitude", Reason: "zeros would be cut with their channels, and the rest would be denser than asked for"},
 	{Before: "prune-magnitude", After: "quantize-static", Reason: "what is quantized has no float weights left to rank"},
 }
 

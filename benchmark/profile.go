@@ -67,14 +67,8 @@ func ProfileModel(ctx context.Context, m *graph.Model, o engine.Options, feeds m
 
 // workOf returns the work of each node of the main graph for the given feeds.
 func workOf(m *graph.Model, feeds map[string]tensor.Value) map[*graph.Node]op.Cost {
-	types := map[string]*graph.Type{}
-	for name, v := range feeds {
-		if t, ok := v.(*tensor.Tensor); ok {
-			types[name] = graph.TensorOf(t.DType(), graph.DimsOf(t.Shape()))
-		}
-	}
 	to := graph.NewMapping()
-	op.InferModel(m.CloneMapped(to), op.InferOptions{Inputs: types})
+	op.InferModel(m.CloneMapped(to), op.InferOptions{Inputs: op.TypesOf(feeds)})
 	work := map[*graph.Node]op.Cost{}
 	for n := range m.Graph.Nodes() {
 		work[n] = op.CostOf(to.Nodes[n])

@@ -29,6 +29,30 @@ func (t Tolerance) of(d tensor.DType) Tolerance {
 	return t
 }
 
+// BetweenEngines is the tolerance of two engines to each other. They sum in
+// different orders, so what sums to little is off by a share of what was
+// summed, for which the largest number of the result stands.
+func BetweenEngines(want tensor.Value) Tolerance {
+	tol := Tolerance{Rel: 1e-3, Abs: 1e-5}
+	t, ok := want.(*tensor.Tensor)
+	if !ok || !t.DType().IsFloat() {
+		return tol
+	}
+	share := 1e-4
+	switch t.DType() {
+	case tensor.Float16:
+		share = 1e-3
+	case tensor.BFloat16:
+		share = 1e-2
+	}
+	for _, x := range tensor.Float64s(t) {
+		if x = math.Abs(x); !math.IsInf(x, 0) {
+			tol.Abs = max(tol.Abs, share*x)
+		}
+	}
+	return tol
+}
+
 // Compare reports the first difference between two values beyond the
 // tolerance. Types and shapes must be equal; so must strings, integers and
 // the structure of sequences and maps; NaN equals NaN.

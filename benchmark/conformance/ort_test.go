@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -242,35 +241,11 @@ func declaredNumbers(g *graph.Graph) int {
 // compareOutputs reports the first output, by name, that differs.
 func compareOutputs(got, want map[string]tensor.Value) error {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		if err := Compare(got[name], want[name], betweenEngines(want[name])); err != nil {
+		if err := Compare(got[name], want[name], BetweenEngines(want[name])); err != nil {
 			return fmt.Errorf("output %q: %w", name, err)
 		}
 	}
 	return nil
-}
-
-// betweenEngines is the tolerance of two engines to each other. They sum in
-// different orders, so what sums to little is off by a share of what was
-// summed, for which the largest number of the result stands.
-func betweenEngines(want tensor.Value) Tolerance {
-	tol := Tolerance{Rel: 1e-3, Abs: 1e-5}
-	t, ok := want.(*tensor.Tensor)
-	if !ok || !t.DType().IsFloat() {
-		return tol
-	}
-	share := 1e-4
-	switch t.DType() {
-	case tensor.Float16:
-		share = 1e-3
-	case tensor.BFloat16:
-		share = 1e-2
-	}
-	for _, x := range tensor.Float64s(t) {
-		if x = math.Abs(x); !math.IsInf(x, 0) {
-			tol.Abs = max(tol.Abs, share*x)
-		}
-	}
-	return tol
 }
 
 func firstLine(err error) string {

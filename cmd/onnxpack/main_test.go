@@ -38,11 +38,6 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DIGITS", digits)
-			custom, err := customModel(e.WorkDir)
-			if err != nil {
-				return err
-			}
-			e.Setenv("CUSTOM", custom)
 			if _, err := judge("ort"); err != nil {
 				return err
 			}
@@ -55,19 +50,16 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"within-half-a-point": withinHalfAPoint,
 			"await":               await,
+			"encode":              encode,
 		},
 	})
 }
 
-// customModel writes a model with an operator that nobody knows.
-func customModel(dir string) (string, error) {
-	m, err := graph.ParseModel(`<ir_version: 9, opset_import: ["": 17, "test.custom": 1]>
-		g (float[2] x) => (float[2] y) { a = Identity (x)  b = test.custom.Foo (a)  y = Relu (b) }`)
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "custom.onnx")
-	return path, onnxio.Save(context.Background(), path, m, onnxio.SaveOptions{})
+// encode writes a model that stands in ONNX text as a file.
+func encode(ts *testscript.TestScript, _ bool, files []string) {
+	m, err := graph.ParseModel(ts.ReadFile(files[0]))
+	ts.Check(err)
+	ts.Check(onnxio.Save(context.Background(), ts.MkAbs(files[1]), m, onnxio.SaveOptions{}))
 }
 
 // judge answers conditions of scripts: whether ONNX Runtime, or ONNX's Python

@@ -27,7 +27,7 @@ func runCommand() *cli.Command {
 			dataFlag("samples, as `SPEC`; see onnxpack data"),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the outputs as NumPy arrays to `FILE`.npz"},
 			&cli.StringFlag{Name: "engine", Usage: "run on embedded or ort", Value: benchmark.EngineEmbedded},
-			&cli.StringFlag{Name: "compare", Usage: "compare the first sample's results with those of `ENGINE` (ort), and find the first value that differs"},
+			&cli.StringFlag{Name: "compare", Usage: "compare the results with those of `ENGINE` (ort), and find the first value that differs"},
 			targetFlagDef(),
 			maxMemoryFlagDef(),
 		},

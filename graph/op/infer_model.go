@@ -20,6 +20,17 @@ type InferOptions struct {
 	Values map[string]*tensor.Tensor
 }
 
+// TypesOf returns the types of the tensors among feeds, by name.
+func TypesOf(feeds map[string]tensor.Value) map[string]*graph.Type {
+	types := map[string]*graph.Type{}
+	for name, v := range feeds {
+		if t, ok := v.(*tensor.Tensor); ok {
+			types[name] = graph.TensorOf(t.DType(), graph.DimsOf(t.Shape()))
+		}
+	}
+	return types
+}
+
 // Bounds of what is computed during inference, in elements.
 const (
 	maxFoldIn  = 1 << 16 // operands of a node that is computed

@@ -172,13 +172,7 @@ func macsOf(m *graph.Model, s dataset.Sample) int64 {
 // sample, in the order of the nodes of the main graph and its subgraphs.
 func macsByNode(m *graph.Model, s dataset.Sample) []int64 {
 	c := m.Clone()
-	types := map[string]*graph.Type{}
-	for name, v := range s.Feeds {
-		if t, ok := v.(*tensor.Tensor); ok {
-			types[name] = graph.TensorOf(t.DType(), graph.DimsOf(t.Shape()))
-		}
-	}
-	op.InferModel(c, op.InferOptions{Inputs: types})
+	op.InferModel(c, op.InferOptions{Inputs: op.TypesOf(s.Feeds)})
 	var list []int64
 	for n := range c.Nodes(graph.InMain | graph.InSubgraphs) {
 		list = append(list, op.CostOf(n).MACs)

@@ -66,17 +66,11 @@ type memoryNeed struct {
 // the sizes of values, each of which lives from its maker to its last reader.
 // Values whose size depends on data count nothing. It does not change m.
 func peakMemory(m *graph.Model, feeds map[string]tensor.Value) memoryNeed {
-	types := map[string]*graph.Type{}
-	for name, v := range feeds {
-		if t, ok := v.(*tensor.Tensor); ok {
-			types[name] = graph.TensorOf(t.DType(), graph.DimsOf(t.Shape()))
-		}
-	}
 	c := m.Clone()
 	if err := c.Graph.Sort(); err != nil {
 		return memoryNeed{} // no session compiles a graph with a cycle
 	}
-	op.InferModel(c, op.InferOptions{Inputs: types})
+	op.InferModel(c, op.InferOptions{Inputs: op.TypesOf(feeds)})
 	return graphMemory(c.Graph)
 }
 

@@ -32,8 +32,13 @@ type Eval struct {
 	// Free takes back a value that Sub or Alloc returned and that the call
 	// reads no more; nil means that nobody wants it.
 	Free func(v tensor.Value)
+	// Constant reports whether input i is the same at every call of this Eval;
+	// nil means that none is.
+	Constant func(i int) bool
 	// Rand is the source of a random operator without a seed attribute.
 	Rand *rand.Rand
+
+	kept any // see keep
 }
 
 // Tensor returns input i as a dense tensor, nil if it is omitted. A value of
@@ -62,6 +67,22 @@ func (e *Eval) free(vs ...tensor.Value) {
 			e.Free(v)
 		}
 	}
+}
+
+// keep returns what make derives from input i alone, at later calls too if the
+// input is constant. A rule keeps one thing.
+func keep[T any](e *Eval, i int, make func() (T, error)) (T, error) {
+	if e.Constant == nil || !e.Constant(i) {
+		return make()
+	}
+	if v, ok := e.kept.(T); ok {
+		return v, nil
+	}
+	v, err := make()
+	if err == nil {
+		e.kept = v
+	}
+	return v, err
 }
 
 // SetOut hands over result i; one that nobody wants is dropped.

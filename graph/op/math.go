@@ -304,6 +304,8 @@ func evalPow(e *Eval) error {
 		switch {
 		case x.DType().IsInteger() && y.DType().IsInteger():
 			z, err = wholePow.apply(e, x, cast(y, d))
+		case isSquare(x, y):
+			z, err = multiplication.apply(e, x, x)
 		case x.DType().IsInteger():
 			z, err = realPow.apply(e, cast(x, tensor.Float64), cast(y, tensor.Float64))
 		default:
@@ -315,6 +317,11 @@ func evalPow(e *Eval) error {
 		e.SetOut(0, cast(z, x.DType()))
 		return nil
 	})(e)
+}
+
+// isSquare reports whether x to the power of y is x times x, of float32.
+func isSquare(x, y *tensor.Tensor) bool {
+	return x.DType() == tensor.Float32 && y.DType() == tensor.Float32 && y.Len() == 1 && y.Rank() <= x.Rank() && tensor.Data[float32](y)[0] == 2
 }
 
 // evalClip takes its limits from attributes below version 11, else from

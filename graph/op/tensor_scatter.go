@@ -24,7 +24,10 @@ func evalScatterElements(e *Eval) error {
 
 func evalScatterND(e *Eval) error {
 	x, at, updates := e.Tensor(0), e.Tensor(1), e.Tensor(2)
-	idx, block, err := tuplePlaces(x.Shape(), at, 0)
+	p, err := keep(e, 1, func() (*scatterPlaces, error) { return newScatterPlaces(x.Shape(), at) })
+	if err == nil && !p.shape.Equal(x.Shape()) {
+		p, err = newScatterPlaces(x.Shape(), at)
+	}
 	if err != nil {
 		return e.Errorf(1, "%w", err)
 	}
@@ -33,7 +36,53 @@ func evalScatterND(e *Eval) error {
 	if !updates.Shape().Equal(want) {
 		return e.Errorf(2, "want shape %v", want)
 	}
-	return e.scatter(x, updates, block, idx)
+	return e.scatter(x, updates, p.block, p.idx)
+}
+
+// scatterPlaces says where blocks of updates go in data of a shape.
+type scatterPlaces struct {
+	shape tensor.Shape
+	idx   []int // in blocks
+	block int   // elements
+}
+
+func newScatterPlaces(s tensor.Shape, at *tensor.Tensor) (*scatterPlaces, error) {
+	idx, block, err := tuplePlaces(s, at, 0)
+	if err != nil {
+		return nil, err
+	}
+	p := &scatterPlaces{shape: s.Clone(), idx: idx, block: block}
+	p.join()
+	return p, nil
+}
+
+// join makes blocks of runs of a common length that lie together in data as
+// they do in the updates: the longest that all places allow.
+func (p *scatterPlaces) join() {
+	run := 0 // greatest common divisor of the lengths of runs
+	for i := 0; i < len(p.idx); {
+		n := 1
+		for i+n < len(p.idx) && p.idx[i+n] == p.idx[i]+n {
+			n++
+		}
+		run = gcd(run, gcd(n, p.idx[i]))
+		i += n
+	}
+	if run <= 1 {
+		return
+	}
+	joined := make([]int, 0, len(p.idx)/run)
+	for i := 0; i < len(p.idx); i += run {
+		joined = append(joined, p.idx[i]/run)
+	}
+	p.idx, p.block = joined, p.block*run
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // scatter sets result 0 to x with block i of updates, n elements long, joined

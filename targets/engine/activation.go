@@ -57,6 +57,12 @@ func (o *optimizer) activationOf(n *graph.Node) (activation, bool) {
 	case "LeakyRelu":
 		alpha := n.Float("alpha", 0.01)
 		return mapActivation("LeakyRelu", func(k *kernel.Table, dst, src []float32) { k.LeakyRelu(dst, src, alpha) })
+	case "PRelu":
+		slope, ok := o.scalar(n.In(1))
+		if !ok {
+			return activation{}, false
+		}
+		return mapActivation("PRelu", func(k *kernel.Table, dst, src []float32) { k.LeakyRelu(dst, src, slope) })
 	case "HardSigmoid":
 		alpha, beta := n.Float("alpha", 0.2), n.Float("beta", 0.5)
 		return mapActivation("HardSigmoid", func(k *kernel.Table, dst, src []float32) { k.HardSigmoid(dst, src, alpha, beta) })

@@ -15,6 +15,7 @@ type convChain struct {
 	groups   int
 	rank     int            // of the operand
 	weights  *tensor.Tensor // of the convolution, scaled per filter
+	up       *upWindow      // of a transposed convolution with a stride
 	bias     []float32      // nil if none
 	residual *graph.Value   // nil if none
 	act      activation
@@ -30,7 +31,7 @@ type chain interface {
 
 func (l *layout) findChains() {
 	for n := range l.graph.Nodes() {
-		if !n.Is("Conv") {
+		if !n.Is("Conv", "ConvTranspose") {
 			continue
 		}
 		c := l.chainOf(n)
@@ -48,8 +49,10 @@ func (l *layout) findChains() {
 // chainOf returns the chain that a convolution begins, nil if it cannot work
 // on images.
 func (l *layout) chainOf(n *graph.Node) chain {
-	if q := l.quantChain(n); q != nil {
-		return q
+	if n.Is("Conv") {
+		if q := l.quantChain(n); q != nil {
+			return q
+		}
 	}
 	if c := l.floatChain(n); c != nil {
 		c.extend()
@@ -80,9 +83,12 @@ func (l *layout) floatChain(n *graph.Node) *convChain {
 		l.note(n, "not moved to images: %v", err)
 		return nil
 	}
+	if n.Is("ConvTranspose") && l.transposedChain(n, c, c.weights) == nil {
+		return nil
+	}
 	if v := n.In(2); v != nil {
 		b, ok := l.floats(v)
-		if !ok || len(b[0]) != s[0] {
+		if !ok || len(b[0]) != c.filters() {
 			l.note(n, "not moved to images: the bias is not constant")
 			return nil
 		}
@@ -135,7 +141,7 @@ func (c *convChain) take(n *graph.Node, i int) bool {
 	if t := c.l.constant(other); t != nil {
 		return c.takeConstant(n, t)
 	}
-	if n.Op == "Add" && !c.depthwise() && c.l.isFloat32(other) && len(other.Type.Shape) == c.rank {
+	if n.Op == "Add" && !c.depthwise() && c.up == nil && c.l.isFloat32(other) && len(other.Type.Shape) == c.rank {
 		c.residual = other
 		return true
 	}
@@ -204,6 +210,9 @@ func (c *convChain) operands() []*graph.Value {
 
 // machine returns the operator that computes the chain.
 func (c *convChain) machine() imageMachine {
+	if c.up != nil {
+		return newUpConv(c.l.kernels, &c.l.memory, c.up, c.groups, c.weights, c.bias, c.act)
+	}
 	if c.depthwise() {
 		return newDepthwise(c.window, c.weights, c.bias, c.act)
 	}

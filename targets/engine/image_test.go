@@ -53,6 +53,12 @@ var imageNets = []struct{ name, body string }{
 	{"tiles valid", `{ c = Conv<pads = [1,1,1,1]>(x, w32) d = Conv(c, wt, b40) y = HardSwish(d) }`},
 	{"tiles uneven", `{ c = Conv<pads = [1,1,1,1]>(x, w32) y = Conv<pads = [2,0,1,3]>(c, wt, b40) }`},
 	{"several outputs", `{ c = Conv(x, w1, b) r = Relu(c) y = Add(c, r) }`},
+	{"transposed", `{ c = ConvTranspose<pads = [1,2,1,1]>(x, wu, bu) y = Relu(c) }`},
+	{"transposed, dilated and depthwise", `{ y = ConvTranspose<group = 8, dilations = [3,1], pads = [2,1,2,1]>(x, wud, bd) }`},
+	{"transposed, grouped", `{ c = ConvTranspose<group = 2, pads = [1,1,1,1]>(x, wug, bu) y = Sigmoid(c) }`},
+	{"transposed with strides", `{ c = ConvTranspose<strides = [2,3], pads = [1,2,0,1]>(x, wu, bu) m = MaxPool<kernel_shape = [2,2]>(c) y = Conv<pads = [1,1,1,1]>(m, wn) }`},
+	{"transposed with strides, grouped", `{ y = ConvTranspose<group = 2, strides = [1,2], output_padding = [0,1], pads = [2,0,3,1]>(x, wug) }`},
+	{"transposed with a stride, depthwise", `{ c = ConvTranspose<group = 8, strides = [2,2], pads = [0,1,1,1]>(x, wud, bd) y = Conv(c, w1) }`},
 }
 
 // init holds the weights of imageNets.
@@ -67,6 +73,7 @@ func imageWeights() map[string]*tensor.Tensor {
 		"b": random(9, 12), "bd": random(10, 8), "k": random(11, 12, 1, 1), "k1": random(12, 1, 12, 1, 1),
 		"gamma": random(13, 12), "beta": random(14, 12), "mean": random(15, 12), "variance": positive,
 		"w32": random(16, 32, 8, 3, 3), "wt": random(17, 40, 32, 3, 3), "b40": random(18, 40),
+		"wu": random(19, 8, 6, 4, 5), "bu": random(20, 6), "wn": random(23, 4, 6, 3, 3), "wug": random(21, 8, 3, 3, 3), "wud": random(22, 8, 1, 3, 3),
 		"lo": tensor.Scalar[float32](-0.5), "hi": tensor.Scalar[float32](3),
 	}
 }
@@ -93,6 +100,8 @@ var rowNets = []struct{ name, body string }{
 	{"constants", `{ c = Conv(x, w, b) m = Mul(c, k) a = Add(m, row) n = Div(a, one) r = LeakyRelu(n) y = Add(r, k) }`},
 	{"concat", `{ c = Conv<pads = [1,1]>(x, w, b) y = Concat<axis = -2>(c, x, c) }`},
 	{"normalized", `{ c = Conv(x, w) n = BatchNormalization(c, gamma, beta, mean, variance) p = MaxPool<kernel_shape = [2]>(n) y = BatchNormalization(p, gamma, beta, mean, variance) }`},
+	{"transposed", `{ y = ConvTranspose<pads = [1,0]>(x, wt, bt) }`},
+	{"transposed with stride", `{ c = ConvTranspose<strides = [2], output_padding = [1]>(x, wt, bt) y = Relu(c) }`},
 	{"two ranks", `{ c = Conv(x, w, b) f = Unsqueeze(c, last) i = Conv(f, wi) p = Relu(i) s = Squeeze(p, last) y = Add(s, c) }`},
 }
 
@@ -101,7 +110,7 @@ func TestImagesOfOneRow(t *testing.T) {
 		"w": random(2, 12, 8, 3), "w2": random(3, 12, 12, 3), "wd": random(4, 8, 1, 3), "wg": random(5, 12, 4, 3), "wi": random(6, 12, 12, 1, 1),
 		"b": random(7, 12), "bd": random(8, 8), "k": random(9, 12, 1), "row": random(10, 28), "one": tensor.Of(tensor.Shape{1, 1, 1}, []float32{3}),
 		"gamma": random(13, 12), "beta": random(14, 12), "mean": random(15, 12), "variance": imageWeights()["variance"],
-		"last": tensor.Vector[int64](3),
+		"last": tensor.Vector[int64](3), "wt": random(15, 8, 6, 3), "bt": random(16, 6),
 	}
 	inputs := ""
 	for name, w := range weights {
@@ -122,7 +131,7 @@ func TestImagesOfOneRow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if slices.ContainsFunc(s.main.steps, func(st step) bool { return st.node.Is("Conv") }) {
+			if slices.ContainsFunc(s.main.steps, func(st step) bool { return st.node.Is("Conv", "ConvTranspose") }) {
 				t.Errorf("a convolution is left: %q", s.Explain())
 			}
 		})
@@ -154,7 +163,7 @@ func TestImagesAreFused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if slices.ContainsFunc(s.main.steps, func(st step) bool { return st.node.Is("Conv") }) {
+		if slices.ContainsFunc(s.main.steps, func(st step) bool { return st.node.Is("Conv", "ConvTranspose") }) {
 			t.Errorf("%s: a convolution is left: %q", net.name, s.Explain())
 		}
 	}

@@ -127,11 +127,12 @@ func (m *recurrent) run(e *op.Eval, d, steps, batch int, x, y []float32, states 
 		return tensor.Data[float32](states[i])[d*batch*n : (d+1)*batch*n]
 	}
 	h, c := part(0), part(1)
+	product := newStepProduct(e, hr, h, dir, batch, wide, n)
 	for s := range steps {
 		if d == 1 || m.reverse {
 			s = steps - 1 - s
 		}
-		multiply(e, hr, h, dir.r, dir.rb, batch, wide, n)
+		product.compute()
 		for b := range batch {
 			row := xw[(s*batch+b)*wide:][:wide]
 			var cell []float32
@@ -142,6 +143,44 @@ func (m *recurrent) run(e *op.Eval, d, steps, batch int, x, y []float32, states 
 		}
 		copy(y[(s*len(m.directions)+d)*batch*n:], h)
 	}
+}
+
+// stepProduct is the product of the states with the recurrent weights, which
+// every step computes anew.
+type stepProduct struct {
+	kernel.ProductF32
+	e             *op.Eval
+	panels, grain int // of the columns, and how many are worth a thread
+}
+
+// macsPerStep is how many multiply-accumulates of a step are worth a thread:
+// fewer than elsewhere, since each thread then keeps its part of the weights in
+// its own cache for all steps.
+const macsPerStep = 1 << 16
+
+func newStepProduct(e *op.Eval, c, h []float32, dir *direction, batch, wide, hidden int) *stepProduct {
+	p := &stepProduct{ProductF32: kernel.ProductF32{A: h, B: dir.r, C: c, Bias: dir.rb}, e: e}
+	p.M, p.N, p.K, p.LDA, p.LDC = batch, wide, hidden, hidden, wide
+	nr := e.Kernels.GemmF32.NR
+	p.panels, p.grain = ceilDiv(wide, nr), ceilDiv(macsPerStep, max(1, batch*hidden*nr))
+	return p
+}
+
+func (p *stepProduct) compute() {
+	if p.panels < 2*p.grain {
+		p.columns(0, p.panels)
+		return
+	}
+	p.e.Parallel(p.panels, p.grain, p.columns)
+}
+
+// columns computes the panels [lo, hi).
+func (p *stepProduct) columns(lo, hi int) {
+	gemm := p.e.Kernels.GemmF32
+	tile := tiles.Get().(*kernel.TileF32)
+	gemm.Block(tile, &p.ProductF32, kernel.Range{Hi: p.M}, kernel.Range{Lo: lo * gemm.NR, Hi: min(hi*gemm.NR, p.N)})
+	*tile = kernel.TileF32{}
+	tiles.Put(tile)
 }
 
 // multiply is c = a*b + bias for a of m by k and a packed b of n columns.

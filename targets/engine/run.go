@@ -86,6 +86,7 @@ func (f *frame) eval(st *step) op.Eval {
 	if f.arena != nil {
 		e.Alloc = f.arena.alloc
 	}
+	e.Constant = func(i int) bool { return f.prog.constant(st, i) }
 	if len(st.bodies) > 0 {
 		e.Sub = func(g *graph.Graph, args []tensor.Value) ([]tensor.Value, error) {
 			return f.sub(st, g, args)
@@ -103,6 +104,14 @@ func (r *run) execNoting(f *frame) ([]tensor.Value, error) {
 	}
 	err := r.exec(f)
 	return f.held, err
+}
+
+// constant reports whether input i of a step is the same at every run.
+func (p *program) constant(st *step, i int) bool {
+	if i >= len(st.in) || st.in[i] < 0 {
+		return false
+	}
+	return p.initial[st.in[i]] != nil && !slices.Contains(p.inputs, st.in[i])
 }
 
 // exec runs the steps of f's program in order.

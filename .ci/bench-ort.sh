@@ -8,7 +8,8 @@ mkdir -p "$out"
 for net in resnet18 bert empty; do
 	[ -f "$out/$net.onnx" ] || go run ./cmd/onnxpack-testdata $net "$out/$net.onnx"
 done
-models="testdata/digits/model.onnx $out/empty.onnx $out/resnet18.onnx $out/bert.onnx"
+[ -d "$out/products" ] || go run ./cmd/onnxpack-testdata products "$out/products"
+models="testdata/digits/model.onnx $out/products/*.onnx $out/empty.onnx $out/resnet18.onnx $out/bert.onnx"
 if [ -n "${ONNXPACK_SHARED:-}" ]; then
 	for m in mobilenetv2_tv squeezenet1.1 cifar10_resnet56 lenet_openvino magika_v3_3 yolox_nano ppocrv3_en_det dnsmos_sig_bak_ovr nsnet2 gtcrn silero_vad dtln_1; do
 		models="$models $ONNXPACK_SHARED/models/$m.onnx"
@@ -23,6 +24,14 @@ feeds() {
 	*) echo "random:1" ;;
 	esac
 }
+# The int8 forms of the networks, calibrated on random numbers.
+for m in $models; do
+	case $m in */products/* | */empty.onnx | *gtcrn* | *silero_vad* | *dtln_1*) continue ;; esac
+	q="$out/$(basename "$m" .onnx).int8.onnx"
+	calib=$(feeds "$m")
+	[ -f "$q" ] || build/onnxpack optimize "$m" --quiet --no-bench --calib "${calib/random:1/random:4}" --passes simplify,quantize-static -o "$q" || echo "failed: $m"
+	models="$models $q"
+done
 for m in $models; do
 	build/onnxpack bench "$m" --data "$(feeds "$m")" --engine embedded,ort --threads "${THREADS:-1,2}" --json "$out/$(basename "$m" .onnx).json" || echo "failed: $m"
 done

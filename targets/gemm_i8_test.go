@@ -220,7 +220,7 @@ func BenchmarkGemmI8(b *testing.B) {
 		if strings.HasSuffix(g.Name, "_go") {
 			continue
 		}
-		for _, s := range [][3]int{{512, 512, 512}, {49, 512, 512}, {3136, 64, 64}} {
+		for _, s := range [][3]int{{512, 512, 512}, {49, 512, 512}, {128, 3072, 768}, {3136, 64, 64}} {
 			b.Run(fmt.Sprintf("%s/%dx%dx%d", g.Name, s[0], s[1], s[2]), func(b *testing.B) {
 				benchProductI8(b, table, g, s[0], s[1], s[2])
 			})

@@ -4,11 +4,13 @@
 //
 //	onnxpack-testdata digits testdata/digits
 //	onnxpack-testdata resnet18|bert|empty FILE
+//	onnxpack-testdata products DIR
 //
 // digits are pictures of digits with their labels, and a small convolutional
 // classifier for them with real weights. resnet18 and bert have the shapes of
 // well-known networks and random weights: they are for measuring speed. empty
-// hands its input on: what a run costs beside the work.
+// hands its input on: what a run costs beside the work. products are models of
+// one matrix product each.
 package main
 
 import (
@@ -33,7 +35,7 @@ const (
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: onnxpack-testdata digits DIR | resnet18|bert|empty FILE")
+		fmt.Fprintln(os.Stderr, "usage: onnxpack-testdata digits|products DIR | resnet18|bert|empty FILE")
 		os.Exit(2)
 	}
 	if err := run(os.Args[1], os.Args[2]); err != nil {
@@ -46,6 +48,11 @@ func run(what, path string) error {
 	switch what {
 	case "digits":
 		return makeDigits(path)
+	case "products":
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		return makeProducts(path)
 	case "resnet18":
 		return save(path, resNet18(rand.New(rand.NewPCG(seed, 4))))
 	case "bert":
@@ -57,7 +64,7 @@ func run(what, path string) error {
 		}
 		return save(path, m)
 	}
-	return fmt.Errorf("there is no %q to make, want digits, resnet18, bert or empty", what)
+	return fmt.Errorf("there is no %q to make, want digits, products, resnet18, bert or empty", what)
 }
 
 func save(path string, m *graph.Model) error {

@@ -56,6 +56,7 @@ func (o *optimizer) rewrite(g *graph.Graph) {
 		o.fuseBottlenecks,
 		o.fuseQuantProducts,
 		o.fuseQuantRows,
+		o.packWeightOnly,
 		o.fuseProducts,
 		o.packRecurrent,
 		o.dropDead,

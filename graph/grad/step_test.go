@@ -1,9 +1,14 @@
 package grad_test
 
 import (
+	"bufio"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -93,25 +98,98 @@ func TestTrainingStep(t *testing.T) {
 	}
 }
 
-// BenchmarkStep is one training step of ResNet20 on 32 images, without the
-// update of the parameters.
-func BenchmarkStep(b *testing.B) {
-	s := resnetStep(b, 32)
-	times := map[string]time.Duration{}
-	o := engine.Options{Threads: 2}
-	if os.Getenv("ONNXPACK_TRACE") != "" {
-		o.Trace = func(s engine.Step) { times[s.Op] += s.Elapsed }
+// transformerStep is a block of BERT-tiny: 128 features, 2 heads, 512 hidden,
+// 32 sequences of 128 tokens; testdata/torch_step.py has the same.
+func transformerStep(t testing.TB) trainingStep {
+	const text = newer + `g (float[32,128,128] x, float[128,384] wi, float[384] bi, float[128,128] wo, float[128] bo, float[128] s1, float[128] t1,
+		float[128,512] w1, float[512] b1, float[512,128] w2, float[128] b2, float[128] s2, float[128] t2) => (float loss) <int64[3] parts = {128,128,128}> {
+		p = MatMul (x, wi)  qkv = Add (p, bi)  q, k, v = Split <axis = 2> (qkv, parts)
+		a = Attention <q_num_heads = 2, kv_num_heads = 2> (q, k, v)  o1 = MatMul (a, wo)  o = Add (o1, bo)
+		r1 = Add (x, o)  n1 = LayerNormalization (r1, s1, t1)
+		h1 = MatMul (n1, w1)  h2 = Add (h1, b1)  h = Gelu (h2)  f1 = MatMul (h, w2)  f = Add (f1, b2)
+		r2 = Add (n1, f)  y = LayerNormalization (r2, s2, t2)  z = Mul (y, y)  loss = ReduceMean <keepdims = 0> (z)
+	}`
+	m, err := graph.ParseModel(text)
+	if err != nil {
+		t.Fatal(err)
 	}
-	sess, err := engine.Compile(b.Context(), s.model, o)
+	s := trainingStep{feeds: feedsOf(m)}
+	var by []string
+	for _, v := range m.Graph.Feeds()[1:] {
+		by = append(by, v.Name())
+	}
+	if s.model, err = grad.Build(m, grad.Options{Loss: "loss", By: by}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A training step, without the update of the parameters, takes turns with the
+// same step in torch: what is reported is the least time of either, and their
+// ratio.
+func BenchmarkStep(b *testing.B) {
+	steps := map[string]func() trainingStep{
+		"resnet20":    func() trainingStep { return resnetStep(b, 32) },
+		"transformer": func() trainingStep { return transformerStep(b) },
+	}
+	for _, name := range []string{"resnet20", "transformer"} {
+		for _, threads := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%s/threads=%d", name, threads), func(b *testing.B) {
+				s := steps[name]()
+				sess, err := engine.Compile(b.Context(), s.model, engine.Options{Threads: threads})
+				if err != nil {
+					b.Fatal(err)
+				}
+				torch := newTorchStep(b, name, threads)
+				ours, theirs := math.Inf(1), math.Inf(1)
+				for b.Loop() {
+					start := time.Now()
+					if _, err := sess.Run(b.Context(), s.feeds); err != nil {
+						b.Fatal(err)
+					}
+					ours = min(ours, time.Since(start).Seconds())
+					theirs = min(theirs, torch())
+				}
+				b.ReportMetric(1e3*ours, "ms")
+				b.ReportMetric(1e3*theirs, "torch-ms")
+				b.ReportMetric(ours/theirs, "ratio")
+			})
+		}
+	}
+}
+
+// newTorchStep starts torch and returns a function that takes one step in it
+// and tells the seconds, infinitely many without torch.
+func newTorchStep(b *testing.B, name string, threads int) func() float64 {
+	if err := exec.Command(python, "-c", "import torch").Run(); err != nil {
+		b.Logf("torch is not here (python3-torch): %v", err)
+		return func() float64 { return math.Inf(1) }
+	}
+	cmd := exec.CommandContext(b.Context(), python, "testdata/torch_step.py", name, strconv.Itoa(threads))
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		if _, err := sess.Run(b.Context(), s.feeds); err != nil {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	lines := bufio.NewScanner(out)
+	return func() float64 {
+		if _, err := fmt.Fprintln(in); err != nil || !lines.Scan() {
+			b.Fatalf("torch gave no answer: %v", err)
+		}
+		seconds, err := strconv.ParseFloat(lines.Text(), 64)
+		if err != nil {
 			b.Fatal(err)
 		}
-	}
-	for op, d := range times {
-		b.Logf("%-24s %v", op, d/time.Duration(b.N))
+		return seconds
 	}
 }

@@ -30,6 +30,9 @@ var torchModels = map[string]string{
 	}`,
 }
 
+// python is Debian's, which has python3-torch.
+const python = "/usr/bin/python3"
+
 type torchTensor struct {
 	Shape []int     `json:"shape"`
 	Data  []float64 `json:"data"`
@@ -38,7 +41,6 @@ type torchTensor struct {
 // Gradients of whole blocks equal those of torch, where Debian's python3-torch
 // is installed.
 func TestGradientsEqualTorch(t *testing.T) {
-	const python = "/usr/bin/python3"
 	if err := exec.Command(python, "-c", "import torch").Run(); err != nil {
 		t.Skipf("torch, the second judge, is not here (python3-torch): %v", err)
 	}
@@ -53,7 +55,7 @@ func TestGradientsEqualTorch(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := askTorch(t, python, name, feeds)
+			want := askTorch(t, name, feeds)
 			for in, out := range want {
 				got := tensor.Data[float64](runModel(t, d, feeds)[grad.Name(in)].(*tensor.Tensor))
 				for i, w := range out {
@@ -67,7 +69,7 @@ func TestGradientsEqualTorch(t *testing.T) {
 }
 
 // askTorch returns the gradients by every feed as torch computes them.
-func askTorch(t *testing.T, python, model string, feeds map[string]tensor.Value) map[string][]float64 {
+func askTorch(t *testing.T, model string, feeds map[string]tensor.Value) map[string][]float64 {
 	in := map[string]torchTensor{}
 	for name, v := range feeds {
 		x := v.(*tensor.Tensor)

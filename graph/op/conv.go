@@ -247,6 +247,10 @@ func convolve[T number](e *Eval, c *convolution, x, weight, bias, y []T) {
 		return
 	}
 	if c.Batch*c.Group >= 8 && !c.whole() {
+		if f, ok := any(y).([]float32); ok && c.padded() {
+			newDirectConv(e.kernels(), c, any(weight).([]float32)).compute(e, any(x).([]float32), any(bias).([]float32), f)
+			return
+		}
 		convolveBatch(e, c, x, weight, bias, y)
 		return
 	}

@@ -17,11 +17,14 @@ func convGradWeight[T real](e *Eval, c *convolution, dy, x, dw []T) {
 	parts := gradParts(c, len(dw))
 	sums := [][]T{dw}
 	for range parts - 1 {
-		sums = append(sums, make([]T, len(dw)))
+		sum := borrow[T](len(dw))
+		defer giveBack(sum)
+		sums = append(sums, *sum)
 	}
 	per := ceilDiv(c.Batch, parts)
 	e.Parallel(c.Group*parts, 1, func(lo, hi int) {
 		w := newWeightGrad(e, c, g, dy, x, min(per, c.Batch))
+		defer w.release()
 		for i := lo; i < hi; i++ {
 			part, group := i/c.Group, i%c.Group
 			w.group(sums[part], group, part*per, min((part+1)*per, c.Batch))
@@ -52,9 +55,24 @@ type weightGrad[T real] struct {
 	dy, x       []T
 	block       int // images at a time
 	image, grad []T
+	scratch     []T // a plane on the grid
 	packed      []T
-	sum         []T // [channel][tap][filter], of one block
+	sum         []T // [channel][tap][filter]
 	rows        []int32
+	borrowed    []*[]T
+}
+
+// buffer borrows n elements until release.
+func (w *weightGrad[T]) buffer(n int) []T {
+	b := borrow[T](n)
+	w.borrowed = append(w.borrowed, b)
+	return *b
+}
+
+func (w *weightGrad[T]) release() {
+	for _, b := range w.borrowed {
+		giveBack(b)
+	}
 }
 
 func newWeightGrad[T real](e *Eval, c *convolution, g *grid, dy, x []T, images int) *weightGrad[T] {
@@ -62,10 +80,11 @@ func newWeightGrad[T real](e *Eval, c *convolution, g *grid, dy, x []T, images i
 	in, out := c.perGroup()
 	w := &weightGrad[T]{convolution: c, e: e, grid: g, dy: dy, x: x}
 	w.block = min(images, max(1, elements/max(1, g.len()*max(in, out))))
-	w.image = make([]T, in*g.len()*w.block)
-	w.grad = make([]T, out*g.phaseLen()*w.block)
-	w.packed = make([]T, packedLen(panelWidth[T](e.kernels()), g.phaseLen()*w.block, out))
-	w.sum = make([]T, in*c.taps()*out)
+	w.image = w.buffer(in * g.len() * w.block)
+	w.grad = w.buffer(out * g.phaseLen() * w.block)
+	w.packed = w.buffer(packedLen(panelWidth[T](e.kernels()), g.phaseLen()*w.block, out))
+	w.sum = w.buffer(in * c.taps() * out)
+	w.scratch = w.buffer(g.len())
 	w.rows = make([]int32, in*c.taps())
 	return w
 }
@@ -74,19 +93,15 @@ func newWeightGrad[T real](e *Eval, c *convolution, g *grid, dy, x []T, images i
 func (w *weightGrad[T]) group(dw []T, group, from, to int) {
 	_, out := w.perGroup()
 	depth := w.depth()
-	dst := dw[group*out*depth:][:out*depth]
-	clear(dst)
+	clear(w.sum)
 	for ; from < to; from += w.block {
 		w.images(group, from, min(from+w.block, to))
-		for k := range depth {
-			for m, v := range w.sum[k*out:][:out] {
-				dst[m*depth+k] += v
-			}
-		}
 	}
+	dst := dw[group*out*depth:][:out*depth]
+	copy(dst, matrix[T]{w.sum, 1, out}.rows(w.e.kernels(), out, depth).Data)
 }
 
-// images sets sum to what images [from, to) contribute.
+// images adds to sum what images [from, to) contribute.
 func (w *weightGrad[T]) images(group, from, to int) {
 	in, out := w.perGroup()
 	n, k := to-from, w.e.kernels()
@@ -97,7 +112,7 @@ func (w *weightGrad[T]) images(group, from, to int) {
 		return
 	}
 	packTransposed(k, w.packed, w.grad, length, out, n*w.grid.phaseLen())
-	p := panelProduct[T]{M: in * w.taps(), N: out, K: length, A: w.image, Rows: w.rows, B: w.packed, C: w.sum, LDC: out}
+	p := panelProduct[T]{M: in * w.taps(), N: out, K: length, A: w.image, Rows: w.rows, B: w.packed, C: w.sum, LDC: out, Add: true}
 	p.compute(k, 0, p.M)
 }
 
@@ -105,7 +120,7 @@ func (w *weightGrad[T]) images(group, from, to int) {
 func (w *weightGrad[T]) place(group, from, n int) {
 	in, out := w.perGroup()
 	phase, plane, pixels := w.grid.phaseLen(), w.plane(), w.pixels()
-	scratch := make([]T, w.grid.len())
+	scratch := w.scratch
 	for c := range in {
 		for i := range n {
 			src := w.x[((from+i)*w.Channels+group*in+c)*plane:][:plane]
@@ -134,7 +149,7 @@ func (w *weightGrad[T]) place(group, from, n int) {
 func (w *weightGrad[T]) dots(n, length int) {
 	grad := w.grad[:length]
 	for r, at := range w.rows {
-		w.sum[r] = rowDot(w.e.kernels(), w.image[at:][:length], grad)
+		w.sum[r] += rowDot(w.e.kernels(), w.image[at:][:length], grad)
 	}
 }
 
@@ -145,6 +160,10 @@ func (w *weightGrad[T]) dots(n, length int) {
 func convGradInput[T real](e *Eval, c *convolution, dy, weight, dx []T) {
 	if c.pixels() == 0 {
 		clear(dx)
+		return
+	}
+	if back := transposedOf(c); c.unitStride() && back.padded() && c.Channels != c.Group {
+		convolve(e, back, dy, reversedWeights(c, weight), nil, dx)
 		return
 	}
 	g := newGrid(c.window)

@@ -7,7 +7,7 @@ type number interface{ float32 | float64 | int32 }
 
 // panelProduct is C = A*B: A has M rows of K elements LDA apart, or at the
 // offsets Rows if that is set, C has M rows of N elements LDC apart, and B is
-// packed into panels of width columns each.
+// packed into panels of width columns each. With Add it is C += A*B.
 type panelProduct[T number] struct {
 	M, N, K int
 	A       []T
@@ -16,6 +16,7 @@ type panelProduct[T number] struct {
 	B       []T
 	C       []T
 	LDC     int
+	Add     bool // to what C holds
 	tile    kernel.TileF32
 }
 
@@ -69,6 +70,9 @@ func (p *panelProduct[T]) compute(k *kernel.Table, lo, hi int) {
 			Geometry: kernel.Geometry{M: q.M, N: q.N, K: q.K, LDA: q.LDA, LDC: q.LDC, ARows: q.Rows},
 			A:        q.A, B: q.B, C: q.C,
 		}
+		if q.Add {
+			g.Res, g.LDR = q.C, q.LDC
+		}
 		k.GemmF32.Block(&q.tile, &g, kernel.Range{Lo: lo, Hi: hi}, kernel.Range{Hi: q.N})
 	default:
 		p.portable(lo, hi)
@@ -82,7 +86,13 @@ func (p *panelProduct[T]) portable(lo, hi int) {
 		n := min(width, p.N-j)
 		for i := lo; i < hi; i++ {
 			acc := dotPanel(p.row(i), panel)
-			copy(p.C[i*p.LDC+j:][:n], acc[:n])
+			dst := p.C[i*p.LDC+j:][:n]
+			if p.Add {
+				for k, v := range dst {
+					acc[k] += v
+				}
+			}
+			copy(dst, acc[:n])
 		}
 	}
 }

@@ -101,7 +101,7 @@ type studentPlan struct {
 
 // add takes up one part of what --student says.
 func (p *studentPlan) add(part string) error {
-	const narrower = "prune-nodes=by:wanda;repair:lstsq;"
+	const narrower = "prune-nodes=by:fisher;repair:lstsq;"
 	key, value, _ := strings.Cut(part, "=")
 	share, err := strconv.ParseFloat(value, 64)
 	isShare := err == nil && share > 0 && share < 1

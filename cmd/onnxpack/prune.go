@@ -40,13 +40,13 @@ trained on. Normalizations are folded into weights after the training only.
    onnxpack prune model.onnx --nodes macs=0.5 --by wanda --repair lstsq --recover distill --epochs 20 --flip --data images:photos -o out.onnx`,
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the model to `FILE`"},
-			&cli.StringFlag{Name: "nodes", Usage: "remove a share of units, or as many as leave macs=, params= or latency= of the model's: `AMOUNT`"},
+			&cli.StringFlag{Name: "nodes", Usage: "remove a share of units, as many as leave macs=, params= or latency= of the model's, or as a budget= of points allows: `AMOUNT`"},
 			&cli.StringFlag{Name: "weights", Usage: "set to zero a share of weights, or all that a pattern such as 2:4 says: `AMOUNT`"},
-			&cli.StringFlag{Name: "by", Usage: "importance, as `CRITERION`: l1, l2, bn, fpgm, random, wanda for nodes; magnitude, wanda, obs, sparsegpt for weights"},
+			&cli.StringFlag{Name: "by", Usage: "importance, as `CRITERION`: l1, l2, bn, fpgm, random, wanda, taylor, fisher for nodes; magnitude, wanda, obs, sparsegpt for weights"},
 			&cli.StringFlag{Name: "scope", Usage: "rank units global, group or isomorphic"},
 			&cli.IntFlag{Name: "multiple", Usage: "keep a multiple of `N` units", Value: 1},
 			&cli.StringFlag{Name: "repair", Usage: "fit what is left to the original: lstsq, bias or none for nodes; refit, bias … for weights"},
-			&cli.IntFlag{Name: "rounds", Usage: "reach --nodes in `N` rounds, each with its recovery", Value: 1},
+			&cli.IntFlag{Name: "rounds", Usage: "reach --nodes in `N` rounds, importance measured anew in each, with recovery if it is asked for", Value: 1},
 			&cli.StringFlag{Name: "recover", Usage: "train what is left: distill, fine-tune or none", Value: "none"},
 			dataFlag("samples to evaluate and calibrate on, as `SPEC`; see onnxpack data"),
 			&cli.StringFlag{Name: "calib", Usage: "samples to calibrate and recover on, as `SPEC`"},
@@ -104,13 +104,20 @@ func newPruning(c *cli.Context) (p *pruning, err error) {
 	if p.rounds < 1 || p.rounds > 1 && c.String("weights") != "" {
 		return nil, fmt.Errorf("--rounds is %d, want at least 1, and 1 with --weights", p.rounds)
 	}
+	if p.train, err = recoverySteps(c); err != nil {
+		return nil, err
+	}
 	var list []string
 	if text := c.String("nodes"); text != "" {
+		within := 1 // rounds of the pass itself, which repairs after the last
+		if p.train == nil {
+			within, p.rounds = p.rounds, 1
+		}
 		step, err := nodesStep(c, text, p.rounds)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, step)
+		list = append(list, fmt.Sprintf("%s;rounds:%d", step, within))
 	}
 	if text := c.String("weights"); text != "" {
 		list = append(list, weightsStep(c, text))
@@ -119,9 +126,6 @@ func newPruning(c *cli.Context) (p *pruning, err error) {
 		return nil, errors.New("prune: --nodes or --weights is missing")
 	}
 	if p.cut, err = catalog.Parse(strings.Join(list, ",")); err != nil {
-		return nil, err
-	}
-	if p.train, err = recoverySteps(c); err != nil {
 		return nil, err
 	}
 	first := simplify.Simplify.Default()

@@ -268,7 +268,7 @@ func TestRecoveryBegins(t *testing.T) {
 
 const (
 	recovery = "distill=epochs:20;batch:32;lr:0.0015;warmup:0.05;flip:true;shift:4;held:0.05"
-	control  = "fine-tune=epochs:20;batch:32;lr:0.003;warmup:0.05;flip:true;shift:4;held:0.05"
+	control  = "fine-tune=epochs:12;batch:32;lr:0.003;warmup:0.05;flip:true;shift:4;held:0.05"
 )
 
 // randomize gives a network new weights (He et al. 2015) and normalizations
@@ -277,11 +277,11 @@ func randomize(m *graph.Model, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	for n := range m.Graph.Nodes() {
 		for i, v := range n.Ins() {
-			if v == nil || !v.IsConst() || v.Init.Tensor.DType() != tensor.Float32 {
+			if v == nil || !v.IsConst() || v.Init.Tensor.DType() != tensor.Float32 || len(v.Init.Shape()) == 0 {
 				continue
 			}
 			w := tensor.New(tensor.Float32, v.Init.Shape())
-			fan := math.Max(1, float64(w.Len()/max(1, v.Init.Shape()[0])))
+			fan := float64(w.Len() / v.Init.Shape()[0])
 			for k := range tensor.Data[float32](w) {
 				switch {
 				case n.Is("BatchNormalization") && (i == 1 || i == 4):

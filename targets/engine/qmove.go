@@ -50,11 +50,13 @@ func (o *optimizer) movesBytes(m *graph.Node) bool {
 	})
 }
 
+// moves reports whether m moves numbers on their way to one reader. What it
+// gives at compile time is left alone: its value is known already, as floats.
 func (o *optimizer) moves(m *graph.Node) bool {
 	if m.Domain != "" || m.NumOut() != 1 || !slices.Contains(movers, m.Op) || o.src.info[m].machine != nil {
 		return false
 	}
-	if _, ok := m.Out(0).SoleUse(); !ok {
+	if _, ok := m.Out(0).SoleUse(); !ok || o.low.known(m.Out(0)) != nil {
 		return false
 	}
 	switch m.Op {

@@ -123,6 +123,24 @@ func TestQuantized(t *testing.T) {
 	}
 }
 
+// A constant that is quantized on its way to an output is what it was.
+func TestQuantizedConstant(t *testing.T) {
+	m := parse(t, `<ir_version: 8, opset_import: ["": 20]> g (float[2,2] x) => (uint8[4,1] q, float y)
+		<uint8[1,4] c = {1, 2, 3, 255}, float s = {0.5}, uint8 z = {7}, int64[2] p = {4, 1}> {
+		d = DequantizeLinear(c, s, z)
+		r = Reshape(d, p)
+		q = QuantizeLinear(r, s, z)
+		e = DequantizeLinear(q, s, z)
+		a = ReduceSum<keepdims = 0>(x)
+		b = ReduceSum<keepdims = 0>(e)
+		y = Add(a, b)
+	}`)
+	got := runModel(t, m, Options{}, feeds{"x": random(1, 2, 2)})["q"].(*tensor.Tensor)
+	if want := tensor.Of(tensor.Shape{4, 1}, []uint8{1, 2, 3, 255}); !got.Equal(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 // withinSteps compares quantized tensors.
 func withinSteps(t *testing.T, got, want *tensor.Tensor, most int64) {
 	t.Helper()

@@ -51,6 +51,7 @@ func (o *optimizer) rewrite(g *graph.Graph) {
 		o.combineLayerNorm,
 		o.combineAttention,
 		o.combineOneHot,
+		o.combineFocus,
 		o.sparseConvs,
 		o.layoutImages,
 		o.fuseBottlenecks,

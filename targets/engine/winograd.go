@@ -83,8 +83,13 @@ func (w *winograd) groupSize(mr, tiles int) int {
 	if kernel.WinogradElems*w.cin*w.cout > large {
 		group = 8 * mr
 	}
-	group = min(max(group, 2*mr), 8*mr, (tiles+1)/2)
-	return roundUp(max(group, 1), mr)
+	group = roundUp(max(1, min(max(group, 2*mr), 8*mr, (tiles+1)/2)), mr)
+	// Groups of equal size, and an even number of them, keep two threads busy.
+	groups := ceilDiv(tiles, group)
+	if groups > 1 {
+		groups += groups % 2
+	}
+	return ceilDiv(tiles, max(1, groups))
 }
 
 // winogradScratch lends transformed tiles and their sums.

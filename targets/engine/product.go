@@ -88,19 +88,23 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 func roundUp(x, to int) int { return (x + to - 1) / to * to }
 
-// applyRows applies an activation to a block of a product.
+// applyRows applies an activation to a block of a product, as many rows at once
+// as lie together.
 func applyRows(k *kernel.Table, p *kernel.ProductF32, act *activation, rows, cols kernel.Range) {
-	if p.CRows == nil && p.LDC == p.N && cols.Hi-cols.Lo == p.N {
-		block := p.C[rows.Lo*p.LDC : rows.Hi*p.LDC]
-		act.apply(k, block, block)
-		return
-	}
-	for i := rows.Lo; i < rows.Hi; i++ {
-		at := i * p.LDC
+	at := func(i int) int {
 		if p.CRows != nil {
-			at = int(p.CRows[i])
+			return int(p.CRows[i])
 		}
-		row := p.C[at+cols.Lo : at+cols.Hi]
-		act.apply(k, row, row)
+		return i * p.LDC
+	}
+	width := cols.Hi - cols.Lo
+	for i := rows.Lo; i < rows.Hi; {
+		first, end := at(i), i+1
+		for width == p.N && end < rows.Hi && at(end) == first+(end-i)*width {
+			end++
+		}
+		run := p.C[first+cols.Lo:][:(end-i)*width]
+		act.apply(k, run, run)
+		i = end
 	}
 }

@@ -206,8 +206,15 @@ func (m *upConv) eval(e *op.Eval) error {
 			if m.bias != nil {
 				prod.Bias = m.bias[g*perGroup:]
 			}
-			productF32(e, &prod, &m.act)
+			productF32(e, &prod, &activation{})
 		}
+	}
+	if m.act.apply != nil { // on whole rows: the pixels of a phase lie apart
+		rows(e, &y, func(n, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				m.act.apply(e.Kernels, y.row(n, i), y.row(n, i))
+			}
+		})
 	}
 	e.SetOut(0, t)
 	return nil

@@ -21,9 +21,10 @@ const smallBuffer = 512
 // (the items of a sequence, what is noted for later runs) are let go: the
 // garbage collector has them.
 type arena struct {
-	mu   sync.Mutex // operators may allocate in parallel
-	lent []*buffer
-	free []*buffer
+	mu    sync.Mutex // operators may allocate in parallel
+	lent  []*buffer
+	free  []*buffer
+	given []int // sizes of buffers that callers were given
 }
 
 type buffer struct {
@@ -60,7 +61,7 @@ func (a *arena) take(n int) *buffer {
 		}
 	}
 	if best < 0 {
-		return newBuffer(n)
+		return newBuffer(n, slices.Contains(a.given, n))
 	}
 	b := a.free[best]
 	last := len(a.free) - 1
@@ -69,8 +70,15 @@ func (a *arena) take(n int) *buffer {
 	return b
 }
 
-func newBuffer(n int) *buffer {
-	data := alignedBytes(n)
+// newBuffer returns a buffer of n bytes. One that will be given away is used
+// once: then large pages cost more than they gain.
+func newBuffer(n int, once bool) *buffer {
+	var data []byte
+	if once {
+		data = alignedTo(n, align)
+	} else {
+		data = alignedBytes(n)
+	}
 	return &buffer{data: data, start: uintptr(unsafe.Pointer(&data[0]))}
 }
 
@@ -109,15 +117,34 @@ func (a *arena) drop(v tensor.Value) {
 	}
 }
 
-// release returns a value for the caller of the run to keep. A tensor in a
-// lent buffer is copied: the buffer may be far larger, and later runs would
-// miss it.
+// release returns a value for the caller of the run to keep. A large tensor
+// that fills a buffer alone takes that along. Others in lent buffers are
+// copied: the buffer may be far larger, and later runs would miss it.
 func (a *arena) release(v tensor.Value) tensor.Value {
-	if t, ok := v.(*tensor.Tensor); ok && a.find(t) != nil {
-		return t.Clone()
+	if t, ok := v.(*tensor.Tensor); ok {
+		if b := a.find(t); b != nil && !a.give(b, t.Size()) {
+			return t.Clone()
+		}
 	}
 	a.letGo(v)
 	return v
+}
+
+// leastGiven is from how many bytes on a buffer is given away, not copied.
+const leastGiven = 64 << 10
+
+// maxGiven bounds the sizes that an arena remembers to have given away.
+const maxGiven = 16
+
+// give reports whether the caller can have b, in which a value of n bytes lies.
+func (a *arena) give(b *buffer, n int) bool {
+	if b.gone || b.refs > 1 || n != len(b.data) || n < leastGiven {
+		return false
+	}
+	if !slices.Contains(a.given, n) {
+		a.given = append(a.given[max(0, len(a.given)-maxGiven+1):], n)
+	}
+	return true
 }
 
 // letGo marks the buffers of v as out of sight.

@@ -155,3 +155,33 @@ func TestLoopReusesBuffers(t *testing.T) {
 		t.Errorf("60 iterations take %d buffers, 4 take %d", many, few)
 	}
 }
+
+// Results stay what they were when later runs compute others.
+func TestResultsAreKept(t *testing.T) {
+	m := parse(t, `<ir_version: 8, opset_import: ["": 17]> g (float[N] x) => (y, z, same) { y = Neg(x) z = Abs(y) same = Identity(z) }`)
+	s, err := Compile(t.Context(), m, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var outs []feeds
+	var want [][]float32
+	for i := range 4 {
+		for _, n := range []int{10, leastGiven / 4, leastGiven} {
+			out, err := s.Run(t.Context(), feeds{"x": random(uint64(i), n)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			outs = append(outs, out)
+			for _, name := range []string{"y", "z", "same"} {
+				want = append(want, slices.Clone(floats(t, out[name])))
+			}
+		}
+	}
+	for i, out := range outs {
+		for j, name := range []string{"y", "z", "same"} {
+			if !slices.Equal(floats(t, out[name]), want[3*i+j]) {
+				t.Errorf("run %d: %s has changed since", i, name)
+			}
+		}
+	}
+}

@@ -21,19 +21,29 @@ func alignedBytes(n int) []byte {
 	if n >= hugePage {
 		to = hugePage
 	}
-	raw := make([]byte, n+to)
-	skip := int(-uintptr(unsafe.Pointer(&raw[0])) & uintptr(to-1))
-	data := raw[skip : skip+n : skip+n]
+	data := alignedTo(n, to)
 	if n >= hugePage {
 		adviseHuge(data[:n/hugePage*hugePage])
 	}
 	return data
 }
 
-// slab hands out memory for packed weights, which stays in use together.
-type slab struct{ free []byte }
+// alignedTo returns n zeroed bytes, n > 0, that start at a multiple of to, a
+// power of 2.
+func alignedTo(n, to int) []byte {
+	raw := make([]byte, n+to)
+	skip := int(-uintptr(unsafe.Pointer(&raw[0])) & uintptr(to-1))
+	return raw[skip : skip+n : skip+n]
+}
 
-// The sizes of the chunks that a slab takes.
+// slab hands out memory for packed weights, which stays in use together.
+type slab struct {
+	free  []byte
+	chunk int // bytes to take next
+}
+
+// The sizes of the chunks that a slab takes, each twice as large as the one
+// before: large ones lie on large pages.
 const (
 	firstChunk = 128 << 10
 	largeChunk = 4 * hugePage
@@ -46,8 +56,8 @@ func (s *slab) bytes(n int) []byte {
 	}
 	size := roundUp(n, align)
 	if size > len(s.free) {
-		chunk := min(max(2*cap(s.free), firstChunk), largeChunk)
-		s.free = alignedBytes(max(size, chunk))
+		s.chunk = min(max(2*s.chunk, firstChunk), largeChunk)
+		s.free = alignedBytes(max(size, s.chunk))
 	}
 	b := s.free[:n:n]
 	s.free = s.free[size:]

@@ -43,8 +43,7 @@ none:
 // FLIP makes signed bytes of unsigned ones by taking 128 from them; the sums
 // start from 128 times the sums of the columns, which gives that back.
 #define FLIP \
-	MOVD $0x80, R21                \
-	VDUP R21, V10.B16              \
+	VMOVI $0x80, V10.B16           \
 	VEOR V10.B16, V0.B16, V0.B16   \
 	VEOR V10.B16, V1.B16, V1.B16   \
 	VEOR V10.B16, V2.B16, V2.B16   \

@@ -158,7 +158,7 @@ func (o *optimizer) open() (err error) {
 	if o.steps == nil {
 		text := "simplify"
 		if o.calib != nil {
-			text += ",quantize-static"
+			text += ",equalize-channels,quantize-static"
 		}
 		o.steps, err = catalog.Parse(text)
 	}

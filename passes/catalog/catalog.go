@@ -28,7 +28,7 @@ func Families() []Family {
 		{"simplify", slices.Concat([]*passes.Pass{simplify.Simplify}, simplify.Members)},
 		{"weightprune", weightprune.Passes},
 		{"nodeprune", nodeprune.Passes},
-		{"quantize", []*passes.Pass{quantize.Static}},
+		{"quantize", quantize.Passes},
 		{"distill", []*passes.Pass{distill.FineTune, distill.Distill, distill.LowerRank, distill.ReestimateNorms}},
 	}
 }
@@ -46,6 +46,10 @@ func All() []*passes.Pass {
 // pipeline, and why.
 var Order = []passes.Constraint{
 	{Before: "simplify", After: "quantize-static", Reason: "normalisations and activations that are not folded yet keep their neighbours from the integer kernels"},
+	{Before: "simplify", After: "equalize-channels", Reason: "a normalisation between two convolutions keeps them from sharing their ranges"},
+	{Before: "equalize-channels", After: "quantize-static", Reason: "what is quantized has no float weights left to rescale"},
+	{Before: "prune-nodes", After: "equalize-channels", Reason: "channels that were rescaled rank otherwise by their weights"},
+	{Before: "prune-magnitude", After: "equalize-channels", Reason: "weights that were rescaled rank otherwise"},
 	{Before: "prune-nodes", After: "quantize-static", Reason: "what is quantized has no float weights left to rank and to mend"},
 	{Before: "prune-layers", After: "quantize-static", Reason: "scales are measured on values that a missing layer changes, and quantized layers cannot be mended"},
 	{Before: "drop-constant-channels", After: "quantize-static", Reason: "a constant is folded into float biases"},

@@ -5,3 +5,8 @@
 // whether it only moves elements) is asked of graph/op; what runtimes have
 // integer kernels for, and in which pattern, is stated here.
 package quantize
+
+import "github.com/onnxpack/onnxpack/passes"
+
+// Passes lists the passes of this family, in running order.
+var Passes = []*passes.Pass{Equalize, Static}

@@ -7,4 +7,4 @@ import (
 	"github.com/onnxpack/onnxpack/passes/quantize"
 )
 
-func TestFixtures(t *testing.T) { passtest.Family(t, quantize.Static) }
+func TestFixtures(t *testing.T) { passtest.Family(t, quantize.Passes...) }

@@ -97,7 +97,7 @@ func quantized(t *testing.T, m *graph.Model, calib *dataset.Data) *graph.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := passes.Pipeline{Steps: []passes.Step{simplify.Simplify.Default(), s}}
+	line := passes.Pipeline{Steps: []passes.Step{simplify.Simplify.Default(), quantize.Equalize.Default(), s}}
 	m, report, err := line.Run(context.Background(), m, &passes.Env{Calibration: calib.All})
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func quantized(t *testing.T, m *graph.Model, calib *dataset.Data) *graph.Model {
 	for _, s := range report.Steps {
 		t.Log(s)
 	}
-	for _, s := range report.Steps[1].Skipped {
+	for _, s := range report.Steps[2].Skipped {
 		t.Logf("skipped %s: %s", s.Where, s.Reason)
 	}
 	return m

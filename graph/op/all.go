@@ -1,9 +1,13 @@
 package op
 
 import (
+	"cmp"
+	"fmt"
 	"iter"
 	"slices"
 	"sync"
+
+	"github.com/onnxpack/onnxpack/graph"
 )
 
 // families lists the operators of every family.
@@ -99,6 +103,16 @@ func Find(domain, name string, version int64) *Def {
 		}
 	}
 	return nil
+}
+
+// Unknown is the error of a node whose operator is not known in the version
+// of its domain that is in force, 0 if there is none.
+func Unknown(n *graph.Node, version int64) error {
+	domain := cmp.Or(n.Domain, "ai.onnx")
+	if version == 0 {
+		return fmt.Errorf("operator %s: the model imports domain %q in no version, or in version 0, want at least 1", n.Op, domain)
+	}
+	return fmt.Errorf("operator %s of domain %q, version %d, is not known", n.Op, domain, version)
 }
 
 // inForce returns the name of a domain here and the version of it that holds

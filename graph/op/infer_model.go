@@ -244,7 +244,7 @@ func (s *inferScope) apply(n *graph.Node, c *Infer) error {
 	switch {
 	case d == nil:
 		s.visit(n)
-		return fmt.Errorf("operator %s of domain %q, version %d, is not known", n.Op, n.Domain, c.Version)
+		return Unknown(n, c.Version)
 	case d.Infer != nil:
 		return guarded(func() error { return d.Infer(c) })
 	}

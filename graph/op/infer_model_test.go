@@ -57,3 +57,21 @@ func TestInferModelGap(t *testing.T) {
 		t.Errorf("the other branch is %s, want float[2]", got)
 	}
 }
+
+// A node that no version of its domain speaks for is reported as that.
+func TestUnknownOperator(t *testing.T) {
+	for _, c := range []struct{ imports, want string }{
+		{`"": 17`, `operator Foo of domain "ai.onnx", version 17, is not known`},
+		{`"": 0`, `operator Foo: the model imports domain "ai.onnx" in no version, or in version 0, want at least 1`},
+		{`"other": 1`, `operator Foo: the model imports domain "ai.onnx" in no version, or in version 0, want at least 1`},
+	} {
+		m, err := graph.ParseModel(`<ir_version: 8, opset_import: [` + c.imports + `]> g (float x) => (float y) { y = Foo(x) }`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gaps := InferModel(m, InferOptions{}).Gaps
+		if len(gaps) != 1 || gaps[0].Err.Error() != c.want {
+			t.Errorf("imports %s: got %v, want %q", c.imports, gaps, c.want)
+		}
+	}
+}

@@ -131,7 +131,7 @@ func (b *programBuilder) step(n *graph.Node) error {
 	info := b.src.info[n]
 	s := step{node: n, info: info, eval: info.eval()}
 	if s.eval == nil {
-		return unknownOperator(n, info.version)
+		return fmt.Errorf("%v: %w", n, op.Unknown(n, info.version))
 	}
 	for _, v := range n.Ins() {
 		s.in = append(s.in, b.slot(v))
@@ -199,15 +199,4 @@ func dense(l *graph.Literal) (*tensor.Tensor, error) {
 		return l.Tensor, nil
 	}
 	return l.Sparse.Dense()
-}
-
-func unknownOperator(n *graph.Node, version int64) error {
-	domain := n.Domain
-	if domain == "" {
-		domain = "ai.onnx"
-	}
-	if version == 0 {
-		return fmt.Errorf("%v: the model imports no version of domain %q", n, domain)
-	}
-	return fmt.Errorf("%v: operator %s of domain %q, version %d, is not known", n, n.Op, domain, version)
 }

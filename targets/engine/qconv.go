@@ -26,8 +26,9 @@ func (c *qconv) zeroPoint() uint8 { return uint8(c.x.zero) }
 func newQConv(k *kernel.Table, mem *slab, w window, groups int, weights quantWeights, x quantized, r func(sums []int32) requantization) *qconv {
 	s := weights.shape
 	c := &qconv{convGeometry: convGeometry{window: w, groups: groups, cin: s[1] * groups, cout: s[0]}, x: x}
-	each, perGroup, depth := s[1], s[0]/groups, s[1]*s[2]*s[3]
-	flat := channelsLast(weights.data, s[0], each, s[2]*s[3])
+	c.twice = weights.rest != nil
+	flat := weights.joined(s[0], func(w []int8) []int8 { return channelsLast(w, s[0], s[1], s[2]*s[3]) })
+	perGroup, depth := s[0]/groups, len(flat)/s[0]
 	run, taps := c.taps(&pixels{c: c.cin, h: 1, w: 1})
 	c.gemm = integerGemm(k, x.typ, flat, len(taps), run, s[0])
 	for g := range groups {

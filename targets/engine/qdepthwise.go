@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/op"
@@ -17,7 +18,7 @@ import (
 type qdepthwise struct {
 	window
 	x       quantized
-	weights []int8 // [kh, kw, channels]
+	weights []int8 // [kh, kw, channels], twice if int8 is too narrow for them
 	in, out halo
 	plans   cache[[2]int, []kernel.Tap] // by distance of rows, channels
 	requantization
@@ -29,8 +30,9 @@ func (d *qdepthwise) zeroPoint() uint8 { return uint8(d.x.zero) }
 // newQDepthwise takes weights [channels, 1, kh, kw].
 func newQDepthwise(w window, weights quantWeights, x quantized, r func(sums []int32) requantization) *qdepthwise {
 	s := weights.shape
-	d := &qdepthwise{window: w, x: x, weights: channelsLast(weights.data, 1, s[0], s[2]*s[3])}
-	d.requantization = r(columnSums(weights.data, s[0]))
+	order := func(w []int8) []int8 { return channelsLast(w, 1, s[0], s[2]*s[3]) }
+	d := &qdepthwise{window: w, x: x, weights: weights.joined(1, order)}
+	d.requantization = r(columnSums(weights.joined(s[0], slices.Clone), s[0]))
 	return d
 }
 
@@ -51,7 +53,14 @@ func (d *qdepthwise) eval(e *op.Eval) error {
 		return e.Errorf(0, "width: %w", err)
 	}
 	taps, err := d.plans.get([2]int{x.rowStep(), x.c}, func() ([]kernel.Tap, error) {
-		return d.tapList([4]int{0, d.kernel[0], 0, d.kernel[1]}, x.rowStep(), x.c), nil
+		once := d.tapList([4]int{0, d.kernel[0], 0, d.kernel[1]}, x.rowStep(), x.c)
+		taps := slices.Clone(once)
+		for at := len(once) * x.c; at < len(d.weights); at += len(once) * x.c {
+			for _, tap := range once {
+				taps = append(taps, kernel.Tap{In: tap.In, W: tap.W + int32(at)})
+			}
+		}
+		return taps, nil
 	})
 	if err != nil {
 		return fmt.Errorf("taps: %w", err)

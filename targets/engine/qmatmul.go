@@ -113,7 +113,7 @@ func (o *optimizer) quantProduct(n *graph.Node, x quantized) (*qmatmul, *product
 		columns = 0
 	}
 	w, ok := o.weights(n.In(1), columns)
-	if !ok {
+	if !ok || w.rest != nil {
 		return nil, nil
 	}
 	c := o.productWith(n, tensor.Of(w.shape, w.data))

@@ -77,6 +77,7 @@ func (o *optimizer) quantOf(n *graph.Node, v *graph.Value) (quantized, bool) {
 // quantWeights are constant int8 weights with a scale for each filter.
 type quantWeights struct {
 	data   []int8 // in the order of the model's tensor
+	rest   []int8 // what is to be added to data, which does not fit int8; nil if all fits
 	shape  tensor.Shape
 	scales []float32 // one for each index of the axis
 }
@@ -117,7 +118,8 @@ func (o *optimizer) weights(v *graph.Value, axis int) (quantWeights, bool) {
 	return w, w.center(tensor.Int64s(q), zeros, axis)
 }
 
-// center stores the integers minus their zero points, if they fit.
+// center stores the integers minus their zero points: as two summands where
+// int8 is too narrow for them, if they fit in two.
 func (w *quantWeights) center(q, zeros []int64, axis int) bool {
 	per := 1
 	for _, d := range w.shape[axis+1:] {
@@ -126,12 +128,35 @@ func (w *quantWeights) center(q, zeros []int64, axis int) bool {
 	w.data = make([]int8, len(q))
 	for i, x := range q {
 		x -= zeros[i/per%w.shape[axis]%len(zeros)]
-		if x < math.MinInt8 || x > math.MaxInt8 {
+		fit := min(max(x, math.MinInt8), math.MaxInt8)
+		w.data[i] = int8(fit)
+		if x == fit {
+			continue
+		}
+		if x-fit > math.MaxInt8 {
 			return false
 		}
-		w.data[i] = int8(x)
+		if w.rest == nil {
+			w.rest = make([]int8, len(q))
+		}
+		w.rest[i] = int8(x - fit)
 	}
 	return true
+}
+
+// joined returns weights of n filters in the order that order makes, with those
+// of the rest, if any, behind them filter by filter.
+func (w *quantWeights) joined(n int, order func([]int8) []int8) []int8 {
+	flat := order(w.data)
+	if w.rest == nil {
+		return flat
+	}
+	rest, per := order(w.rest), len(flat)/n
+	both := make([]int8, 0, 2*len(flat))
+	for f := range n {
+		both = append(append(both, flat[f*per:(f+1)*per]...), rest[f*per:(f+1)*per]...)
+	}
+	return both
 }
 
 func modulo(axis, rank int) int { return (axis%rank + rank) % rank }
@@ -203,8 +228,11 @@ func (w *quantWeights) fitsBias(bias []float32, in quantized) bool {
 	per := len(w.data) / len(bias)
 	for j, b := range bias {
 		limit := float64(math.MaxInt32)
-		for _, x := range w.data[j*per : (j+1)*per] {
-			limit -= 2 * math.MaxUint8 * math.Abs(float64(x))
+		for i := j * per; i < (j+1)*per; i++ {
+			limit -= 2 * math.MaxUint8 * math.Abs(float64(w.data[i]))
+			if w.rest != nil {
+				limit -= 2 * math.MaxUint8 * math.Abs(float64(w.rest[i]))
+			}
 		}
 		if !(math.Abs(float64(b)) <= float64(in.scale)*float64(w.scales[j])*limit) {
 			return false

@@ -35,6 +35,7 @@ var quantNets = []struct{ name, body, steps string }{
 	{"matmul rows", `m = MatMul(x', wm) a = Add(m', b40) y = Sigmoid(a')`, "QMatMul QAdd Table"},
 	{"matmul residual", `m = MatMul(x', wm) n = MatMul(x', wm) y = Add(m, n)`, "QMatMul QMatMul"},
 	{"matmul gelu", `m = MatMul(x', wm) a = Add(m, b40) g = Gelu(a) s = Add(g, g) y = MatMul(s', wn)`, "QMatMul Add QMatMul"},
+	{"wide", `c = Conv<pads = [1,1,1,1]>(x', u3, b) d = Conv<group = 12, pads = [1,1,1,1]>(c', ud, b) y = Conv(d', ws, b)`, "QConv QDepthwise QConv"},
 	{"flatten", `c = Conv(x', w1, b) p = MaxPool<kernel_shape = [9,7]>(c') f = Flatten(p') y = Relu(f')`, "QConv QMaxPool Table Table"},
 }
 
@@ -72,6 +73,17 @@ func quantModel(t *testing.T, body string) *graph.Model {
 		fill(tensor.Data[float32](contents[name+"_s"]), 1.0/30)
 		inits += fmt.Sprintf(", int8%v %s_q, float[%d] %s_s", w.Shape(), name, count, name)
 		prologue += fmt.Sprintf(" %s = DequantizeLinear<axis = %d>(%s_q, %s_s)", name, axis, name, name)
+	}
+	for name, shape := range map[string][]int{"u3": {12, 8, 3, 3}, "ud": {12, 1, 3, 3}} {
+		if strings.Contains(body, name) {
+			q := tensor.New(tensor.Uint8, shape)
+			for i, v := range tensor.Data[float32](random(43, shape...)) {
+				tensor.Data[uint8](q)[i] = uint8(max(0, min(255, 90+v*60)))
+			}
+			contents[name+"_q"] = q
+			inits += fmt.Sprintf(", uint8%v %s_q", q.Shape(), name)
+			prologue += fmt.Sprintf(" %[1]s_s = Constant<value = float {0.02}>() %[1]s_z = Constant<value = uint8 {90}>() %[1]s = DequantizeLinear(%[1]s_q, %[1]s_s, %[1]s_z)", name)
+		}
 	}
 	var done []string
 	text := primed.ReplaceAllStringFunc(body, func(s string) string { return s[:len(s)-1] + "_d" })

@@ -39,6 +39,7 @@ Several are divided by commas: half,int8. Labels are not needed, except for
    onnxpack distill big.onnx --teacher other.onnx --student small.onnx --data images:photos --hidden 1 -o out.onnx`,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "student", Usage: "how to make it from the teacher, or the model in `FILE`"},
+			&cli.StringFlag{Name: "by", Usage: "which channels of the teacher stay, as `CRITERION` of prune --nodes", Value: "wanda"},
 			&cli.StringSliceFlag{Name: "teacher", Usage: "let the model in `FILE` teach too; logits are averaged"},
 		}, trainingFlags(distill.Distill, "student", "teachers")...),
 		Action: distillModel,
@@ -69,7 +70,7 @@ func distillSteps(c *cli.Context) ([]passes.Step, error) {
 	if text == "" {
 		return nil, errors.New("distill: --student is missing: half, third, macs=SHARE, width=SHARE, depth=SHARE, layers=N, rank=SHARE, int8 or a file")
 	}
-	var p studentPlan
+	p := studentPlan{narrower: "prune-nodes=repair:lstsq;by:" + c.String("by")}
 	if !isFile(text) {
 		for _, part := range strings.Split(text, ",") {
 			if err := p.add(part); err != nil {
@@ -94,26 +95,26 @@ func distillSteps(c *cli.Context) ([]passes.Step, error) {
 
 // studentPlan is how a student is made from its teacher.
 type studentPlan struct {
-	cuts    []string // passes that make it smaller
-	blocks  string   // what the pass distill leaves of its blocks, "" for all
-	rounded bool     // to 8-bit integers
+	narrower string   // the pass that removes channels, but for how many
+	cuts     []string // passes that make it smaller
+	blocks   string   // what the pass distill leaves of its blocks, "" for all
+	rounded  bool     // to 8-bit integers
 }
 
 // add takes up one part of what --student says.
 func (p *studentPlan) add(part string) error {
-	const narrower = "prune-nodes=by:fisher;repair:lstsq;"
 	key, value, _ := strings.Cut(part, "=")
 	share, err := strconv.ParseFloat(value, 64)
 	isShare := err == nil && share > 0 && share < 1
 	switch {
 	case part == "half":
-		p.cuts = append(p.cuts, narrower+"macs:0.5")
+		p.cuts = append(p.cuts, p.narrower+";macs:0.5")
 	case part == "third":
-		p.cuts = append(p.cuts, narrower+"macs:0.3333")
+		p.cuts = append(p.cuts, p.narrower+";macs:0.3333")
 	case key == "macs" && isShare:
-		p.cuts = append(p.cuts, narrower+"macs:"+value)
+		p.cuts = append(p.cuts, p.narrower+";macs:"+value)
 	case key == "width" && isShare:
-		p.cuts = append(p.cuts, fmt.Sprintf("%sscope:group;ratio:%g", narrower, 1-share))
+		p.cuts = append(p.cuts, fmt.Sprintf("%s;scope:group;ratio:%g", p.narrower, 1-share))
 	case key == "rank" && isShare:
 		p.cuts = append(p.cuts, "lower-rank=macs:"+value)
 	case key == "depth" && isShare, key == "layers":

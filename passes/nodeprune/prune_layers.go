@@ -1,6 +1,7 @@
 package nodeprune
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,8 +27,9 @@ block, an attention or a feed-forward part of a transformer:
 
 What each contributes is measured: the rest of the model is run without it, and
 its outputs are compared. The least goes, and the others are measured anew, until
-so many layers are gone (layers), so little work is left (macs), or no more
-accuracy may be lost on the calibration data (budget). (Men et al. 2024, ShortGPT,
+so many layers are gone (layers), so little work is left (macs; contributions are
+then counted for each multiply-accumulate), or no more accuracy may be lost on the
+calibration data (budget). (Men et al. 2024, ShortGPT,
 arXiv 2403.03853.)`,
 	Kind:  passes.Lossy,
 	Needs: passes.Calibration,
@@ -124,7 +126,12 @@ type thinner struct {
 	labels   []int
 	whole    int64 // multiply-accumulates of the original
 	judge    *saliency.Judge
+	costs    map[string]float64 // last measured, by the value that is left out
 }
+
+// remeasured is how many candidates are measured anew after a removal, those
+// that cost least before: the others have hardly become free meanwhile.
+const remeasured = 8
 
 // enough reports whether the target is reached.
 func (t *thinner) enough(removed int) bool {
@@ -140,11 +147,37 @@ func (t *thinner) enough(removed int) bool {
 // removeLeast removes what contributes least for the work that it takes. It
 // reports false if nothing can go.
 func (t *thinner) removeLeast() (bool, error) {
-	j := t.job
-	list := t.candidates()
+	list := t.promising(t.candidates())
 	if len(list) == 0 {
 		return false, nil
 	}
+	if err := t.measure(list); err != nil {
+		return false, err
+	}
+	best := slices.MinFunc(list, func(a, b saliency.Bypass) int { return cmp.Compare(t.cost(a), t.cost(b)) })
+	return t.remove(best)
+}
+
+// promising returns the candidates that are worth measuring, in order.
+func (t *thinner) promising(list []saliency.Bypass) []saliency.Bypass {
+	if t.costs == nil || len(list) <= remeasured {
+		return list
+	}
+	costs := make([]float64, len(list))
+	for i, b := range list {
+		costs[i] = t.cost(b)
+	}
+	slices.Sort(costs)
+	return slices.DeleteFunc(list, func(b saliency.Bypass) bool { return t.cost(b) > costs[remeasured-1] })
+}
+
+// cost is what a candidate contributed when it was measured last.
+func (t *thinner) cost(b saliency.Bypass) float64 { return t.costs[b.Node.Out(0).Name()] }
+
+// measure measures what candidates contribute; where the target is one of work,
+// for each multiply-accumulate.
+func (t *thinner) measure(list []saliency.Bypass) error {
+	j := t.job
 	var labels []int
 	if j.Env.Labelled {
 		labels = t.labels
@@ -152,20 +185,20 @@ func (t *thinner) removeLeast() (bool, error) {
 	effects, err := saliency.ScanBypasses(j.Context(), t.original, j.Model, t.feeds, labels, list, j.Env.Threads,
 		func(done int) { j.ProgressAt("contributions", done, len(list)) })
 	if err != nil {
-		return false, err
+		return err
+	}
+	if t.costs == nil {
+		t.costs = map[string]float64{}
 	}
 	now := macsOf(j.Model)
-	best, least := -1, 0.0
 	for i, e := range effects {
 		cost := t.contribution(e)
 		if t.options.MACs > 0 {
-			cost /= float64(max(now-macsOf(leaveOut(j.Model, list[i])), 1))
+			cost *= float64(t.whole) / float64(max(now-macsOf(leaveOut(j.Model, list[i])), 1))
 		}
-		if best < 0 || cost < least {
-			best, least = i, cost
-		}
+		t.costs[list[i].Node.Out(0).Name()] = cost
 	}
-	return t.remove(list[best], t.contribution(effects[best]))
+	return nil
 }
 
 func (t *thinner) contribution(e saliency.Effect) float64 {
@@ -179,7 +212,7 @@ func (t *thinner) contribution(e saliency.Effect) float64 {
 }
 
 // remove takes a bypass, unless the budget forbids it.
-func (t *thinner) remove(b saliency.Bypass, cost float64) (bool, error) {
+func (t *thinner) remove(b saliency.Bypass) (bool, error) {
 	j := t.job
 	next := leaveOut(j.Model, b)
 	if t.judge != nil {
@@ -188,7 +221,7 @@ func (t *thinner) remove(b saliency.Bypass, cost float64) (bool, error) {
 			return false, err
 		}
 	}
-	j.Note("%v: %s %.3g", b.Node, t.options.By, cost)
+	j.Note("%v: %s %.3g", b.Node, t.options.By, t.cost(b))
 	j.Model = next
 	j.Facts = op.InferModel(next, op.InferOptions{})
 	return true, nil

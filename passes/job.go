@@ -54,6 +54,9 @@ func (j *Job) Curve(name string, y []float64) {
 	j.report.Curves = append(j.report.Curves, Curve{name, y})
 }
 
+// Layer adds a row about a layer to the report.
+func (j *Job) Layer(l Layer) { j.report.Layers = append(j.report.Layers, l) }
+
 // ProgressAt is Progress that says what the pass is at.
 func (j *Job) ProgressAt(what string, done, total int) {
 	if j.Env.Progress != nil {

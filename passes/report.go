@@ -34,6 +34,7 @@ type StepReport struct {
 	Notes   []string           `json:"notes,omitempty"`
 	Figures map[string]float64 `json:"figures,omitempty"`
 	Curves  []Curve            `json:"curves,omitempty"`
+	Layers  []Layer            `json:"layers,omitempty"`
 	Drift   *Drift             `json:"drift,omitempty"`  // nil if not measured
 	Rounds  int                `json:"rounds,omitempty"` // of a fixpoint
 	Members []*StepReport      `json:"members,omitempty"`
@@ -44,6 +45,16 @@ type StepReport struct {
 type Curve struct {
 	Name string    `json:"name"`
 	Y    []float64 `json:"y"`
+}
+
+// Layer is what became of the outputs of one layer.
+type Layer struct {
+	Name string `json:"name"` // of its weight
+	Size int    `json:"size"` // outputs before
+	Kept int    `json:"kept"` // and after
+	// Divergence is what the scores lose in nats when the third of its outputs
+	// of least norm is zero; 0 if not measured.
+	Divergence float64 `json:"divergence,omitempty"`
 }
 
 // Skip is something a pass left as it was, though it might have seemed to

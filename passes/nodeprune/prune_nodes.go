@@ -43,6 +43,7 @@ type NodesOptions struct {
 	Limit     float64  `opt:"limit" help:"greatest share that a group may lose"`
 	Widths    bool     `opt:"widths" help:"also cut what means are taken along, such as the width of layer normalizations"`
 	Repair    string   `opt:"repair" oneof:"lstsq|bias|none" help:"how the rest is fitted to what the original computes"`
+	Sensitive bool     `opt:"sensitivity" help:"report by how much outputs diverge without a third of each layer"`
 	Include   []string `opt:"include" help:"weights whose groups are pruned, patterns with * and ?; all if empty"`
 	Exclude   []string `opt:"exclude" help:"weights whose groups are left alone, patterns with * and ?"`
 }
@@ -81,7 +82,7 @@ func (o NodesOptions) Validate() error {
 
 // looksAtData reports whether the options need calibration data.
 func (o NodesOptions) looksAtData() bool {
-	return slices.Contains([]string{"wanda", "taylor", "fisher"}, o.Criterion) || o.Repair != "none" || o.Budget > 0
+	return slices.Contains([]string{"wanda", "taylor", "fisher"}, o.Criterion) || o.Repair != "none" || o.Budget > 0 || o.Sensitive
 }
 
 // multiple returns what the number of kept units is a multiple of: for a
@@ -103,16 +104,25 @@ func pruneNodes(j *passes.Job, o NodesOptions) error {
 		return err
 	}
 	if o.looksAtData() && j.Env.Calibration == nil {
-		return fmt.Errorf("pass %q: by:%s, repair:%s or a budget needs calibration data, none was given", "prune-nodes", o.Criterion, o.Repair)
+		return fmt.Errorf("pass %q: by:%s and repair:%s, a budget or sensitivity need calibration data, none was given", "prune-nodes", o.Criterion, o.Repair)
 	}
 	cut := o.cut
 	if o.Budget > 0 {
 		cut = o.cutWithin
 	}
+	var divergence map[string]float64
+	if o.Sensitive {
+		var err error
+		if divergence, err = sensitivities(j); err != nil {
+			return err
+		}
+	}
+	original := j.Model.Clone()
 	done, err := cut(j)
 	if err != nil || done == nil {
 		return err
 	}
 	done.report(j)
+	done.reportLayers(j, original, divergence)
 	return nil
 }

@@ -110,6 +110,9 @@ func (o *optimizer) finish(ctx context.Context) error {
 			return fmt.Errorf("--curve: %w", err)
 		}
 	}
+	if err := drawLayers(o.c, report.Passes); err != nil {
+		return err
+	}
 	return report.gate(o.c.Float64("max-drop"))
 }
 

@@ -8,11 +8,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/onnxpack/onnxpack/benchmark"
+	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
+	"github.com/onnxpack/onnxpack/onnxio"
 	"github.com/onnxpack/onnxpack/passes"
 	"github.com/onnxpack/onnxpack/passes/catalog"
 	"github.com/onnxpack/onnxpack/passes/distill"
@@ -26,8 +29,9 @@ func pruneCommand() *cli.Command {
 		Usage:     "remove channels and set weights to zero by what they contribute, and show before and after",
 		ArgsUsage: "MODEL",
 		Category:  catMake,
-		Description: `Channels, heads and hidden units are removed (--nodes), single weights are set
-to zero (--weights). The model is simplified first.
+		Description: `Channels, heads and hidden units are removed (--nodes), whole layers and blocks
+(--layers), channels that never change (--constants); single weights are set to
+zero (--weights). The model is simplified first.
 
    onnxpack prune model.onnx --nodes macs=0.5 --by wanda --repair lstsq --data images:photos -o out.onnx
    onnxpack prune model.onnx --weights 2:4 --by sparsegpt --data images:photos -o out.onnx
@@ -41,10 +45,13 @@ trained on. Normalizations are folded into weights after the training only.
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the model to `FILE`"},
 			&cli.StringFlag{Name: "nodes", Usage: "remove a share of units, as many as leave macs=, params= or latency= of the model's, or as a budget= of points allows: `AMOUNT`"},
+			&cli.StringFlag{Name: "layers", Usage: "remove a number of layers, or as many as leave macs= of the work or cost budget= points: `AMOUNT`"},
+			&cli.BoolFlag{Name: "constants", Usage: "remove channels that are the same for all samples"},
 			&cli.StringFlag{Name: "weights", Usage: "set to zero a share of weights, or all that a pattern such as 2:4 says: `AMOUNT`"},
 			&cli.StringFlag{Name: "by", Usage: "importance, as `CRITERION`: l1, l2, bn, fpgm, random, wanda, taylor, fisher for nodes; magnitude, wanda, obs, sparsegpt for weights"},
 			&cli.StringFlag{Name: "scope", Usage: "rank units global, group or isomorphic"},
-			&cli.IntFlag{Name: "multiple", Usage: "keep a multiple of `N` units", Value: 1},
+			&cli.IntFlag{Name: "multiple", Usage: "keep a multiple of `N` units; 0 is 1, or with latency= what suits the target"},
+			&cli.BoolFlag{Name: "widths", Usage: "also cut what means are taken along, such as the width of layer normalizations"},
 			&cli.StringFlag{Name: "repair", Usage: "fit what is left to the original: lstsq, bias or none for nodes; refit, bias … for weights"},
 			&cli.IntFlag{Name: "rounds", Usage: "reach --nodes in `N` rounds, importance measured anew in each, with recovery if it is asked for", Value: 1},
 			&cli.StringFlag{Name: "recover", Usage: "train what is left: distill, fine-tune or none", Value: "none"},
@@ -53,6 +60,7 @@ trained on. Normalizations are folded into weights after the training only.
 			&cli.StringFlag{Name: "engine", Usage: "measure on embedded, or embedded,ort", Value: benchmark.EngineEmbedded},
 			&cli.Float64Flag{Name: "max-drop", Usage: "write nothing and exit with 1 if accuracy falls by more than `POINTS`", Value: -1},
 			&cli.BoolFlag{Name: "no-bench", Usage: "do not measure latency"},
+			&cli.StringFlag{Name: "picture", Usage: "draw the widths of layers, and with data how sensitive each is, to the SVG `FILE`"},
 			&cli.BoolFlag{Name: "explain", Usage: "list what can be cut, what goes with it, and what cannot and why; change nothing"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would go; write nothing"},
 			targetFlagDef(),
@@ -108,6 +116,12 @@ func newPruning(c *cli.Context) (p *pruning, err error) {
 		return nil, err
 	}
 	var list []string
+	if c.Bool("constants") {
+		list = append(list, "drop-constant-channels")
+	}
+	if text := c.String("layers"); text != "" {
+		list = append(list, layersStep(text))
+	}
 	if text := c.String("nodes"); text != "" {
 		within := 1 // rounds of the pass itself, which repairs after the last
 		if p.train == nil {
@@ -123,7 +137,7 @@ func newPruning(c *cli.Context) (p *pruning, err error) {
 		list = append(list, weightsStep(c, text))
 	}
 	if len(list) == 0 {
-		return nil, errors.New("prune: --nodes or --weights is missing")
+		return nil, errors.New("prune: --nodes, --layers, --constants or --weights is missing")
 	}
 	if p.cut, err = catalog.Parse(strings.Join(list, ",")); err != nil {
 		return nil, err
@@ -177,6 +191,9 @@ func nodesStep(c *cli.Context, text string, rounds int) (string, error) {
 		key, value = "ratio", text
 	}
 	if rounds > 1 {
+		if key == "budget" {
+			return "", errors.New("--rounds is given with a budget, want a share of the model in --nodes")
+		}
 		x, err := strconv.ParseFloat(value, 64)
 		if err != nil || x <= 0 || x >= 1 {
 			return "", fmt.Errorf("--nodes is %q, want a number between 0 and 1", text)
@@ -189,12 +206,35 @@ func nodesStep(c *cli.Context, text string, rounds int) (string, error) {
 		value = fmt.Sprintf("%.4g", x)
 	}
 	step := "prune-nodes=" + key + ":" + value
-	for _, f := range []string{"by", "scope", "multiple", "repair"} {
+	if c.String("picture") != "" && c.IsSet("data") {
+		step += ";sensitivity:true"
+	}
+	for _, f := range []string{"by", "scope", "multiple", "widths", "repair"} {
 		if c.IsSet(f) && (c.String("weights") == "" || f != "by" && f != "repair") {
 			step += fmt.Sprintf(";%s:%v", f, c.Value(f))
 		}
 	}
 	return step, nil
+}
+
+// layersStep writes the step that --layers asks for.
+func layersStep(text string) string {
+	if key, value, ok := strings.Cut(text, "="); ok {
+		return "prune-layers=" + key + ":" + value
+	}
+	return "prune-layers=layers:" + text
+}
+
+// drawLayers writes the picture that --picture asks for.
+func drawLayers(c *cli.Context, steps []*passes.StepReport) error {
+	path := c.String("picture")
+	if path == "" {
+		return nil
+	}
+	if err := writeFile(path, func(w io.Writer) error { return writeLayers(w, steps) }); err != nil {
+		return fmt.Errorf("--picture: %w", err)
+	}
+	return nil
 }
 
 // weightsStep writes the step that --weights asks for.
@@ -219,6 +259,9 @@ type dryRunReport struct {
 	Before figures              `json:"before"`
 	After  figures              `json:"after"`
 	Passes []*passes.StepReport `json:"passes"`
+
+	LatencyBefore time.Duration `json:"latency_before_ns,omitempty"` // 0 if not measured
+	LatencyAfter  time.Duration `json:"latency_after_ns,omitempty"`
 }
 
 // dryRun runs the steps on a copy that is not written.
@@ -242,7 +285,41 @@ func dryRun(c *cli.Context, steps []passes.Step) error {
 		return err
 	}
 	r.After, r.Passes = countModel(model, shapesOf(o.feeds)), reports
+	for _, m := range []struct {
+		figures *figures
+		model   *graph.Model
+	}{{&r.Before, o.file.Model}, {&r.After, model}} {
+		if m.figures.FileBytes, err = encodedSize(m.model); err != nil {
+			return err
+		}
+	}
+	if !c.Bool("no-bench") && o.feeds != nil {
+		if r.LatencyBefore, err = o.latency(c.Context, o.file.Model); err != nil {
+			return err
+		}
+		if r.LatencyAfter, err = o.latency(c.Context, model); err != nil {
+			return err
+		}
+	}
+	if err := drawLayers(c, reports); err != nil {
+		return err
+	}
 	return emit(c, r, r.write)
+}
+
+// encodedSize returns the bytes that a model takes in a file.
+func encodedSize(m *graph.Model) (int64, error) {
+	var n counter
+	err := onnxio.Encode(&n, m)
+	return int64(n), err
+}
+
+// counter counts the bytes written to it.
+type counter int64
+
+func (n *counter) Write(p []byte) (int, error) {
+	*n += counter(len(p))
+	return len(p), nil
 }
 
 func (r *dryRunReport) write(w io.Writer) {
@@ -251,6 +328,10 @@ func (r *dryRunReport) write(w io.Writer) {
 	b, a := r.Before, r.After
 	tab.AppendRow([]any{"parameters", countText(b.Params), countText(a.Params), ratioText(float64(b.Params), float64(a.Params))})
 	tab.AppendRow([]any{"flops", flopsText(b), flopsText(a), ratioText(float64(b.Flops), float64(a.Flops))})
+	tab.AppendRow([]any{"file", bytesText(b.FileBytes), bytesText(a.FileBytes), ratioText(float64(b.FileBytes), float64(a.FileBytes))})
+	if before, after := r.LatencyBefore, r.LatencyAfter; before > 0 {
+		tab.AppendRow([]any{"latency median", nsText(before.Nanoseconds()), nsText(after.Nanoseconds()), ratioText(float64(before), float64(after))})
+	}
 	tab.Render()
 	for _, s := range r.Passes {
 		for _, line := range remarks(s) {
@@ -303,7 +384,7 @@ func explainPruning(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	e := explain(nodeprune.Analyze(m, op.InferModel(m, op.InferOptions{}), nodeprune.Rules{}))
+	e := explain(nodeprune.Analyze(m, op.InferModel(m, op.InferOptions{}), nodeprune.Rules{Widths: c.Bool("widths")}))
 	e.Model = args[0]
 	return emit(c, e, e.write)
 }

@@ -86,8 +86,8 @@ func (o NodesOptions) looksAtData() bool {
 }
 
 // multiple returns what the number of kept units is a multiple of: for a
-// latency, half of the floats in a vector, below which layers of the engine and
-// of ONNX Runtime get no faster.
+// latency, half of the floats in a vector, since the engine computes channels
+// by the vector and gains little from fewer.
 func (o NodesOptions) multiple(t *targets.Target) int {
 	switch {
 	case o.Multiple > 0:

@@ -3,6 +3,7 @@ package benchmark
 import (
 	"context"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -10,16 +11,20 @@ import (
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/targets"
 	"github.com/onnxpack/onnxpack/targets/engine"
 )
 
 // Profile says where the time of a run goes.
 type Profile struct {
-	Host  Host         `json:"host"`
-	Runs  int          `json:"runs"`
-	Total int64        `json:"total_ns"` // of all steps of one run
-	Ops   []ProfileRow `json:"ops"`      // by operator, the longest first
-	Nodes []ProfileRow `json:"nodes"`    // by node, in order of execution
+	Host  Host  `json:"host"`
+	Runs  int   `json:"runs"`
+	Total int64 `json:"total_ns"` // of all steps of one run
+	// Peak is what the cores in use can do, float32 operations in units of
+	// 1e9 per second, as measured beside the model; 0 if that is not known.
+	Peak  float64      `json:"peak_gflops"`
+	Ops   []ProfileRow `json:"ops"`   // by operator, the longest first
+	Nodes []ProfileRow `json:"nodes"` // by node, in order of execution
 	Why   []string     `json:"not_fused,omitempty"`
 }
 
@@ -35,8 +40,9 @@ type ProfileRow struct {
 	Share  float64 `json:"share"`
 	Flops  int64   `json:"flops"`
 	Bytes  int64   `json:"bytes"`
-	GFlops float64 `json:"gflops"` // per second
-	GBytes float64 `json:"gbytes"` // per second
+	GFlops float64 `json:"gflops"`  // per second
+	GBytes float64 `json:"gbytes"`  // per second
+	OfPeak float64 `json:"of_peak"` // GFlops as a share of the profile's Peak
 }
 
 // ProfileModel runs m on the embedded engine, once to warm up and then the
@@ -60,7 +66,7 @@ func ProfileModel(ctx context.Context, m *graph.Model, o engine.Options, feeds m
 			return nil, err
 		}
 	}
-	p := rec.profile(runs)
+	p := rec.profile(runs, peakGFlops(&o))
 	p.Host, p.Why = ThisHost(), s.Explain()
 	return p, nil
 }
@@ -106,8 +112,32 @@ func (r *recorder) step(s engine.Step) {
 	r.times[key] = append(r.times[key], s.Elapsed.Nanoseconds())
 }
 
-func (r *recorder) profile(runs int) *Profile {
-	p := &Profile{Runs: runs, Ops: []ProfileRow{}, Nodes: []ProfileRow{}}
+// peakGFlops measures the multiply-accumulates of the target's kernels from
+// registers, for as many threads as a run has.
+func peakGFlops(o *engine.Options) float64 {
+	target := o.Target
+	if target.Name == "" {
+		target = targets.Host()
+	}
+	table, err := target.Kernels()
+	if err != nil {
+		return 0
+	}
+	threads := o.Threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	best := 0.0
+	for range 20 {
+		start := time.Now()
+		macs := table.PeakF32(1 << 12)
+		best = max(best, 2*float64(macs)/time.Since(start).Seconds())
+	}
+	return best * float64(threads) / 1e9
+}
+
+func (r *recorder) profile(runs int, peak float64) *Profile {
+	p := &Profile{Runs: runs, Peak: peak, Ops: []ProfileRow{}, Nodes: []ProfileRow{}}
 	byOp := map[string]*ProfileRow{}
 	for _, key := range r.order {
 		row := *r.rows[key]
@@ -132,19 +162,22 @@ func (r *recorder) profile(runs int) *Profile {
 	}
 	for _, rows := range [][]ProfileRow{p.Ops, p.Nodes} {
 		for i := range rows {
-			rows[i].rates(p.Total)
+			rows[i].rates(p)
 		}
 	}
 	return p
 }
 
-func (r *ProfileRow) rates(total int64) {
+func (r *ProfileRow) rates(p *Profile) {
 	seconds := time.Duration(r.Nanos).Seconds()
 	if seconds > 0 {
 		r.GFlops = float64(r.Flops) / seconds / 1e9
 		r.GBytes = float64(r.Bytes) / seconds / 1e9
 	}
-	if total > 0 {
-		r.Share = float64(r.Nanos) / float64(total)
+	if p.Total > 0 {
+		r.Share = float64(r.Nanos) / float64(p.Total)
+	}
+	if p.Peak > 0 {
+		r.OfPeak = r.GFlops / p.Peak
 	}
 }

@@ -29,9 +29,9 @@ type Profile struct {
 }
 
 // ProfileRow is the share of an operator or node in one run: the median of its
-// calls, times their number. Flops and Bytes
-// are of the node that a fused operator stands for, 0 if they are not known;
-// a multiply-accumulate is two flops.
+// calls, times their number. Flops are of all nodes that a fused operator
+// stands for, Bytes of the first of them, 0 if they are not known; a
+// multiply-accumulate is two flops.
 type ProfileRow struct {
 	Name   string  `json:"name"`
 	Op     string  `json:"op"`
@@ -105,6 +105,9 @@ func (r *recorder) step(s engine.Step) {
 		row = &ProfileRow{Name: s.Node.Name, Op: s.Op}
 		if s.Op != "ToImage" && s.Op != "FromImage" {
 			row.Flops, row.Bytes = r.work[s.Node].Flops, r.work[s.Node].Bytes
+			for _, n := range s.Rest {
+				row.Flops += r.work[n].Flops
+			}
 		}
 		r.rows[key] = row
 		r.order = append(r.order, key)

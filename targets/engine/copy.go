@@ -40,10 +40,11 @@ func (s *source) expose(name string) error {
 
 // nodeInfo is what the copy of a node does not say itself.
 type nodeInfo struct {
-	origin  *graph.Node // the node of the model, of a function, or of a body
-	def     *op.Def     // nil for an operator that is not known
-	version int64       // of the operator's domain, in force where origin stands
-	machine machine     // set for a fused operator, in place of def
+	origin  *graph.Node   // the node of the model, of a function, or of a body
+	def     *op.Def       // nil for an operator that is not known
+	version int64         // of the operator's domain, in force where origin stands
+	machine machine       // set for a fused operator, in place of def
+	rest    []*graph.Node // what a fused operator stands for besides origin
 }
 
 // eval returns what computes the node, nil if nothing does.

@@ -79,6 +79,7 @@ func (l *layout) emit(m imageMachine, axes int, stands []*graph.Node, ins ...*gr
 		images[i] = l.image(v, axes, last, m)
 	}
 	n := l.insert(last, m, stands[0], images...)
+	l.standFor(n, stands)
 	l.images[last.Out(0)] = n.Out(0)
 	l.axes[last.Out(0)] = axes
 	l.zeros[last.Out(0)], l.bytes[last.Out(0)] = makesBytes(m)

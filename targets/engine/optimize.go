@@ -132,10 +132,25 @@ func (o *optimizer) replace(n *graph.Node, stands ...*graph.Node) bool {
 		g.Remove(n)
 		return false
 	}
+	o.standFor(n, stands)
 	for _, s := range slices.Backward(stands) {
 		g.Remove(s)
 	}
 	return true
+}
+
+// standFor notes which nodes of the model n computes.
+func (o *optimizer) standFor(n *graph.Node, stands []*graph.Node) {
+	info := o.src.info[n]
+	for _, s := range stands {
+		fused := o.src.info[s]
+		for _, origin := range append([]*graph.Node{fused.origin}, fused.rest...) {
+			if origin != info.origin && !slices.Contains(info.rest, origin) {
+				info.rest = append(info.rest, origin)
+			}
+		}
+	}
+	o.src.info[n] = info
 }
 
 // next returns the only reader of n's only result, in n's own graph, and

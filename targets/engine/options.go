@@ -55,8 +55,9 @@ type Options struct {
 // Step is one operator of a run, fused or not. Values are valid only until
 // Trace returns.
 type Step struct {
-	Node    *graph.Node // of the compiled model or of a function's body; the first of those fused
-	Op      string      // the operator, or the name of the fused one
+	Node    *graph.Node   // of the compiled model or of a function's body; the first of those fused
+	Rest    []*graph.Node // the others of those fused
+	Op      string        // the operator, or the name of the fused one
 	Fused   bool
 	In, Out []tensor.Value
 	Elapsed time.Duration // subgraphs included

@@ -204,7 +204,7 @@ func (r *run) evaluate(st *step, e *op.Eval) error {
 		return err
 	}
 	if o.Trace != nil {
-		o.Trace(Step{st.info.origin, st.node.Op, st.info.machine != nil, e.In, e.Out, time.Since(start)})
+		o.Trace(Step{st.info.origin, st.info.rest, st.node.Op, st.info.machine != nil, e.In, e.Out, time.Since(start)})
 	}
 	if o.Observe != nil {
 		o.Observe(st.info.origin, e.Out)

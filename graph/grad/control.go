@@ -148,7 +148,7 @@ func (s *scope) gradIf(n *graph.Node, dout []*graph.Value) error {
 				branch.add(v, dout[i])
 			}
 		}
-		if err := branch.backward(); err != nil {
+		if err := branch.backward(1); err != nil {
 			return err
 		}
 		for _, v := range captured {

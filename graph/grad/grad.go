@@ -37,6 +37,12 @@ type Options struct {
 	// Inputs holds types of inputs that are more precise than the declared
 	// ones, by name; rules that need a shape find it so.
 	Inputs map[string]*graph.Type
+	// Segments is in how many parts the model is divided so that only what
+	// passes from one to the next stays in memory; within all but the last,
+	// values are computed once more where gradients read them. The gradients
+	// are the same. 0 and 1 compute nothing twice; the square root of the
+	// number of layers takes the least memory.
+	Segments int
 }
 
 // Build returns a copy of m that has further outputs: Name(v) for every v of
@@ -67,7 +73,7 @@ func Build(m *graph.Model, o Options) (*graph.Model, error) {
 	if err := s.seed(loss); err != nil {
 		return nil, err
 	}
-	if err := s.backward(); err != nil {
+	if err := s.backward(max(1, o.Segments)); err != nil {
 		return nil, err
 	}
 	for _, v := range by {

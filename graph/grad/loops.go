@@ -99,7 +99,7 @@ func (l *loopBack) finish(skip int, states []*graph.Value) error {
 	for k, i := range l.states {
 		l.add(l.outs[skip+i], l.carried[k])
 	}
-	if err := l.backward(); err != nil {
+	if err := l.backward(1); err != nil {
 		return err
 	}
 	for _, i := range l.states {

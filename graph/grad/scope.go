@@ -17,11 +17,12 @@ type scope struct {
 	emit  *graph.Builder
 	nodes []*graph.Node                   // to be differentiated, the last one first
 	parts map[*graph.Value][]*graph.Value // gradients to be added up
+	again map[*graph.Node]*graph.Node     // copies that gradients read in place of nodes
 }
 
 // scope returns the scope of the nodes that g has now.
 func (b *builder) scope(g *graph.Graph) *scope {
-	s := &scope{builder: b, g: g, emit: graph.NewBuilder(g, nil).Named("backward/"), parts: map[*graph.Value][]*graph.Value{}}
+	s := &scope{builder: b, g: g, emit: graph.NewBuilder(g, nil).Named("backward/"), parts: map[*graph.Value][]*graph.Value{}, again: map[*graph.Node]*graph.Node{}}
 	for n := range g.Backward() {
 		s.nodes = append(s.nodes, n)
 	}
@@ -48,13 +49,20 @@ func shapeOf(v *graph.Value) (tensor.Shape, bool) {
 	return v.Type.Shape.Static()
 }
 
-// backward emits the gradients of every node, from the last to the first.
-func (s *scope) backward() error {
-	for _, n := range s.nodes {
-		if err := s.node(n); err != nil {
-			return fmt.Errorf("%v: %w", n, err)
+// backward emits the gradients of every node, from the last to the first. All
+// but the last of so many segments are computed once more.
+func (s *scope) backward(segments int) error {
+	for i, segment := range s.segments(segments) {
+		if i > 0 {
+			s.recompute(segment)
+		}
+		for _, n := range segment {
+			if err := s.node(n); err != nil {
+				return fmt.Errorf("%v: %w", n, err)
+			}
 		}
 	}
+	s.sweep()
 	return nil
 }
 
@@ -76,12 +84,13 @@ func (s *scope) node(n *graph.Node) error {
 	case len(n.Subgraphs()) > 0:
 		return s.control(n, dout)
 	}
+	seen, in := s.seen(n), n.Ins()
 	g := &op.Grad{
-		Call: op.Call{Node: n, Version: n.Opset()},
-		B:    s.emit, In: n.Ins(), Out: n.Outs(), DOut: dout,
-		Want: make([]bool, n.NumIn()), DIn: make([]*graph.Value, n.NumIn()),
+		Call: op.Call{Node: seen, Version: n.Opset()},
+		B:    s.emit, In: seen.Ins(), Out: seen.Outs(), DOut: dout,
+		Want: make([]bool, len(in)), DIn: make([]*graph.Value, len(in)),
 	}
-	for i, v := range g.In {
+	for i, v := range in {
 		g.Want[i] = v != nil && s.needed[v] && carries(v)
 	}
 	d := op.Find(n.Domain, n.Op, g.Version)
@@ -92,7 +101,7 @@ func (s *scope) node(n *graph.Node) error {
 		return err
 	}
 	for i, dv := range g.DIn {
-		s.add(g.In[i], dv)
+		s.add(in[i], dv)
 	}
 	return nil
 }

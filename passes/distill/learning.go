@@ -37,6 +37,7 @@ type Learning struct {
 	KeepZeros  bool     `opt:"keep-zeros" help:"weights that are zero stay zero"`
 	Scales     string   `opt:"scales" oneof:"fixed|learned" help:"whether the scales of quantized values and weights are trained too"`
 	LoRA       int      `opt:"lora" help:"rank of the updates of matrices that train in their place, 0 for none"`
+	MaxMemory  int      `opt:"max-memory" help:"MiB that weights and the values of a step may take, 0 for any number; what does not fit is computed twice"`
 	Freeze     []string `opt:"freeze" help:"initializers that stay as they are, patterns with * and ?"`
 	Held       float64  `opt:"held" help:"share of the samples that validates each epoch; the best weights are kept"`
 	Patience   int      `opt:"patience" help:"epochs without a better validation after which training ends, 0 for no end"`
@@ -63,8 +64,8 @@ func (l Learning) options(env *passes.Env) train.Options {
 		Clip: l.Clip, Accum: l.Accumulate, EMA: l.EMA, Smoothing: l.Smoothing, Mixup: l.Mixup,
 		Augment: train.Augment{Flip: l.Flip, Shift: l.Shift, Crop: l.Crop, Mask: l.Mask, MaskToken: int64(l.MaskToken)},
 		Dropout: l.Dropout, FrozenBN: l.Norms == "frozen", KeepZeros: l.KeepZeros, Scales: l.Scales == "learned", LoRA: l.LoRA, Patience: l.Patience,
-		Frozen: func(name string) bool { return passes.Match(l.Freeze, name) },
-		Seed:   env.Seed, Threads: env.Threads,
+		Frozen:    func(name string) bool { return passes.Match(l.Freeze, name) },
+		MaxMemory: int64(l.MaxMemory) << 20, Seed: env.Seed, Threads: env.Threads,
 	}
 }
 

@@ -14,7 +14,7 @@ func (s *Session) admit(feeds map[string]tensor.Value) error {
 	if s.opts.MaxMemory == 0 {
 		return nil
 	}
-	need, err := s.needs.get(shapesOf(s.inputs, feeds), func() (memoryNeed, error) { return peakMemory(s.model, feeds), nil })
+	need, err := s.needs.get(shapesOf(s.inputs, feeds), func() (memoryNeed, error) { return peakMemory(s.model, op.TypesOf(feeds)), nil })
 	if err != nil {
 		return err
 	}
@@ -62,15 +62,20 @@ type memoryNeed struct {
 	node  *graph.Node
 }
 
-// peakMemory estimates the need of a run from what shape inference tells of
-// the sizes of values, each of which lives from its maker to its last reader.
-// Values whose size depends on data count nothing. It does not change m.
-func peakMemory(m *graph.Model, feeds map[string]tensor.Value) memoryNeed {
+// PeakMemory estimates how many bytes the intermediate values and results of a
+// run of m take at once, for inputs of the given types: from what shape
+// inference tells of the sizes of values, each of which lives from its maker
+// to its last reader. Values whose size depends on data count nothing.
+func PeakMemory(m *graph.Model, types map[string]*graph.Type) int64 {
+	return peakMemory(m, types).bytes
+}
+
+func peakMemory(m *graph.Model, types map[string]*graph.Type) memoryNeed {
 	c := m.Clone()
 	if err := c.Graph.Sort(); err != nil {
 		return memoryNeed{} // no session compiles a graph with a cycle
 	}
-	op.InferModel(c, op.InferOptions{Inputs: op.TypesOf(feeds)})
+	op.InferModel(c, op.InferOptions{Inputs: types})
 	return graphMemory(c.Graph)
 }
 

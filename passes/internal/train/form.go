@@ -65,12 +65,35 @@ func (b *base) trainForm(ctx context.Context, t *Task, batch int) (*form, error)
 		names[i] = p.name
 		f.form.grads = append(f.form.grads, grad.Name(p.name))
 	}
-	m, err := grad.Build(f.m, grad.Options{Loss: lossName, By: names, Inputs: b.inputTypes(batch)})
+	m, err := f.differentiated(grad.Options{Loss: lossName, By: names, Inputs: b.inputTypes(batch)})
 	if err != nil {
 		return nil, fmt.Errorf("the model cannot be trained: %w", err)
 	}
 	f.m = m
 	return f.compile(ctx)
+}
+
+// differentiated returns the model with the gradients that o asks for, in as
+// few segments as the task's limit of memory admits.
+func (f *former) differentiated(o grad.Options) (*graph.Model, error) {
+	weights := int64(0)
+	for _, p := range slices.Concat(f.base.params, f.base.stats) {
+		weights += int64(p.tensor.Size())
+	}
+	limit := f.task.Options.MaxMemory
+	for o.Segments = 1; ; o.Segments *= 2 {
+		m, err := grad.Build(f.m, o)
+		if err != nil || limit == 0 {
+			return m, err
+		}
+		need := weights + engine.PeakMemory(m, o.Inputs)
+		if need <= limit {
+			return m, nil
+		}
+		if o.Segments > f.m.Graph.NumNodes() {
+			return nil, fmt.Errorf("a step needs %d bytes, with all that can be computed twice, and the limit is %d: a smaller batch needs less", need, limit)
+		}
+	}
 }
 
 // validForm compiles the model for batches of any size, with the task's

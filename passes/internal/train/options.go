@@ -37,6 +37,11 @@ type Options struct {
 	// nil freezes none.
 	Frozen func(name string) bool
 
+	// MaxMemory is how many bytes the weights and the values of a step may
+	// take, 0 for any number. A step that needs more keeps less in memory and
+	// computes it once more, see [grad.Options].
+	MaxMemory int64
+
 	Seed    uint64
 	Threads int // 0 is one for each core
 }
@@ -86,6 +91,8 @@ func (o *Options) Validate() error {
 		return bad("mixup", o.Mixup, "at least 0")
 	case o.LoRA < 0:
 		return bad("lora", o.LoRA, "at least 0")
+	case o.MaxMemory < 0:
+		return bad("max-memory", o.MaxMemory, "at least 0")
 	case o.Patience < 0:
 		return bad("patience", o.Patience, "at least 0")
 	}

@@ -51,6 +51,30 @@ type Columns struct {
 	Groups [][]float32
 }
 
+// Join returns the columns of several, one after the other.
+func Join(parts []*Columns) *Columns {
+	all := &Columns{}
+	for _, p := range parts {
+		all.N += p.N
+	}
+	for g := range parts[0].Groups {
+		rows := 0
+		if n := parts[0].N; n > 0 {
+			rows = len(parts[0].Groups[g]) / n
+		}
+		x := make([]float32, rows*all.N)
+		at := 0
+		for _, p := range parts {
+			for r := range rows {
+				copy(x[r*all.N+at:], p.Groups[g][r*p.N:(r+1)*p.N])
+			}
+			at += p.N
+		}
+		all.Groups = append(all.Groups, x)
+	}
+	return all
+}
+
 // places says where the numbers of columns lie in an operand: input (tap, c) of
 // group g at position p is element at[tap][p] + (g*channels+c)*step, and zero
 // where at is negative.

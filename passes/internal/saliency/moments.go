@@ -13,8 +13,12 @@ import (
 // Stork 1993; Frantar & Alistarh 2022, arXiv 2208.11580). Sums are kept in
 // float64 and do not depend on the number of threads.
 type Moments struct {
-	Matrix  *Matrix
-	Count   int         // columns
+	Matrix *Matrix
+	Count  int // columns
+	// Centered makes Hessian that of the deviations of inputs from their means:
+	// it is that of a weight whose results have a bias to make up for their mean.
+	Centered bool
+
 	sums    [][]float64 // by group, of Cols
 	squares [][]float64
 	hessian [][]float64 // by group, Cols x Cols, the lower triangle; nil if not wanted
@@ -52,18 +56,25 @@ func (s *Moments) Add(c *Columns) error {
 		return fmt.Errorf("columns of %d groups, want %d", len(c.Groups), s.Matrix.Groups)
 	}
 	s.Count += c.N
-	if s.hessian == nil || s.Matrix.Groups > 1 {
-		Parallel(s.threads, s.Matrix.Groups, func(g int) {
-			s.addPlain(g, c)
-			if s.hessian != nil {
-				s.addSmall(g, c)
-			}
-		})
-		return nil
-	}
-	s.addPlain(0, c)
-	s.addLarge(c)
+	groups, threads := shared(s.threads, s.Matrix.Groups)
+	Parallel(groups, s.Matrix.Groups, func(g int) {
+		s.addPlain(g, c)
+		if s.hessian == nil {
+			return
+		}
+		cols := s.Matrix.Cols
+		p := product{a: c.Groups[g], b: c.Groups[g], rows: cols, cols: cols, n: c.N, triangle: true}
+		p.each(s.kernels, threads, func(i int, x []float32) { addTo(s.hessian[g][i*cols:], x[:i+1]) })
+	})
 	return nil
+}
+
+// shared divides threads between groups, and what is done for each of them.
+func shared(threads, groups int) (outer, inner int) {
+	if groups > 1 {
+		return threads, 1
+	}
+	return 1, threads
 }
 
 func (s *Moments) addPlain(g int, c *Columns) {
@@ -72,42 +83,6 @@ func (s *Moments) addPlain(g int, c *Columns) {
 		s.sums[g][i] += float64(s.kernels.Sum(row))
 		s.squares[g][i] += float64(s.kernels.SumSquares(row))
 	}
-}
-
-// addSmall adds the products of a group by one matrix-vector product for each
-// column.
-func (s *Moments) addSmall(g int, c *Columns) {
-	x, cols := c.Groups[g], s.Matrix.Cols
-	dst := make([]float32, cols)
-	for i := range cols {
-		s.kernels.Gemv(dst[:i+1], x, x[i*c.N:(i+1)*c.N], c.N)
-		addTo(s.hessian[g][i*cols:], dst[:i+1])
-	}
-}
-
-// rowsPerTask is how many rows of a Hessian a thread computes at a time.
-const rowsPerTask = 96
-
-// addLarge adds the products of the only group by matrix products of blocks of
-// rows, as far as the diagonal.
-func (s *Moments) addLarge(c *Columns) {
-	x, cols := c.Groups[0], s.Matrix.Cols
-	gemm := s.kernels.GemmF32
-	packed := make([]float32, gemm.PackedLen(c.N, cols))
-	s.kernels.PackF32(packed, x, c.N, cols, c.N, true)
-	Parallel(s.threads, (cols+rowsPerTask-1)/rowsPerTask, func(task int) {
-		lo := task * rowsPerTask
-		hi := min(lo+rowsPerTask, cols)
-		dst := make([]float32, (hi-lo)*hi)
-		p := kernel.ProductF32{
-			Geometry: kernel.Geometry{M: hi - lo, N: hi, K: c.N, LDA: c.N, LDC: hi},
-			A:        x[lo*c.N:], B: packed, C: dst,
-		}
-		gemm.Block(new(kernel.TileF32), &p, kernel.Range{Hi: hi - lo}, kernel.Range{Hi: hi})
-		for i := lo; i < hi; i++ {
-			addTo(s.hessian[0][i*cols:], dst[(i-lo)*hi:][:i+1])
-		}
-	})
 }
 
 func addTo(dst []float64, x []float32) {
@@ -138,6 +113,14 @@ func (s *Moments) HasHessian() bool { return s.hessian != nil }
 func (s *Moments) Hessian(g int) []float64 {
 	n := s.Matrix.Cols
 	h := s.divided(s.hessian[g])
+	if s.Centered {
+		means := s.Means(g)
+		for i := range n {
+			for j := range i + 1 {
+				h[i*n+j] -= means[i] * means[j]
+			}
+		}
+	}
 	for i := range n {
 		for j := range i {
 			h[j*n+i] = h[i*n+j]

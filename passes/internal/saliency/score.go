@@ -100,7 +100,7 @@ func byColumn(w []float64, m *Matrix, column func(g int) []float64, score func(x
 }
 
 // Taylor scores a weight by |w*g|, the first-order change of the loss when it
-// goes; g is the mean gradient of the loss. (Molchanov et al. 2019, arXiv
+// goes; g is the mean magnitude of the gradient of the loss of single samples. (Molchanov et al. 2019, arXiv
 // 1906.10771.)
 func Taylor(w, g []float64) []float64 {
 	return joined(w, g, func(x, d float64) float64 { return math.Abs(x * d) })
@@ -121,19 +121,12 @@ func joined(w, g []float64, f func(x, d float64) float64) []float64 {
 	return s
 }
 
-// Movement gathers, step by step of a training, how far weights move away from
-// zero: the sum of -w*dL/dw. Weights that move towards zero score least.
-// (Sanh et al. 2020, arXiv 2005.07683.)
-type Movement struct{ Scores []float64 }
-
-// Add counts one step: the weights before it and the gradient of its loss.
-func (m *Movement) Add(w, g []float64) {
-	if m.Scores == nil {
-		m.Scores = make([]float64, len(w))
-	}
-	for i := range w {
-		m.Scores[i] -= w[i] * g[i]
-	}
+// Movement scores a weight by how far it moves away from zero in training, w
+// times its change, which for plain gradient descent is the sum of -w*dL/dw.
+// Weights that move towards zero score least. (Sanh et al. 2020, arXiv
+// 2005.07683.)
+func Movement(w, change []float64) []float64 {
+	return joined(w, change, func(x, d float64) float64 { return x * d })
 }
 
 // Random scores n weights by chance, as a control.

@@ -55,32 +55,21 @@ func NewWalk(ctx context.Context, m *graph.Model, feeds []map[string]tensor.Valu
 
 // Peak returns the most bytes that the walk of one sample holds at a time.
 func Peak(ctx context.Context, m *graph.Model, feeds map[string]tensor.Value, threads int) (int64, error) {
-	sizes := map[string]int64{}
-	s, err := engine.Compile(ctx, m, engine.Options{Threads: threads, Observe: func(n *graph.Node, outs []tensor.Value) {
-		for i, x := range outs {
-			if t, ok := x.(*tensor.Tensor); ok && n.Out(i) != nil {
-				sizes[n.Out(i).Name()] = int64(t.Size())
-			}
-		}
-	}})
+	sizes, err := resultSizes(ctx, m, feeds, threads)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := s.Run(ctx, feeds); err != nil {
-		return 0, err
-	}
 	w := NewWalk(ctx, m, nil, threads)
-	held, peak := int64(0), int64(1)
-	ends := make([]int64, len(w.nodes)+1)
-	for i, n := range w.nodes {
-		for _, v := range n.Outs() {
-			if v != nil {
-				held += sizes[v.Name()]
-				ends[w.last[v]] += sizes[v.Name()]
+	peak := int64(1)
+	for i, held := range w.loads(sizes) {
+		if i < len(w.nodes) {
+			for _, v := range w.nodes[i].Outs() {
+				if v != nil {
+					held += sizes[v.Name()]
+				}
 			}
 		}
 		peak = max(peak, held)
-		held -= ends[i]
 	}
 	return peak, nil
 }

@@ -52,6 +52,20 @@ func (a Augment) apply(s dataset.Sample, r *rand.Rand) dataset.Sample {
 	return s
 }
 
+// Mirrored returns an image, a float32 tensor [1,C,H,W] or [1,H,W,C], with left
+// and right exchanged, and reports whether t is one.
+func Mirrored(t *tensor.Tensor) (*tensor.Tensor, bool) {
+	if t.Rank() != 4 || t.DType() != tensor.Float32 {
+		return t, false
+	}
+	g := newGrid(t.Shape())
+	xs := identity(g.w)
+	slices.Reverse(xs)
+	out := tensor.New(tensor.Float32, t.Shape())
+	g.sample(tensor.Data[float32](out), tensor.Data[float32](t), identity(g.h), xs)
+	return out, true
+}
+
 // image samples t, pixel for pixel, at a rectangle that is cut out, moved and
 // mirrored.
 func (a Augment) image(t *tensor.Tensor, r *rand.Rand) *tensor.Tensor {
@@ -68,9 +82,7 @@ func (a Augment) image(t *tensor.Tensor, r *rand.Rand) *tensor.Tensor {
 		move(xs, dx)
 	}
 	if a.Flip && r.IntN(2) == 1 {
-		for i, j := 0, len(xs)-1; i < j; i, j = i+1, j-1 {
-			xs[i], xs[j] = xs[j], xs[i]
-		}
+		slices.Reverse(xs)
 	}
 	out := tensor.New(tensor.Float32, t.Shape())
 	g.sample(tensor.Data[float32](out), tensor.Data[float32](t), ys, xs)

@@ -57,6 +57,18 @@ var Order = []passes.Constraint{
 	{Before: "drop-constant-channels", After: "prune-nodes", Reason: "channels that go for nothing should not use up the share that may go"},
 	{Before: "prune-nodes", After: "prune-magnitude", Reason: "zeros would be cut with their channels, and the rest would be denser than asked for"},
 	{Before: "prune-magnitude", After: "quantize-static", Reason: "what is quantized has no float weights left to rank"},
+	{Before: "prune-wanda", After: "quantize-static", Reason: "what is quantized has no float weights left to rank"},
+	{Before: "prune-obs", After: "quantize-static", Reason: "what is quantized has no float weights left to rank"},
+	{Before: "prune-sparsegpt", After: "quantize-static", Reason: "what is quantized has no float weights left to rank"},
+	{Before: "prune-taylor", After: "quantize-static", Reason: "what is quantized has no float weights left to rank"},
+	{Before: "refit-weights", After: "quantize-static", Reason: "what is quantized has no float weights left to fit"},
+	{Before: "correct-bias", After: "quantize-static", Reason: "its biases are integers in scales of their own, which it corrects by itself"},
+	{Before: "refit-weights", After: "correct-bias", Reason: "weights that are fitted move the means that biases make up for"},
+	{Before: "prune-magnitude", After: "refit-weights", Reason: "there is nothing to fit before weights are zero"},
+	{Before: "prune-wanda", After: "refit-weights", Reason: "there is nothing to fit before weights are zero"},
+	{Before: "prune-obs", After: "refit-weights", Reason: "there is nothing to fit before weights are zero"},
+	{Before: "prune-sparsegpt", After: "refit-weights", Reason: "there is nothing to fit before weights are zero"},
+	{Before: "prune-taylor", After: "refit-weights", Reason: "there is nothing to fit before weights are zero"},
 }
 
 // Parse reads the steps of a command line (see [passes.ParseSteps]).

@@ -39,6 +39,9 @@ func (p *pruner) findReadable() {
 // unreadable says why the inputs of l cannot be observed, and fills in how to
 // read them if they can.
 func (p *pruner) unreadable(l *layer) string {
+	if p.o.InTurn && (len(l.uses) > 1 || l.value.Init == nil) {
+		return "it is not pruned in turn: its weight has several readers, or is the result of a Constant"
+	}
 	for _, u := range l.uses {
 		if u.node.Graph() != p.job.Model.Graph {
 			return "it stands in a subgraph, whose values are not observed"
@@ -112,7 +115,7 @@ func (p *pruner) observe(batch []*layer, what need) error {
 	if what == nothing {
 		return nil
 	}
-	kernels, err := p.kernels()
+	kernels, err := hostKernels()
 	if err != nil {
 		return err
 	}
@@ -174,4 +177,4 @@ func (l *layer) see(v *graph.Value, t *tensor.Tensor, sample int) error {
 	return nil
 }
 
-func (p *pruner) kernels() (*kernel.Table, error) { return targets.Host().Kernels() }
+func hostKernels() (*kernel.Table, error) { return targets.Host().Kernels() }

@@ -18,4 +18,7 @@ var Passes = []*passes.Pass{
 	PruneWanda,
 	PruneOBS,
 	PruneSparseGPT,
+	PruneTaylor,
+	RefitWeights,
+	CorrectBias,
 }

@@ -25,11 +25,12 @@ type layer struct {
 	dtype  tensor.DType
 	shape  tensor.Shape
 
-	first   []float64          // the elements as they were found
-	w       []float64          // the elements before the current step
-	inputs  []*saliency.Inputs // of each use; none without calibration
-	moments *saliency.Moments  // of its inputs; nil without calibration
-	scores  []float64          // of its weights, by the pass's criterion
+	first   []float64                 // the elements as they were found
+	w       []float64                 // the elements before the current step
+	inputs  []*saliency.Inputs        // of each use; none without calibration
+	moments *saliency.Moments         // of its inputs; nil without calibration
+	scores  []float64                 // of its weights, by the pass's criterion
+	worth   func(group int) []float64 // of its weights, by row and column, where some count more; or nil
 }
 
 // layers returns the weights of the main graph and of subgraphs that can be

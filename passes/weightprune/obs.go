@@ -23,6 +23,7 @@ type obs struct {
 	rows, cols int
 	u          []float64 // cols x cols
 	gone       []bool    // rows x cols
+	worth      []float64 // rows x cols, what a weight's cost is multiplied by; nil for one
 	threads    int
 }
 
@@ -43,6 +44,9 @@ func solveOBS(l *layer, pattern Pattern, w []float64, drop int, damp float64, th
 		o := &obs{
 			pattern: pattern, w: m.Load(g, w), rows: m.Rows, cols: m.Cols, u: u,
 			gone: make([]bool, m.Rows*m.Cols), threads: threads,
+		}
+		if l.worth != nil {
+			o.worth = l.worth(g)
 		}
 		diagonal := make([]float64, m.Cols)
 		for i := range diagonal {
@@ -67,6 +71,9 @@ func (o *obs) shares(drop int, diagonal []float64) []int {
 	scores := make([]float64, len(o.w))
 	for i, x := range o.w {
 		scores[i] = x * x / diagonal[i%o.cols]
+		if o.worth != nil {
+			scores[i] *= o.worth[i]
+		}
 	}
 	g := o.grid(0, o.cols)
 	tiles := g.scores(scores)
@@ -119,6 +126,9 @@ func (o *obs) choose(lo, hi, drop int) {
 // up for it.
 func (o *obs) cost(r, c int) float64 {
 	x := o.w[r*o.cols+c] / o.u[c*o.cols+c]
+	if o.worth != nil {
+		return x * x * o.worth[r*o.cols+c]
+	}
 	return x * x
 }
 

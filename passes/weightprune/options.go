@@ -21,6 +21,8 @@ type Options struct {
 	Scope     string   `opt:"scope" oneof:"layer|global|owl|sensitivity" help:"how layers share what goes: alike, by rank of all weights, by outliers, or by measured loss"`
 	Steps     int      `opt:"steps" help:"prune in so many steps with cubically falling increments, each with fresh calibration"`
 	Repair    []string `opt:"repair" help:"what mends the result: refit, dsnot, bias or scale, batchnorm"`
+	InTurn    bool     `opt:"in_turn" help:"prune layers from the first to the last, each fitted to the original's results on the inputs that those before it leave"`
+	Mirror    bool     `opt:"mirror" help:"in turn, see mirrored images too: calibration samples that are floats of four axes, with left and right exchanged"`
 	Include   []string `opt:"include" help:"nodes that are pruned, patterns with * and ?; all if empty"`
 	Exclude   []string `opt:"exclude" help:"nodes that are left alone, patterns with * and ?"`
 
@@ -66,6 +68,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("option \"steps\": got %d, want 1 to 100", o.Steps)
 	case o.Steps > 1 && o.Sparsity == 0:
 		return errors.New("option \"steps\": want a sparsity to approach")
+	case o.Mirror && !o.InTurn:
+		return errors.New("option \"mirror\": want it with in_turn")
 	case o.Scope != "layer" && (o.Threshold != 0 || o.Pattern.M > 0):
 		return fmt.Errorf("option \"scope\": got %q, want layer: a threshold or N:M leaves nothing to share out", o.Scope)
 	}

@@ -10,12 +10,15 @@ import (
 
 // pruner prunes the weights of a model by one criterion.
 type pruner struct {
-	job    *passes.Job
-	o      Options
-	needs  need // of the criterion
-	layers []*layer
-	curves []curve // of the layers, once they are measured
+	job      *passes.Job
+	o        Options
+	needs    need // of the criterion
+	layers   []*layer
+	original *graph.Model
+	curves   []curve // of the layers, once they are measured
 
+	// prepare, if not nil, looks at the model before weights are scored.
+	prepare func() error
 	// score gives each weight of a layer, whose elements are w, its saliency.
 	score func(l *layer, w []float64) ([]float64, error)
 	// byRow compares scores within one output only.
@@ -50,9 +53,10 @@ func (p *pruner) run() error {
 		return nil
 	}
 	original := p.job.Model
-	if p.o.keepsOriginal() {
+	if p.o.keepsOriginal() || p.o.InTurn {
 		original = original.Clone()
 	}
+	p.original = original
 	from := p.sparsity()
 	for step := 1; step <= p.o.Steps; step++ {
 		if err := p.step(CubicSparsity(step, p.o.Steps, from, p.o.Sparsity)); err != nil {
@@ -108,6 +112,11 @@ func (p *pruner) scoreAll() error {
 	if p.solve != nil && p.o.Scope == "layer" && p.o.Size == 0 {
 		return nil
 	}
+	if p.prepare != nil {
+		if err := p.prepare(); err != nil {
+			return err
+		}
+	}
 	return p.calibrated(p.needs, func(l *layer) (err error) {
 		l.scores, err = p.score(l, l.w)
 		return err
@@ -123,6 +132,9 @@ func (p *pruner) apply(drops []int) error {
 	pruned := map[*layer][]float64{}
 	for _, l := range p.layers {
 		pruned[l] = make([]float64, len(l.w))
+	}
+	if p.o.InTurn {
+		return p.pruneInTurn(drops)
 	}
 	err := p.calibrated(p.applyNeeds(), func(l *layer) error {
 		x, err := p.pruned(l, by[l])
@@ -144,7 +156,7 @@ func (p *pruner) apply(drops []int) error {
 // applyNeeds is what has to be known to prune and to repair layer by layer.
 func (p *pruner) applyNeeds() need {
 	switch {
-	case p.solve != nil || p.o.repairs(repairRefit):
+	case p.solve != nil || p.o.InTurn || p.o.repairs(repairRefit):
 		return hessian
 	case p.o.repairs(repairDSnoT):
 		return squares
@@ -157,14 +169,10 @@ func (p *pruner) applyNeeds() need {
 func (p *pruner) pruned(l *layer, drop int) ([]float64, error) {
 	if p.solve != nil {
 		x, err := p.solve(l, l.w, drop)
-		if err != nil || !p.o.repairs(repairRefit) {
+		if err != nil || !p.o.repairs(repairRefit) || p.o.InTurn {
 			return x, err
 		}
-		gone := make([]bool, len(x))
-		for i, v := range x {
-			gone[i] = v == 0
-		}
-		return refit(l, gone)
+		return refit(l, zeroed(x))
 	}
 	scores := l.scores
 	if scores == nil {
@@ -174,7 +182,7 @@ func (p *pruner) pruned(l *layer, drop int) ([]float64, error) {
 	if l.moments != nil && p.o.repairs(repairDSnoT) {
 		dsnot(l, p.o.Pattern, gone)
 	}
-	if l.moments != nil && p.o.repairs(repairRefit) {
+	if l.moments != nil && p.o.repairs(repairRefit) && !p.o.InTurn {
 		return refit(l, gone)
 	}
 	return masked(l.w, gone), nil
@@ -227,11 +235,7 @@ func Locked(m *graph.Model) map[string][]bool {
 		if why != "" || zerosIn(l.w) == 0 {
 			continue
 		}
-		zeros := make([]bool, len(l.w))
-		for i, x := range l.w {
-			zeros[i] = x == 0
-		}
-		locked[l.value.Name()] = zeros
+		locked[l.value.Name()] = zeroed(l.w)
 	}
 	return locked
 }

@@ -11,7 +11,7 @@ import (
 
 // What the sensitivity of a layer is measured at: shares of its tiles, and how
 // many samples.
-var scanShares = []float64{0.25, 0.5, 0.7, 0.8, 0.9, 0.95}
+var scanShares = []float64{0.3, 0.5, 0.65, 0.8, 0.9, 0.95}
 
 const (
 	scanSamples = 8
@@ -47,19 +47,9 @@ func (p *pruner) scan() ([]curve, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scope \"sensitivity\": %w", err)
 	}
-	trials := make([]saliency.Trial, 0, len(p.layers))
-	for _, l := range p.layers {
-		n := l.uses[0].node
-		if l.value.Init == nil || len(l.uses) > 1 || n.Graph() != p.job.Model.Graph {
-			return nil, fmt.Errorf("scope \"sensitivity\": %v: its weight is shared, in a subgraph or in a Constant, so it has no measure of its own; exclude it", n)
-		}
-		t := saliency.Trial{Node: n, Weight: l.value}
-		g := p.o.Pattern.grid(l.matrix)
-		for _, s := range scanShares {
-			gone := p.o.Pattern.choose(l.matrix, l.scores, int(s*float64(g.tiles())), p.byRow)
-			t.Variants = append(t.Variants, tensor.FromFloat64s(l.dtype, l.shape, masked(l.w, gone)))
-		}
-		trials = append(trials, t)
+	trials, err := p.trials()
+	if err != nil {
+		return nil, err
 	}
 	effects, err := saliency.Scan(p.job.Context(), p.job.Model, feeds, labels, trials, p.job.Env.Threads,
 		func(done int) { p.job.Progress(done, len(trials)) })
@@ -77,6 +67,34 @@ func (p *pruner) scan() ([]curve, error) {
 		curves[i] = c
 	}
 	return curves, nil
+}
+
+// trials returns what every layer would be at each share, by the method of the
+// pass.
+func (p *pruner) trials() ([]saliency.Trial, error) {
+	trials := make([]saliency.Trial, len(p.layers))
+	place := map[*layer]int{}
+	for i, l := range p.layers {
+		n := l.uses[0].node
+		if l.value.Init == nil || len(l.uses) > 1 || n.Graph() != p.job.Model.Graph {
+			return nil, fmt.Errorf("scope \"sensitivity\": %v: its weight is shared, in a subgraph or in a Constant, so it has no measure of its own; exclude it", n)
+		}
+		place[l] = i
+	}
+	err := p.calibrated(p.applyNeeds(), func(l *layer) error {
+		t := saliency.Trial{Node: l.uses[0].node, Weight: l.value}
+		g := p.o.Pattern.grid(l.matrix)
+		for _, s := range scanShares {
+			x, err := p.pruned(l, int(s*float64(g.tiles())))
+			if err != nil {
+				return err
+			}
+			t.Variants = append(t.Variants, tensor.FromFloat64s(l.dtype, l.shape, x))
+		}
+		trials[place[l]] = t
+		return nil
+	})
+	return trials, err
 }
 
 // leastLoss spends the zeros where they cost least: again and again, the layer
@@ -109,6 +127,32 @@ func leastLoss(curves []curve, sizes []float64, share float64) []float64 {
 		at[best] = to
 	}
 	return shares
+}
+
+// spreadSamples returns the feeds of at most limit calibration samples, spread
+// evenly.
+func spreadSamples(j *passes.Job, limit int) ([]map[string]tensor.Value, error) {
+	if j.Env.Calibration == nil {
+		return nil, fmt.Errorf("it needs calibration data, none was given")
+	}
+	every := max(1, (j.Env.Samples+limit-1)/limit)
+	var feeds []map[string]tensor.Value
+	n := 0
+	for s, err := range j.Env.Calibration(j.Context()) {
+		if err != nil {
+			return nil, fmt.Errorf("calibration data: %w", err)
+		}
+		if n%every == 0 {
+			feeds = append(feeds, s.Feeds)
+		}
+		if n++; len(feeds) == limit {
+			break
+		}
+	}
+	if len(feeds) == 0 {
+		return nil, fmt.Errorf("calibration data has no samples")
+	}
+	return feeds, nil
 }
 
 // walkSamples returns feeds and labels of the first calibration samples, at

@@ -292,6 +292,9 @@ func (o *optimizer) run(ctx context.Context) (*optimizeReport, error) {
 		return nil, err
 	}
 	r.After = after.figures
+	if r.Zeros, err = o.zerosOf(ctx, saved.Model, steps); err != nil {
+		return nil, err
+	}
 	if r.gate(o.c.Float64("max-drop")) != nil {
 		return r, nil
 	}

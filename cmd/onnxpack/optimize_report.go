@@ -27,6 +27,7 @@ type optimizeReport struct {
 	NotMeasured string               `json:"not_measured,omitempty"` // why the model was not run
 	Before      modelFigures         `json:"before"`
 	After       modelFigures         `json:"after"`
+	Zeros       *zeros               `json:"zeros,omitempty"`
 	Passes      []*passes.StepReport `json:"passes"`
 }
 
@@ -85,6 +86,9 @@ func (r *optimizeReport) write(w io.Writer) {
 	r.metricRows(func(cells ...any) { tab.AppendRow(cells) })
 	tab.Render()
 	fmt.Fprintln(w)
+	if r.Zeros != nil {
+		r.Zeros.write(w)
+	}
 	r.writePasses(w)
 }
 

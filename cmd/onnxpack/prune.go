@@ -35,6 +35,7 @@ zero (--weights). The model is simplified first.
 
    onnxpack prune model.onnx --nodes macs=0.5 --by wanda --repair lstsq --data images:photos -o out.onnx
    onnxpack prune model.onnx --weights 2:4 --by sparsegpt --data images:photos -o out.onnx
+   onnxpack prune model.onnx --weights 0.6 --by sparsegpt --repair in-turn --scope sensitivity --data images:photos -o out.onnx
    onnxpack prune model.onnx --explain
 
 --recover trains what is left: distill asks the original, fine-tune the labels.
@@ -47,12 +48,12 @@ trained on. Normalizations are folded into weights after the training only.
 			&cli.StringFlag{Name: "nodes", Usage: "remove a share of units, as many as leave macs=, params= or latency= of the model's, or as a budget= of points allows: `AMOUNT`"},
 			&cli.StringFlag{Name: "layers", Usage: "remove a number of layers, or as many as leave macs= of the work or cost budget= points: `AMOUNT`"},
 			&cli.BoolFlag{Name: "constants", Usage: "remove channels that are the same for all samples"},
-			&cli.StringFlag{Name: "weights", Usage: "set to zero a share of weights, or all that a pattern such as 2:4 says: `AMOUNT`"},
-			&cli.StringFlag{Name: "by", Usage: "importance, as `CRITERION`: l1, l2, bn, fpgm, random, wanda, taylor, fisher for nodes; magnitude, wanda, obs, sparsegpt for weights"},
-			&cli.StringFlag{Name: "scope", Usage: "rank units global, group or isomorphic"},
+			&cli.StringFlag{Name: "weights", Usage: "set to zero a share of weights, such as 0.8, 2:4, 4x1:0.9, or as many as size=, budget= or threshold= say: `AMOUNT`"},
+			&cli.StringFlag{Name: "by", Usage: "importance, as `CRITERION`: l1, l2, bn, fpgm, random, wanda, taylor, fisher for nodes; magnitude, lamp, random, wanda, obs, sparsegpt, taylor, fisher, movement for weights"},
+			&cli.StringFlag{Name: "scope", Usage: "rank units global, group or isomorphic; share zeros layer, global, owl or sensitivity"},
 			&cli.IntFlag{Name: "multiple", Usage: "keep a multiple of `N` units; 0 is 1, or with latency= what suits the target"},
 			&cli.BoolFlag{Name: "widths", Usage: "also cut what means are taken along, such as the width of layer normalizations"},
-			&cli.StringFlag{Name: "repair", Usage: "fit what is left to the original: lstsq, bias or none for nodes; refit, bias … for weights"},
+			&cli.StringFlag{Name: "repair", Usage: "fit what is left to the original: lstsq, bias or none for nodes; in-turn, lstsq, dsnot, bias, scale, batchnorm for weights"},
 			&cli.IntFlag{Name: "rounds", Usage: "reach --nodes in `N` rounds, importance measured anew in each, with recovery if it is asked for", Value: 1},
 			&cli.StringFlag{Name: "recover", Usage: "train what is left: distill, fine-tune or none", Value: "none"},
 			dataFlag("samples to evaluate and calibrate on, as `SPEC`; see onnxpack data"),
@@ -134,7 +135,11 @@ func newPruning(c *cli.Context) (p *pruning, err error) {
 		list = append(list, fmt.Sprintf("%s;rounds:%d", step, within))
 	}
 	if text := c.String("weights"); text != "" {
-		list = append(list, weightsStep(c, text))
+		step, err := weightsStep(c, text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, step)
 	}
 	if len(list) == 0 {
 		return nil, errors.New("prune: --nodes, --layers, --constants or --weights is missing")
@@ -235,22 +240,6 @@ func drawLayers(c *cli.Context, steps []*passes.StepReport) error {
 		return fmt.Errorf("--picture: %w", err)
 	}
 	return nil
-}
-
-// weightsStep writes the step that --weights asks for.
-func weightsStep(c *cli.Context, text string) string {
-	by := "magnitude"
-	if c.IsSet("by") {
-		by = c.String("by")
-	}
-	step := "prune-" + by + "=pattern:" + text
-	if _, err := strconv.ParseFloat(text, 64); err == nil {
-		step = "prune-" + by + "=sparsity:" + text
-	}
-	if r := c.String("repair"); r != "" && r != "none" {
-		step += ";repair:" + r
-	}
-	return step
 }
 
 // dryRunReport is the JSON of --dry-run.

@@ -61,6 +61,7 @@ type Step struct {
 	Fused   bool
 	In, Out []tensor.Value
 	Elapsed time.Duration // subgraphs included
+	Inner   time.Duration // of Elapsed, in the steps of subgraphs
 }
 
 func (o *Options) threads() int {

@@ -22,6 +22,7 @@ type run struct {
 	team    team
 	arena   arena
 	frames  map[*program][]*frame // free ones, by program
+	inner   time.Duration         // in steps of bodies, of the step that runs
 }
 
 // frame holds the values of one execution of a program.
@@ -199,13 +200,17 @@ func (r *run) evaluate(st *step, e *op.Eval) error {
 	if o.Trace == nil && o.Observe == nil {
 		return call(st, e)
 	}
+	outer := r.inner
+	r.inner = 0
 	start := time.Now()
 	if err := call(st, e); err != nil {
 		return err
 	}
+	elapsed := time.Since(start)
 	if o.Trace != nil {
-		o.Trace(Step{st.info.origin, st.info.rest, st.node.Op, st.info.machine != nil, e.In, e.Out, time.Since(start)})
+		o.Trace(Step{st.info.origin, st.info.rest, st.node.Op, st.info.machine != nil, e.In, e.Out, elapsed, r.inner})
 	}
+	r.inner = outer + elapsed
 	if o.Observe != nil {
 		o.Observe(st.info.origin, e.Out)
 	}

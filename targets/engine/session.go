@@ -245,7 +245,7 @@ func (s *Session) acquire(ctx context.Context) *run {
 		r.pcg = rand.NewPCG(0, 0)
 		r.rand = rand.New(r.pcg)
 	}
-	r.ctx = ctx
+	r.ctx, r.inner = ctx, 0
 	r.pcg.Seed(s.opts.Seed, s.runs.Add(1)-1)
 	return r
 }

@@ -66,7 +66,7 @@ trained on. Normalizations are folded into weights after the training only.
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would go; write nothing"},
 			targetFlagDef(),
 			maxMemoryFlagDef(),
-		}, runFlags(), optionFlags(distill.Distill, "student", "teachers"), externalFlags()),
+		}, runFlags(), optionFlags(distill.Distill, "student", "teachers", "max-memory"), externalFlags()),
 		Action: prune,
 	}
 }

@@ -212,3 +212,18 @@ func TestSharedImageNets(t *testing.T) {
 		})
 	}
 }
+
+// A convolution of a constant sees zeros around it.
+func TestConstantImage(t *testing.T) {
+	weights := map[string]*tensor.Tensor{"x": random(1, 2, 3, 5), "w": random(2, 3, 3, 2), "b": random(3, 3)}
+	for _, call := range []string{"Conv<pads = [1, 1]>(x, w, b)", "ConvTranspose(x, w, b)", "ConvTranspose<strides = [2]>(x, w, b)"} {
+		m := parseWith(t, `<ir_version: 8, opset_import: ["": 20]>
+			g (float[1] z, float[2,3,5] x, float[3,3,2] w, float[3] b) => (float y) { c = `+call+` y = Add(c, z) }`, weights)
+		in := feeds{"z": tensor.Vector[float32](1)}
+		want := runModel(t, m, Options{Plain: true}, in)["y"].(*tensor.Tensor)
+		got := runModel(t, m, Options{}, in)["y"].(*tensor.Tensor)
+		if !got.Shape().Equal(want.Shape()) || !near(tensor.Data[float32](got), tensor.Data[float32](want)) {
+			t.Errorf("%s: got %v, want %v", call, tensor.Data[float32](got), tensor.Data[float32](want))
+		}
+	}
+}

@@ -76,7 +76,7 @@ func (l *layout) emit(m imageMachine, axes int, stands []*graph.Node, ins ...*gr
 	last := stands[len(stands)-1]
 	images := make([]*graph.Value, len(ins))
 	for i, v := range ins {
-		images[i] = l.image(v, axes, last, m)
+		images[i] = l.image(v, axes, last, m, i)
 	}
 	n := l.insert(last, m, stands[0], images...)
 	l.standFor(n, stands)
@@ -119,13 +119,14 @@ func makesBytes(m imageMachine) (zero uint8, ok bool) {
 // zero point.
 type zeroReader interface{ zeroPoint() uint8 }
 
-// image returns v as an image for m, over plain values of the given number of
-// axes, converted in front of a node if need be.
-func (l *layout) image(v *graph.Value, axes int, before *graph.Node, m imageMachine) *graph.Value {
+// image returns v, operand i of m, as an image over plain values of the given
+// number of axes, converted in front of a node if need be. A constant is laid
+// out once unless m reads a halo, which constants have not.
+func (l *layout) image(v *graph.Value, axes int, before *graph.Node, m imageMachine, i int) *graph.Value {
 	if im := l.images[v]; im != nil {
 		return im
 	}
-	if t := l.constant(v); t != nil {
+	if t := l.constant(v); t != nil && m.border(i) == (halo{}) {
 		key := constant{v, axes}
 		if l.consts[key] == nil {
 			l.consts[key] = l.graph.AddInit(v.Name()+"_image", constantImage(t, axes))

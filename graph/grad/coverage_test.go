@@ -25,7 +25,7 @@ var tables = []struct {
 	models map[string]string
 }{
 	{header, models}, {header, nnModels}, {header, layerModels}, {newer, attentionModels},
-	{newest, operatorModels}, {newestMicrosoft, microsoftModels},
+	{newest, operatorModels}, {newestMicrosoft, microsoftModels}, {newestPrivate, privateModels},
 }
 
 // steps are operators whose results do not change when their inputs do by a

@@ -87,6 +87,16 @@ var operatorModels = map[string]string{
 	"loss weights": `g (double[4,3] x, double[3] w) => (double l) <int64[4] t = {0,1,2,2}> { l = SoftmaxCrossEntropyLoss <ignore_index = 1> (x, t, w) }`,
 }
 
+// privateModels are calls of operators that only training has.
+var privateModels = map[string]string{
+	"ctc": `g (double[3,5,4] x) => (double[3] l) <int64[3,3] t = {1,1,-1, 2,1,3, 0,-1,-1}> {
+		p = LogSoftmax (x) l = onnxpack.CTCLoss (p, t)
+	}`,
+	"ctc with a last blank": `g (float[2,4,3] x, float[2] k) => (float[2] y) <int64[2,2] t = {0,1, 1,1}> {
+		p = LogSoftmax (x) l = onnxpack.CTCLoss <blank = 2> (p, t) y = Mul (l, k)
+	}`,
+}
+
 // microsoftModels are calls of operators of com.microsoft.
 var microsoftModels = map[string]string{
 	"FusedConv": `g (float[1,2,4,4] x, float[3,2,3,3] w, float[3] b, float[1,3,4,4] z) => (float[1,3,4,4] y) {
@@ -154,5 +164,6 @@ var microsoftModels = map[string]string{
 
 const (
 	newest          = `<ir_version: 10, opset_import: ["": 28]> `
+	newestPrivate   = `<ir_version: 10, opset_import: ["": 23, "onnxpack": 1]> `
 	newestMicrosoft = `<ir_version: 10, opset_import: ["": 23, "com.microsoft": 1]> `
 )

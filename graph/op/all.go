@@ -50,6 +50,7 @@ var families = [][]*Def{
 	privatePoolDefs,
 	privateNormDefs,
 	privateLossDefs,
+	privateCTCDefs,
 	privateSelectDefs,
 	privateResizeDefs,
 	privateLinearDefs,

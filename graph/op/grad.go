@@ -36,6 +36,7 @@ var gradRules = joinRules(
 	gradNNRules,
 	gradNormRules,
 	gradLossRules,
+	gradCTCRules,
 	gradSelectRules,
 	gradImageRules,
 	gradQuantRules,
@@ -54,8 +55,8 @@ func joinRules(tables ...map[opName]func(*Grad) error) map[opName]func(*Grad) er
 // std names an operator of the standard domain.
 func std(name string) opName { return opName{"", name} }
 
-// PrivateDomain holds operators that gradients need and ONNX lacks. They are
-// not exported: a trained model is saved without its gradients.
+// PrivateDomain holds operators that training needs and ONNX lacks. They are
+// not exported: a trained model is saved without its loss and gradients.
 const PrivateDomain = "onnxpack"
 
 // Set states the gradient of input i; one that is not wanted is dropped.

@@ -94,13 +94,7 @@ func (b *recurrentBody) activations(defaults []string, dir int) ([]func(string) 
 		if !ok {
 			return nil, fmt.Errorf("activation %q is not one of ONNX's", name)
 		}
-		alpha, beta := info.alpha, info.beta
-		if info.takes > 0 && len(alphas) > 0 {
-			alpha, alphas = alphas[0], alphas[1:]
-		}
-		if info.takes > 1 && len(betas) > 0 {
-			beta, betas = betas[0], betas[1:]
-		}
+		alpha, beta := info.take(&alphas, &betas)
 		gate := len(list) < 2 // the third, of an LSTM, maps the state, which is not clipped
 		list = append(list, func(x string) string {
 			if gate {

@@ -155,18 +155,24 @@ func inferCol2Im(c *Infer) error {
 	return nil
 }
 
-// evalCol2Im computes Col2Im: blocks [N, C*taps, positions] are added where
-// the window took them from an image.
-func evalCol2Im(e *Eval) error {
+// blockWindow reads the sizes of image and block, inputs 1 and 2 of Col2Im and
+// of its gradient.
+func blockWindow(e *Eval) (*window, error) {
 	image, err := e.ints(1)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	block, err := e.ints(2)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w, err := col2Im(&e.Call, image, block)
+	return col2Im(&e.Call, image, block)
+}
+
+// evalCol2Im computes Col2Im: blocks [N, C*taps, positions] are added where
+// the window took them from an image.
+func evalCol2Im(e *Eval) error {
+	w, err := blockWindow(e)
 	if err != nil {
 		return err
 	}

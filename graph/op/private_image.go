@@ -30,21 +30,13 @@ func inferCol2ImGrad(c *Infer) error {
 // evalCol2ImGrad takes the blocks out of the gradient of the image that they
 // were added to.
 func evalCol2ImGrad[T real](e *Eval) error {
-	image, err := e.ints(1)
-	if err != nil {
-		return err
-	}
-	block, err := e.ints(2)
-	if err != nil {
-		return err
-	}
-	w, err := col2Im(&e.Call, image, block)
+	w, err := blockWindow(e)
 	if err != nil {
 		return err
 	}
 	s := e.Tensor(0).Shape()
-	if len(s) != len(image)+2 || !s[2:].Equal(tensor.Shape(image)) {
-		return e.Errorf(0, "want images of %v", image)
+	if len(s) != len(w.In)+2 || !s[2:].Equal(tensor.Shape(w.In)) {
+		return e.Errorf(0, "want images of %v", w.In)
 	}
 	dy := realsOf[T](e, 0)
 	dx := newResult[T](e, e.Tensor(0).DType(), tensor.Shape{s[0], s[1] * w.taps(), w.pixels()})

@@ -35,24 +35,34 @@ func activations[T real](e *Eval, dirs int, defaults []string) ([][]activation[T
 		if !ok {
 			return nil, fmt.Errorf("activation %q is not one of ONNX's", name)
 		}
-		alpha, beta := info.alpha, info.beta
-		if info.takes > 0 && len(alphas) > 0 {
-			alpha, alphas = alphas[0], alphas[1:]
-		}
-		if info.takes > 1 && len(betas) > 0 {
-			beta, betas = betas[0], betas[1:]
-		}
+		alpha, beta := info.take(&alphas, &betas)
 		all[i/per] = append(all[i/per], newActivation[T](e.kernels(), strings.ToLower(name), float64(alpha), float64(beta)))
 	}
 	return all, nil
 }
 
-// activationParams lists the activations of recurrent layers with how many
-// parameters they take and the defaults of these.
-var activationParams = map[string]struct {
+// activationInfo is how many parameters an activation takes, and the defaults.
+type activationInfo struct {
 	takes       int
 	alpha, beta float32
-}{
+}
+
+// take returns the parameters, the first of the lists where these have any,
+// which it takes out.
+func (a activationInfo) take(alphas, betas *[]float32) (alpha, beta float32) {
+	alpha, beta = a.alpha, a.beta
+	if a.takes > 0 && len(*alphas) > 0 {
+		alpha, *alphas = (*alphas)[0], (*alphas)[1:]
+	}
+	if a.takes > 1 && len(*betas) > 0 {
+		beta, *betas = (*betas)[0], (*betas)[1:]
+	}
+	return alpha, beta
+}
+
+// activationParams lists the activations of recurrent layers with how many
+// parameters they take and the defaults of these.
+var activationParams = map[string]activationInfo{
 	"relu": {}, "tanh": {}, "sigmoid": {}, "softsign": {}, "softplus": {},
 	"affine":          {2, 1, 0},
 	"leakyrelu":       {1, 0.01, 0},

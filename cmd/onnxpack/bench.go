@@ -13,6 +13,7 @@ import (
 	"github.com/onnxpack/onnxpack/benchmark"
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/onnxio"
 	"github.com/onnxpack/onnxpack/onnxio/dataset"
 	"github.com/onnxpack/onnxpack/targets"
 	"github.com/onnxpack/onnxpack/targets/engine"
@@ -152,20 +153,31 @@ func benchSample(c *cli.Context, path string, m *graph.Model) (dataset.Sample, e
 	return data.At(0)
 }
 
-// profileModel shows where the time of a run on the embedded engine goes.
-func profileModel(c *cli.Context, paths []string, target targets.Target, threads int) error {
+// benchOne opens the only model of paths, which the flag asks for, and what it
+// is fed.
+func benchOne(c *cli.Context, paths []string, flag string) (*onnxio.File, dataset.Sample, error) {
 	if len(paths) != 1 {
-		return errors.New("bench: --profile takes one model")
+		return nil, dataset.Sample{}, fmt.Errorf("bench: %s takes one model", flag)
 	}
 	f, err := openModel(paths[0])
+	if err != nil {
+		return nil, dataset.Sample{}, err
+	}
+	sample, err := benchSample(c, paths[0], f.Model)
+	if err != nil {
+		f.Close()
+		return nil, dataset.Sample{}, err
+	}
+	return f, sample, nil
+}
+
+// profileModel shows where the time of a run on the embedded engine goes.
+func profileModel(c *cli.Context, paths []string, target targets.Target, threads int) error {
+	f, sample, err := benchOne(c, paths, "--profile")
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	sample, err := benchSample(c, paths[0], f.Model)
-	if err != nil {
-		return err
-	}
 	p, err := benchmark.ProfileModel(c.Context, f.Model, engine.Options{Target: target, Threads: threads}, sample.Feeds, c.Int("rounds"))
 	if err != nil {
 		return fmt.Errorf("%s: %w", paths[0], err)

@@ -21,18 +21,11 @@ import (
 
 // measureSessions shows what sessions of a model cost.
 func measureSessions(c *cli.Context, paths, engines []string, threads []int) error {
-	if len(paths) != 1 {
-		return errors.New("bench: --session takes one model")
-	}
-	f, err := openModel(paths[0])
+	f, sample, err := benchOne(c, paths, "--session")
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	sample, err := benchSample(c, paths[0], f.Model)
-	if err != nil {
-		return err
-	}
 	var servers []benchmark.Server
 	for _, name := range engines {
 		s, err := engineServer(c.Context, name)

@@ -82,11 +82,11 @@ func distillSteps(c *cli.Context) ([]passes.Step, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--student: %w", err)
 	}
-	settings := slices.DeleteFunc(optionSettings(c, distill.Distill), func(s passes.Setting) bool { return s.Key == "student" })
+	settings := optionSettings(c, distill.Distill, "student")
 	if p.blocks != "" {
 		settings = append(settings, passes.Setting{Key: "student", Value: p.blocks})
 	}
-	step, err := distill.Distill.Step(settings...)
+	step, err := trainingStep(c, distill.Distill, settings)
 	if err != nil {
 		return nil, err
 	}

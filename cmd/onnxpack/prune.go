@@ -65,8 +65,7 @@ trained on. Normalizations are folded into weights after the training only.
 			&cli.BoolFlag{Name: "explain", Usage: "list what can be cut, what goes with it, and what cannot and why; change nothing"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would go; write nothing"},
 			targetFlagDef(),
-			maxMemoryFlagDef(),
-		}, runFlags(), optionFlags(distill.Distill, "student", "teachers", "max-memory"), externalFlags()),
+		}, runFlags(), optionFlags(distill.Distill, "student", "teachers"), externalFlags()),
 		Action: prune,
 	}
 }
@@ -184,7 +183,7 @@ func recoverySteps(c *cli.Context) ([]passes.Step, error) {
 	default:
 		return nil, fmt.Errorf("--recover is %q, want distill, fine-tune or none", r)
 	}
-	step, err := by.Step(optionSettings(c, by)...)
+	step, err := trainingStep(c, by, optionSettings(c, by))
 	return []passes.Step{step}, err
 }
 

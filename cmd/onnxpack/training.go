@@ -33,20 +33,27 @@ func trainingFlags(p *passes.Pass, but ...string) []cli.Flag {
 	}, runFlags(), optionFlags(p, but...), externalFlags())
 }
 
-// runFlags are those of a run of training that is watched, or goes on.
+// runFlags are those of a run of training that is watched, bounded, or goes
+// on.
 func runFlags() []cli.Flag {
 	return []cli.Flag{
+		&cli.StringFlag{Name: memoryOption, Usage: "take no more than `SIZE` (as 500MB, 2GiB) for weights and values: a step of training computes twice what it cannot keep, a model that needs more is refused (default: what is available; for a step any number)"},
 		&cli.StringFlag{Name: "curve", Usage: "draw how loss and accuracy went to the SVG `FILE`"},
 		&cli.BoolFlag{Name: "resume", Usage: "go on from the checkpoint of a run that was interrupted"},
 		&cli.DurationFlag{Name: "checkpoint", Usage: "keep the state of the run beside the output every so often, 0 for never", Value: 5 * time.Minute},
 	}
 }
 
-// optionFlags returns a flag for each option of a pass but the given ones.
+// memoryOption is an option of passes that train, in MiB. Its flag is a size,
+// as with other verbs, and bounds the engine too.
+const memoryOption = "max-memory"
+
+// optionFlags returns a flag for each option of a pass but the given ones and
+// [memoryOption].
 func optionFlags(p *passes.Pass, but ...string) []cli.Flag {
 	var flags []cli.Flag
 	for _, o := range p.Options() {
-		if !slices.Contains(but, o.Name) {
+		if o.Name != memoryOption && !slices.Contains(but, o.Name) {
 			flags = append(flags, optionFlag(o))
 		}
 	}
@@ -66,15 +73,31 @@ func optionFlag(o passes.Option) cli.Flag {
 	return &cli.StringFlag{Name: o.Name, Usage: usage, DefaultText: o.Default, Category: category}
 }
 
-// optionSettings returns the options that flags give.
-func optionSettings(c *cli.Context, p *passes.Pass) []passes.Setting {
+// optionSettings returns the options that flags of [optionFlags] give.
+func optionSettings(c *cli.Context, p *passes.Pass, but ...string) []passes.Setting {
 	var list []passes.Setting
 	for _, o := range p.Options() {
-		if c.IsSet(o.Name) {
+		if o.Name != memoryOption && !slices.Contains(but, o.Name) && c.IsSet(o.Name) {
 			list = append(list, passes.Setting{Key: o.Name, Value: fmt.Sprint(c.Value(o.Name))})
 		}
 	}
 	return list
+}
+
+// trainingStep returns the step of a pass that trains, with the given settings
+// and what --max-memory says.
+func trainingStep(c *cli.Context, p *passes.Pass, settings []passes.Setting) (passes.Step, error) {
+	if text := c.String(memoryOption); text != "" {
+		bytes, err := parseBytes(text)
+		if err == nil && bytes < 1<<20 {
+			err = fmt.Errorf("got %s, want at least 1MiB to train", text)
+		}
+		if err != nil {
+			return passes.Step{}, fmt.Errorf("--%s: %w", memoryOption, err)
+		}
+		settings = append(settings, passes.Setting{Key: memoryOption, Value: fmt.Sprint(bytes >> 20)})
+	}
+	return p.Step(settings...)
 }
 
 // training is one run of a verb that trains.

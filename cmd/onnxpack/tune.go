@@ -31,7 +31,7 @@ func tune(c *cli.Context) error {
 	if err := t.readFlags(); err != nil {
 		return err
 	}
-	step, err := distill.FineTune.Step(optionSettings(c, distill.FineTune)...)
+	step, err := trainingStep(c, distill.FineTune, optionSettings(c, distill.FineTune))
 	if err != nil {
 		return err
 	}

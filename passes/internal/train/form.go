@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
@@ -80,8 +81,8 @@ func (f *former) differentiated(o grad.Options) (*graph.Model, error) {
 	for _, p := range slices.Concat(f.base.params, f.base.stats) {
 		weights += int64(p.tensor.Size())
 	}
-	limit := f.task.Options.MaxMemory
-	for o.Segments = 1; ; o.Segments *= 2 {
+	limit, least := f.task.Options.MaxMemory, int64(math.MaxInt64)
+	for o.Segments = 1; o.Segments <= 2*f.m.Graph.NumNodes(); o.Segments *= 2 {
 		m, err := grad.Build(f.m, o)
 		if err != nil || limit == 0 {
 			return m, err
@@ -90,10 +91,9 @@ func (f *former) differentiated(o grad.Options) (*graph.Model, error) {
 		if need <= limit {
 			return m, nil
 		}
-		if o.Segments > f.m.Graph.NumNodes() {
-			return nil, fmt.Errorf("a step needs %d bytes, with all that can be computed twice, and the limit is %d: a smaller batch needs less", need, limit)
-		}
+		least = min(least, need)
 	}
+	return nil, fmt.Errorf("a step needs at least %d bytes, also where values are computed twice, and the limit is %d: a smaller batch needs less", least, limit)
 }
 
 // validForm compiles the model for batches of any size, with the task's

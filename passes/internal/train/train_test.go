@@ -15,21 +15,23 @@ import (
 	"github.com/onnxpack/onnxpack/onnxio/dataset"
 )
 
+// some returns n random numbers as the text of a tensor.
+func some(rng *rand.Rand, n int) string {
+	w := make([]string, n)
+	for i := range w {
+		w[i] = fmt.Sprintf("%.4f", rng.NormFloat64()*0.5)
+	}
+	return "{" + strings.Join(w, ", ") + "}"
+}
+
 // perceptron has random weights; its inputs are the points of rings.
 func perceptron(t *testing.T) *graph.Model {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 1))
-	some := func(n int) string {
-		w := make([]string, n)
-		for i := range w {
-			w[i] = fmt.Sprintf("%.4f", rng.NormFloat64()*0.5)
-		}
-		return "{" + strings.Join(w, ", ") + "}"
-	}
 	m, err := graph.ParseModel(`<ir_version: 8, opset_import: ["": 13]>
 		g (float[1, 2] x) => (float[1, 3] y)
-		<float[2, 16] w1 = ` + some(32) + `, float[16] b1 = ` + some(16) + `,
-		 float[16, 3] w2 = ` + some(48) + `, float[3] b2 = ` + some(3) + `> {
+		<float[2, 16] w1 = ` + some(rng, 32) + `, float[16] b1 = ` + some(rng, 16) + `,
+		 float[16, 3] w2 = ` + some(rng, 48) + `, float[3] b2 = ` + some(rng, 3) + `> {
 			h = MatMul (x, w1)
 			a = Add (h, b1)
 			r = Relu (a)
@@ -235,6 +237,51 @@ func TestKeepsStart(t *testing.T) {
 	r := run(t, task)
 	if r.Best != -1 || text(r.Model) != text(task.Model) {
 		t.Errorf("weights of epoch %d are kept, want those of the start: %v", r.Best, r.Curve)
+	}
+}
+
+// deep is a perceptron of many layers, each of 16 values, with random weights.
+func deep(t *testing.T, layers int) *graph.Model {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 3))
+	weights, nodes, last := "float[2, 16] w0 = "+some(rng, 32), "", "x"
+	for i := range layers {
+		weights += fmt.Sprintf(", float[16, 16] w%d = %s", i+1, some(rng, 256))
+		nodes += fmt.Sprintf("h%d = MatMul (%s, w%d) a%[1]d = Tanh (h%[1]d)\n", i, last, i)
+		last = fmt.Sprintf("a%d", i)
+	}
+	m, err := graph.ParseModel(`<ir_version: 8, opset_import: ["": 13]> g (float[1, 2] x) => (float[1, 16] y)
+		<` + weights + `> {` + nodes + fmt.Sprintf("y = MatMul (%s, w%d) }", last, layers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestMaxMemory trains under a limit that cannot be met, which is an error
+// that says what could, then under that: fewer bytes than the values of a step
+// take together, and the same weights.
+func TestMaxMemory(t *testing.T) {
+	const layers, batch = 24, 240
+	task := ringTask(t)
+	task.Model = deep(t, layers)
+	task.Options.Epochs, task.Options.Batch = 2, batch
+	free := text(run(t, task).Model)
+
+	task.Options.MaxMemory = 1
+	_, err := Run(context.Background(), task)
+	if err == nil {
+		t.Fatal("a step fits in a byte")
+	}
+	_, need, _ := strings.Cut(err.Error(), "needs at least ")
+	if _, err := fmt.Sscan(need, &task.Options.MaxMemory); err != nil {
+		t.Fatalf("%q does not say how much is needed", need)
+	}
+	if values := int64(2 * layers * batch * 16 * 4); task.Options.MaxMemory > values/2 {
+		t.Errorf("a step needs %d bytes, of values that take %d together", task.Options.MaxMemory, values)
+	}
+	if text(run(t, task).Model) != free {
+		t.Error("weights depend on the limit of memory")
 	}
 }
 

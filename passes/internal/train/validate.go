@@ -8,7 +8,8 @@ import (
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
-// validBatch is how many held samples are run at a time.
+// validBatch is how many held samples are run at a time at most: where a step
+// has fewer, so has validation, which then needs no more memory.
 const validBatch = 50
 
 // validate fills in the held loss and, where there are labels, the score.
@@ -16,11 +17,9 @@ func (r *trainer) validate(ctx context.Context, p *Point) error {
 	held := r.task.Held
 	right, labelled := 0, 0
 	var loss float64
-	for lo := 0; lo < held.Len(); lo += validBatch {
-		var index []int
-		for i := lo; i < min(lo+validBatch, held.Len()); i++ {
-			index = append(index, i)
-		}
+	batch := min(validBatch, r.o.Batch)
+	for lo := 0; lo < held.Len(); lo += batch {
+		index := span(lo, min(lo+batch, held.Len()))
 		b, err := load(held, index, nil, 0)
 		if err != nil {
 			return err

@@ -69,6 +69,14 @@ var Order = []passes.Constraint{
 	{Before: "prune-obs", After: "refit-weights", Reason: "there is nothing to fit before weights are zero"},
 	{Before: "prune-sparsegpt", After: "refit-weights", Reason: "there is nothing to fit before weights are zero"},
 	{Before: "prune-taylor", After: "refit-weights", Reason: "there is nothing to fit before weights are zero"},
+	{Before: "simplify", After: "sparsify-initializers", Reason: "what is sparse is neither folded nor fused"},
+	{Before: "prune-magnitude", After: "sparsify-initializers", Reason: "weights that are pruned are written as dense tensors"},
+	{Before: "prune-wanda", After: "sparsify-initializers", Reason: "weights that are pruned are written as dense tensors"},
+	{Before: "prune-obs", After: "sparsify-initializers", Reason: "weights that are pruned are written as dense tensors"},
+	{Before: "prune-sparsegpt", After: "sparsify-initializers", Reason: "weights that are pruned are written as dense tensors"},
+	{Before: "prune-taylor", After: "sparsify-initializers", Reason: "weights that are pruned are written as dense tensors"},
+	{Before: "refit-weights", After: "sparsify-initializers", Reason: "weights that are fitted are written as dense tensors"},
+	{Before: "quantize-static", After: "sparsify-initializers", Reason: "what is sparse is not quantized"},
 }
 
 // Parse reads the steps of a command line (see [passes.ParseSteps]).

@@ -21,4 +21,5 @@ var Passes = []*passes.Pass{
 	PruneTaylor,
 	RefitWeights,
 	CorrectBias,
+	SparsifyInitializers,
 }

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # judges.sh DIR: install what tests compare with. ONNX's checker, its older
 # test data and the arm64 emulator come from Debian, ONNX Runtime from npm.
+# Torch, the second judge of gradients, brings some 400 packages: it is used
+# where it is, and installed where ONNXPACK_TORCH is set.
 # Where a package manager is missing, what is skipped is written to
 # build/skips.txt and shown at the end; a package manager that fails is an
 # error.
@@ -12,7 +14,7 @@ skips=$(dirname "$dir")/skips.txt
 skip() { echo "skipped: $1" | tee -a "$skips"; }
 
 ort=onnxruntime-node@1.30.0
-debian="python3-onnx libonnx-testdata qemu-user-static"
+debian="python3-onnx libonnx-testdata qemu-user-static${ONNXPACK_TORCH:+ python3-torch}"
 
 if command -v dpkg >/dev/null && command -v apt-get >/dev/null; then
 	missing=
@@ -26,6 +28,10 @@ if command -v dpkg >/dev/null && command -v apt-get >/dev/null; then
 	fi
 else
 	skip "no apt-get: ONNX's checker, its older test data and arm64 under emulation"
+fi
+
+if ! /usr/bin/python3 -c "import importlib.util, sys; sys.exit(not importlib.util.find_spec('torch'))" 2>/dev/null; then
+	skip "no python3-torch: gradients of whole blocks beside torch's (ONNXPACK_TORCH=1 installs it)"
 fi
 
 if command -v npm >/dev/null; then

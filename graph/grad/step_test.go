@@ -161,8 +161,8 @@ func BenchmarkStep(b *testing.B) {
 // newTorchStep starts torch and returns a function that takes one step in it
 // and tells the seconds, infinitely many without torch.
 func newTorchStep(b *testing.B, name string, threads int) func() float64 {
-	if err := exec.Command(python, "-c", "import torch").Run(); err != nil {
-		b.Logf("torch is not here (python3-torch): %v", err)
+	if missing := torchMissing(b); missing != "" {
+		b.Log(missing)
 		return func() float64 { return math.Inf(1) }
 	}
 	cmd := exec.CommandContext(b.Context(), python, "testdata/torch_step.py", name, strconv.Itoa(threads))

@@ -1,5 +1,5 @@
-"""Reads {"model": name, "feeds": {name: {"shape": [...], "data": [...]}}} and
-prints the loss and its gradients by every feed, as torch computes them."""
+"""Reads {model: {name of a feed: {"shape": [...], "data": [...]}}} and prints
+{model: {name of a feed: gradient}}, as torch computes them."""
 import json
 import sys
 
@@ -35,13 +35,11 @@ def recurrence(v):
     return (y[-1] @ v["k"]).pow(2).sum()
 
 
-def main():
-    case = json.load(sys.stdin)
+def gradients(model, case):
     feeds = {n: torch.tensor(f["data"], dtype=torch.float64).reshape(f["shape"]).requires_grad_()
-             for n, f in case["feeds"].items()}
-    loss = globals()[case["model"]](feeds)
-    loss.backward()
-    json.dump({"loss": loss.item(), "grads": {n: f.grad.flatten().tolist() for n, f in feeds.items()}}, sys.stdout)
+             for n, f in case.items()}
+    globals()[model](feeds).backward()
+    return {n: f.grad.flatten().tolist() for n, f in feeds.items()}
 
 
-main()
+json.dump({model: gradients(model, case) for model, case in json.load(sys.stdin).items()}, sys.stdout)

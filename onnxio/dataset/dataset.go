@@ -28,9 +28,10 @@ import (
 
 // Sample is one example: what to feed, and what is known of the answer.
 type Sample struct {
-	Feeds map[string]tensor.Value // by input name; tensors have a batch axis of 1 where the model has one
-	Label int                     // class, -1 if there is none
-	Want  map[string]tensor.Value // expected outputs by position "0", "1", … (pb: only)
+	Number int                     // of the sample in what was opened, whatever was picked of it since
+	Feeds  map[string]tensor.Value // by input name; tensors have a batch axis of 1 where the model has one
+	Label  int                     // class, -1 if there is none
+	Want   map[string]tensor.Value // expected outputs by position "0", "1", … (pb: only)
 }
 
 // Data is a list of samples.
@@ -129,6 +130,7 @@ func (d *Data) At(i int) (Sample, error) {
 	if err != nil {
 		return Sample{}, fmt.Errorf("data %q: sample %d: %w", d.spec, i, err)
 	}
+	s.Number = i
 	return s, nil
 }
 

@@ -64,7 +64,7 @@ func strips(n int, seed uint64) []dataset.Sample {
 			}
 			at += 1 + r.IntN(2)
 		}
-		list[i] = dataset.Sample{Feeds: map[string]tensor.Value{"x": x}, Label: -1, Want: map[string]tensor.Value{"0": tensor.Vector(labels...)}}
+		list[i] = dataset.Sample{Number: i, Feeds: map[string]tensor.Value{"x": x}, Label: -1, Want: map[string]tensor.Value{"0": tensor.Vector(labels...)}}
 	}
 	return list
 }

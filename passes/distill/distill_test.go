@@ -181,6 +181,7 @@ func TestRefusals(t *testing.T) {
 		{"distill=hard:1", m, "needs labels"},
 		{"distill=hidden:1;pairs:nope", m, "no such value"},
 		{"distill=student:depth=0.01", nil, "no residual block left"},
+		{"distill=freeze:w*|nope", m, `no initializer matches "nope"`},
 		{"fine-tune", nil, "no labels"},
 	} {
 		steps, err := passes.ParseSteps(c.pass, []*passes.Pass{distill.Distill, distill.FineTune})

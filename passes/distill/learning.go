@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/passes"
@@ -76,7 +77,7 @@ func (l Learning) samples(j *passes.Job) (data, held train.Source, err error) {
 		return nil, nil, fmt.Errorf("data: %w", err)
 	}
 	if all.Len() < 2 {
-		return nil, nil, fmt.Errorf("data: there are %d samples, want at least 2 to train on", all.Len())
+		return nil, nil, fmt.Errorf("data: got %d samples, want at least 2 to train on", all.Len())
 	}
 	data, held = train.Split(all, l.Held)
 	return data, held, nil
@@ -89,6 +90,9 @@ func (l Learning) learn(j *passes.Job, t train.Task, data, held train.Source) er
 
 // learnPart is learn that moves the given weights alone, all if part is nil.
 func (l Learning) learnPart(j *passes.Job, t train.Task, data, held train.Source, part map[string]bool) error {
+	if err := l.checkFrozen(j.Model); err != nil {
+		return err
+	}
 	t.Model, t.Data, t.Held = j.Model, data, held
 	t.Options = l.options(j.Env)
 	if part != nil {
@@ -111,6 +115,17 @@ func (l Learning) learnPart(j *passes.Job, t train.Task, data, held train.Source
 	j.Model = r.Model
 	j.Changed(r.Steps)
 	report(j, r, t.Loss)
+	return nil
+}
+
+// checkFrozen reports a pattern of what is to stay that nothing matches.
+func (l Learning) checkFrozen(m *graph.Model) error {
+	for _, pattern := range l.Freeze {
+		matches := func(v *graph.Value) bool { return passes.Match([]string{pattern}, v.Name()) }
+		if !slices.ContainsFunc(m.Graph.Inits(), matches) {
+			return fmt.Errorf("option \"freeze\": no initializer matches %q", pattern)
+		}
+	}
 	return nil
 }
 

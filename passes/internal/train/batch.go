@@ -56,7 +56,7 @@ func (b *Batch) join() error {
 		for i, s := range b.samples {
 			t, ok := s.Feeds[name].(*tensor.Tensor)
 			if !ok {
-				return fmt.Errorf("sample %d: input %q is %T, want a tensor", b.Index[i], name, s.Feeds[name])
+				return fmt.Errorf("sample %d: input %q is %T, want a tensor", s.Number, name, s.Feeds[name])
 			}
 			parts[i] = t
 		}
@@ -99,9 +99,9 @@ func (b *Batch) Labels(classes int) ([]int, error) {
 	for i, s := range b.samples {
 		switch {
 		case s.Label < 0:
-			return nil, fmt.Errorf("sample %d has no label", b.Index[i])
+			return nil, fmt.Errorf("sample %d has no label", s.Number)
 		case s.Label >= classes:
-			return nil, fmt.Errorf("sample %d has label %d, the output has %d classes (0 to %d)", b.Index[i], s.Label, classes, classes-1)
+			return nil, fmt.Errorf("sample %d has label %d, the output has %d classes (0 to %d)", s.Number, s.Label, classes, classes-1)
 		}
 		labels[i] = s.Label
 	}
@@ -150,7 +150,7 @@ func (b *Batch) wanted(y []float32, classes int) error {
 	for i, s := range b.samples {
 		t, ok := s.Want["0"].(*tensor.Tensor)
 		if !ok || t.DType() != tensor.Float32 || t.Len() != classes {
-			return fmt.Errorf("sample %d: the expected output is %v, the model's has %d float elements", b.Index[i], s.Want["0"], classes)
+			return fmt.Errorf("sample %d: the expected output is %v, the model's has %d float elements", s.Number, s.Want["0"], classes)
 		}
 		copy(y[i*classes:], tensor.Float32s(t))
 	}

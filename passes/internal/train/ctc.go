@@ -91,11 +91,11 @@ func (b *Batch) sequences(frames, classes, blank int) (*tensor.Tensor, error) {
 	for i, s := range b.samples {
 		t, ok := s.Want["0"].(*tensor.Tensor)
 		if !ok || t.DType() != tensor.Int64 && t.DType() != tensor.Int32 {
-			return nil, fmt.Errorf("sample %d: the expected output is %v, want integers that are classes in order", b.Index[i], s.Want["0"])
+			return nil, fmt.Errorf("sample %d: the expected output is %v, want integers that are classes in order", s.Number, s.Want["0"])
 		}
 		labels, err := op.CTCTarget(tensor.Int64s(t), frames, classes, blank)
 		if err != nil {
-			return nil, fmt.Errorf("sample %d: %w", b.Index[i], err)
+			return nil, fmt.Errorf("sample %d: %w", s.Number, err)
 		}
 		copy(rows[i*frames:], labels)
 	}

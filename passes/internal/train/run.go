@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
@@ -85,6 +86,9 @@ func Run(ctx context.Context, t Task) (*Result, error) {
 		}
 	}
 	r.keepBest()
+	if err := r.finite(); err != nil {
+		return nil, err
+	}
 	res.Model, res.Start, res.Curve, res.Best, res.Steps = r.base.export(), r.Start, r.Curve, r.Best, r.Updates
 	for _, p := range r.base.params {
 		res.Trained += len(p.w)
@@ -300,6 +304,17 @@ func (p Point) better(q Point) bool {
 		return p.Score > q.Score
 	}
 	return p.HeldLoss < q.HeldLoss || math.IsNaN(q.HeldLoss)
+}
+
+// finite reports the first parameter that the last step, whose loss was still a
+// number, made none.
+func (r *trainer) finite() error {
+	for _, p := range r.base.params {
+		if i := slices.IndexFunc(p.w, func(x float32) bool { return x-x != 0 }); i >= 0 {
+			return fmt.Errorf("step %d: %q becomes %v: a lower learning rate, a warm-up or clipping may help", r.Step-1, p.name, p.w[i])
+		}
+	}
+	return nil
 }
 
 // keepBest sets the weights to the best of the run, those of now if no epoch

@@ -53,7 +53,7 @@ func rings(n int, seed uint64) Source {
 	for i := range n {
 		angle, radius := rng.Float64()*2*math.Pi, 0.5+float64(i%3)+0.2*rng.Float64()
 		x := tensor.Of(tensor.Shape{1, 2}, []float32{float32(radius * math.Cos(angle)), float32(radius * math.Sin(angle))})
-		list = append(list, dataset.Sample{Feeds: map[string]tensor.Value{"x": x}, Label: i % 3})
+		list = append(list, dataset.Sample{Number: i, Feeds: map[string]tensor.Value{"x": x}, Label: i % 3})
 	}
 	return list
 }
@@ -205,6 +205,10 @@ func TestErrors(t *testing.T) {
 		{"step ", func(k *Task) { k.Options.Optimizer, k.Options.Rate = "sgd", 1e30 }},
 		{`no output "q"`, func(k *Task) { k.Loss = []Term{Labelled("mse", "q", 0)} }},
 		{"no float32 weights", func(k *Task) { k.Options.Frozen = func(string) bool { return true } }},
+		{`step 0: "w1" becomes -Inf`, func(k *Task) {
+			k.Options.Optimizer, k.Options.Rate, k.Options.Epochs, k.Held = "sgd", math.MaxFloat64, 1, nil
+			k.Options.Batch = k.Data.Len()
+		}},
 		{`option "batch"`, func(k *Task) { k.Options.Batch = 0 }},
 	} {
 		task := ringTask(t)

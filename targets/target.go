@@ -93,11 +93,13 @@ func (t Target) Emulated() *kernel.Table {
 	return table
 }
 
-// saturating returns the fastest product that saturates and runs here.
+// saturating returns the fastest product that saturates and runs here. ONNX
+// Runtime pairs the weights of a convolution in the order kernel row, kernel
+// column, input channel.
 func saturating() kernel.GemmI8 {
 	for _, t := range profiles() {
 		if table, err := t.Kernels(); err == nil && table.GemmU8S8Fit.Saturates {
-			return table.GemmU8S8Fit
+			return table.GemmU8S8Fit.AcrossTaps()
 		}
 	}
 	return kernel.Saturating().GemmU8S8

@@ -32,7 +32,7 @@ func evalCommand() *cli.Command {
 			&cli.StringFlag{Name: "reference", Usage: "compare outputs with those of the model in `FILE`"},
 			&cli.StringFlag{Name: "engine", Usage: "run on embedded or ort", Value: benchmark.EngineEmbedded},
 			&cli.StringFlag{Name: "output", Usage: "take the class from output `NAME` (default: the first with more than one number)"},
-			&cli.StringFlag{Name: "target", Usage: "compute integer products as a runtime on the CPU profile `NAME` does, saturation included; see onnxpack targets", Value: "host"},
+			emulateFlagDef(),
 			maxMemoryFlagDef(),
 		},
 		Action: evalModel,
@@ -65,8 +65,8 @@ func evalModel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.Emulate = c.IsSet("target"); o.Emulate && names[0] != benchmark.EngineEmbedded {
-		return fmt.Errorf("--target: only the embedded engine computes as another CPU does, not %s", names[0])
+	if err := emulate(c, &o, names[0]); err != nil {
+		return err
 	}
 	f, err := openModel(args[0])
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/onnxpack/onnxpack/benchmark"
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -55,6 +56,20 @@ func targetFlag(c *cli.Context) (targets.Target, error) {
 
 func targetFlagDef() cli.Flag {
 	return &cli.StringFlag{Name: "target", Usage: "make it for the CPU profile `NAME`; see onnxpack targets", Value: "host"}
+}
+
+// emulateFlagDef is --target of the verbs that show what a model computes.
+func emulateFlagDef() cli.Flag {
+	return &cli.StringFlag{Name: "target", Usage: "compute integer products as a runtime on the CPU profile `NAME` does, saturation included; see onnxpack targets", Value: "host"}
+}
+
+// emulate makes o compute as --target asks, on the engine of that name.
+func emulate(c *cli.Context, o *engine.Options, name string) error {
+	o.Emulate = c.IsSet("target")
+	if o.Emulate && name != benchmark.EngineEmbedded {
+		return fmt.Errorf("--target: only the embedded engine computes as another CPU does, not %s", name)
+	}
+	return nil
 }
 
 // engineOptions reads the flags that say how a model runs.

@@ -28,7 +28,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the outputs as NumPy arrays to `FILE`.npz"},
 			&cli.StringFlag{Name: "engine", Usage: "run on embedded or ort", Value: benchmark.EngineEmbedded},
 			&cli.StringFlag{Name: "compare", Usage: "compare the results with those of `ENGINE` (ort), and find the first value that differs"},
-			targetFlagDef(),
+			emulateFlagDef(),
 			maxMemoryFlagDef(),
 		},
 		Action: runModel,
@@ -69,6 +69,9 @@ func runModel(c *cli.Context) error {
 	}
 	o, err := engineOptions(c)
 	if err != nil {
+		return err
+	}
+	if err := emulate(c, &o, names[0]); err != nil {
 		return err
 	}
 	f, err := openModel(args[0])

@@ -301,45 +301,88 @@ func tail[T any](s []T, from int) []T {
 	return s[from:]
 }
 
-// portableI8 is the portable tile kernel, the oracle of all others.
-func portableI8(name string, layout LayoutI8, signed, saturates bool) GemmI8 {
-	g := GemmI8{Name: name, MR: 4, NR: 8, Layout: layout, Signed: signed, Saturates: saturates}
+// AcrossTaps returns g, a saturating kernel, with pairs that run on from one tap
+// to the next, as in a runtime that lays the taps of a convolution side by side
+// before it multiplies. That differs where K is odd; there it is portable code.
+func (g GemmI8) AcrossTaps() GemmI8 {
+	within, across := g.Tile, g.portable()
 	g.Tile = func(t *TileI8) {
-		for i := range t.M {
-			for j := range t.N {
-				finishI8(t, i, j, g.sum(t, i, j))
-			}
+		if t.K%2 == 1 && len(t.Taps) > 1 {
+			across(t)
+			return
 		}
+		within(t)
 	}
 	return g
 }
 
-func (g GemmI8) sum(t *TileI8, i, j int) int32 {
-	body := t.B[j/g.NR*t.PanelStride+4*g.NR:]
-	padded := roundUp(t.K, g.Layout.group())
-	acc := int32(0)
-	for tap, offset := range t.Taps {
-		row := t.A[t.ARow[i]+int(offset):]
-		for k := 0; k < t.K; k += 2 {
-			pair := g.product(row, body, k, tap*padded, j%g.NR)
-			if k+1 < t.K {
-				pair += g.product(row, body, k+1, tap*padded, j%g.NR)
-			}
-			if g.Saturates {
-				pair = min(max(pair, math.MinInt16), math.MaxInt16)
-			}
-			acc += pair
-		}
-	}
-	return acc
+// portableI8 is the portable tile kernel, the oracle of all others.
+func portableI8(name string, layout LayoutI8, signed, saturates bool) GemmI8 {
+	g := GemmI8{Name: name, MR: 4, NR: 8, Layout: layout, Signed: signed, Saturates: saturates}
+	g.Tile = g.portable()
+	return g
 }
 
-func (g GemmI8) product(row []uint8, body []int8, k, base, col int) int32 {
-	a := int32(row[k])
-	if g.Signed {
-		a = int32(int8(row[k]))
+// portable returns the tile kernel for g's layout in plain Go.
+func (g GemmI8) portable() func(*TileI8) {
+	return func(t *TileI8) {
+		var rows, column [2048]int16 // enough for most products
+		a, b := rows[:0], column[:0]
+		for i := range t.M {
+			a = g.appendRow(a, t, i)
+		}
+		depth := len(t.Taps) * t.K
+		for j := range t.N {
+			b = g.appendColumn(b[:0], t, j)
+			for i := range t.M {
+				finishI8(t, i, j, g.dot(a[i*depth:][:depth], b))
+			}
+		}
 	}
-	return a * int32(g.weight(body, base+k, col))
+}
+
+// appendRow appends what row i of t has in A, one tap after the other.
+func (g GemmI8) appendRow(dst []int16, t *TileI8, i int) []int16 {
+	for _, offset := range t.Taps {
+		for _, v := range t.A[t.ARow[i]+int(offset):][:t.K] {
+			if g.Signed {
+				dst = append(dst, int16(int8(v)))
+			} else {
+				dst = append(dst, int16(v))
+			}
+		}
+	}
+	return dst
+}
+
+// appendColumn appends the weights of column j of t in the order of appendRow.
+func (g GemmI8) appendColumn(dst []int16, t *TileI8, j int) []int16 {
+	body := t.B[j/g.NR*t.PanelStride+4*g.NR:]
+	padded := roundUp(t.K, g.Layout.group())
+	for tap := range t.Taps {
+		for k := range t.K {
+			dst = append(dst, int16(g.weight(body, tap*padded+k, j%g.NR)))
+		}
+	}
+	return dst
+}
+
+// dot sums the products of a and b by pairs. A pair may begin in one tap and
+// end in the next, which matters only where it saturates.
+func (g GemmI8) dot(a, b []int16) int32 {
+	acc := int32(0)
+	for len(a) >= 2 && len(b) >= 2 {
+		pair := int32(a[0])*int32(b[0]) + int32(a[1])*int32(b[1])
+		if g.Saturates {
+			pair = min(max(pair, math.MinInt16), math.MaxInt16)
+		}
+		acc += pair
+		a, b = a[2:], b[2:]
+	}
+	if len(a) == 1 { // a single product fits in 16 bits
+		acc += int32(a[0]) * int32(b[0])
+	}
+	return acc
 }
 
 func finishI8(t *TileI8, i, j int, acc int32) {

@@ -39,11 +39,10 @@ type Effect struct {
 // and makes the last ones almost free. labels holds the class of each sample,
 // negative if not known; nil if none is.
 func Scan(ctx context.Context, m *graph.Model, feeds []map[string]tensor.Value, labels []int, trials []Trial, threads int, progress func(done int)) ([][]Effect, error) {
-	want, err := outputs(NewWalk(ctx, m, feeds, threads))
+	s, err := newScanner(ctx, m, feeds, labels, threads)
 	if err != nil {
 		return nil, err
 	}
-	s := &scanner{walk: NewWalk(ctx, m, feeds, threads), model: m, want: want, labels: labels}
 	var all [][]Effect
 	for i, t := range trials {
 		if err := s.walk.To(t.Node); err != nil {
@@ -74,6 +73,11 @@ type scanner struct {
 	model  *graph.Model
 	want   []State
 	labels []int
+}
+
+func newScanner(ctx context.Context, m *graph.Model, feeds []map[string]tensor.Value, labels []int, threads int) (*scanner, error) {
+	want, err := outputs(NewWalk(ctx, m, feeds, threads))
+	return &scanner{walk: NewWalk(ctx, m, feeds, threads), model: m, want: want, labels: labels}, err
 }
 
 func (s *scanner) try(t Trial) ([]Effect, error) {

@@ -140,14 +140,19 @@ func (w *Walk) Node(n *graph.Node) (func(State) (State, error), error) {
 
 // Rest compiles what comes after the next node for runs that return the
 // model's outputs.
-func (w *Walk) Rest() (func(State) (State, error), error) {
+func (w *Walk) Rest() (func(State) (State, error), error) { return w.from(min(w.at+1, len(w.nodes))) }
+
+// Ahead is Rest with the next node.
+func (w *Walk) Ahead() (func(State) (State, error), error) { return w.from(w.at) }
+
+func (w *Walk) from(at int) (func(State) (State, error), error) {
 	var outs []*graph.Value
 	for _, v := range w.model.Graph.Outputs() {
-		if p := v.Producer(); p != nil && w.place[p] > w.at && !slices.Contains(outs, v) {
+		if p := v.Producer(); p != nil && w.place[p] >= at && !slices.Contains(outs, v) {
 			outs = append(outs, v)
 		}
 	}
-	return w.compile(w.nodes[min(w.at+1, len(w.nodes)):], outs)
+	return w.compile(w.nodes[at:], outs)
 }
 
 // compile makes a model of some nodes and returns how to run it: what the

@@ -1,6 +1,8 @@
 package nodeprune
 
 import (
+	"strings"
+
 	"github.com/onnxpack/onnxpack/graph"
 )
 
@@ -107,7 +109,8 @@ func (g *Groups) cuttable() map[*axis]int {
 	return count
 }
 
-// refusals lists the axes of weights that cannot be cut, or not everywhere.
+// refusals lists the axes of outputs and inputs of weights that cannot be cut,
+// or not everywhere. The axes of a convolution's window are none of these.
 func (g *Groups) refusals() {
 	g.weightNodes(func(n *graph.Node, v *graph.Value) {
 		for at := range dimsOf(v) {
@@ -122,9 +125,16 @@ func (g *Groups) refusals() {
 				}
 				r.Kept++
 			}
-			if r.Kept > 0 && x.n > 1 {
+			if r.Kept > 0 && x.n > 1 && !inWindow(n, at) {
 				g.Refused = append(g.Refused, r)
 			}
 		}
 	})
+}
+
+// inWindow reports whether an axis of the weight of n is one of the window of a
+// convolution.
+func inWindow(n *graph.Node, at int) bool {
+	l, ok := layerOf(n)
+	return ok && strings.Contains(n.Op, "Conv") && at != l.outputs && at != l.from
 }

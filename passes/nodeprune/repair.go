@@ -3,10 +3,7 @@ package nodeprune
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-
-	"gonum.org/v1/gonum/mat"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/kernel"
@@ -20,11 +17,8 @@ const (
 	// repairSamples is how many calibration samples layers are fitted on.
 	repairSamples = 256
 	// repairColumns is how many columns of inputs are taken of them together,
-	// for each input of a layer.
-	repairColumns = 24
-	// repairDamp is the share of the mean diagonal of the normal equations
-	// that holds weights near what they were.
-	repairDamp = 1e-2
+	// for each input of a layer, and fewColumns how many of a sample at least.
+	repairColumns, fewColumns = 32, 32
 	// walkBytes bounds what a walk over the samples holds.
 	walkBytes = 1 << 30
 )
@@ -71,7 +65,7 @@ func repair(j *passes.Job, original *graph.Model, kept map[string][]int, fit boo
 // samples returns calibration samples and their labels, spread evenly, as many
 // as can be walked at once and at most the given number.
 func samples(j *passes.Job, original *graph.Model, most int) (feeds []map[string]tensor.Value, labels []int, err error) {
-	limit, every := most, max(1, j.Env.Samples/most)
+	limit, every := most, spacing(j, most)
 	n := 0
 	for s, err := range j.Env.Calibration(j.Context()) {
 		if err != nil {
@@ -96,6 +90,9 @@ func samples(j *passes.Job, original *graph.Model, most int) (feeds []map[string
 	}
 	return feeds, labels, nil
 }
+
+// spacing is how far the samples are apart of which so many are taken.
+func spacing(j *passes.Job, most int) int { return max(1, j.Env.Samples/most) }
 
 // mend fits one layer.
 func (m *mender) mend(n *graph.Node) error {
@@ -125,20 +122,25 @@ type pair struct {
 	old   *graph.Node
 	left  []int // of the original's outputs
 
-	x, y  *saliency.Inputs // of the original, and of what is left
-	skip  *skip            // what is added to the result, nil if nothing is
-	gram  *mat.Dense       // of y with itself; the last row and column are of ones
-	cross *mat.Dense       // of x with y
-	owed  *mat.Dense       // of what the skip lacks with y
+	x, y *saliency.Inputs // of the original, and of what is left
+	skip *skip            // what is added to the result, nil if nothing is
 }
 
 func (p *pair) mend() error {
 	n := p.layer.node
 	weight := constant(n.In(p.layer.slot))
 	bias, axis := biasSlot(n)
-	if n.Is("ConvTranspose") && n.Int("group", 1) != 1 || weight.DType() != tensor.Float32 || bias == nil || axis < 0 && len(dimsOf(n.In(p.layer.slot))) != 2 {
-		p.job.Skip(n, "it is not mended: it has no float weight of its own with a bias")
+	if n.Is("ConvTranspose") || weight.DType() != tensor.Float32 || bias == nil || axis < 0 && len(dimsOf(n.In(p.layer.slot))) != 2 {
+		p.job.Skip(n, "it is not mended: it has no float weight of its own with a bias, or is transposed")
 		return nil
+	}
+	b1 := bias.values(len(p.left))
+	if b1 == nil {
+		p.job.Skip(n, "it is not mended: its bias is no constant vector")
+		return nil
+	}
+	if !p.fit {
+		return p.matchMeans(bias, b1, axis)
 	}
 	oldWeight := constant(p.old.In(p.layer.slot))
 	var err error
@@ -146,21 +148,22 @@ func (p *pair) mend() error {
 		p.job.Skip(n, "it is not mended: %v", err)
 		return nil
 	}
-	limit := max(1, repairColumns*p.y.Matrix.Cols/max(1, p.samples))
+	limit := max(fewColumns, repairColumns*p.y.Matrix.Cols/max(1, p.samples))
 	if p.y, err = saliency.InputsOf(n, p.layer.slot, weight.Shape(), limit); err != nil {
 		return err
 	}
 	if p.x, err = saliency.InputsOf(p.old, p.layer.slot, oldWeight.Shape(), limit); err != nil {
 		return err
 	}
-	if p.y.Matrix.Groups > 1 || !p.fit {
-		return p.matchMeans(bias, axis)
-	}
 	p.skip = p.findSkip(bias)
-	if err := p.gather(); err != nil {
+	f, err := p.gather()
+	if err != nil {
 		return err
 	}
-	return p.solve(bias)
+	w, b := f.solve(tensor.Float64s(weight))
+	setOperand(n, p.layer.slot, tensor.FromFloat64s(weight.DType(), weight.Shape(), w))
+	bias.set(b)
+	return nil
 }
 
 // skip is what is added to the result of a layer: a shortcut around it. Where
@@ -256,182 +259,10 @@ func setOperand(n *graph.Node, slot int, t *tensor.Tensor) {
 	n.SetIn(slot, n.Graph().AddInit(name, t))
 }
 
-// rows are n rows of cols numbers.
-type rows struct {
-	n, cols int
-	data    []float32
-}
-
-// addProduct adds a * b^T to sum.
-func (m *mender) addProduct(sum *mat.Dense, a, b rows) {
-	saliency.AddProduct(sum.RawMatrix().Data, a.data, b.data, a.n, b.n, a.cols, m.kernels, m.job.Env.Threads)
-}
-
-// columns returns the inputs of a sample before and after the cut, each with a
-// last row of ones.
-func (p *pair) columns(i int) (x, y rows, err error) {
-	read := func(in *saliency.Inputs, s saliency.State) (rows, error) {
-		t, ok := s[in.Value].(*tensor.Tensor)
-		if !ok {
-			return rows{}, fmt.Errorf("%q is no tensor", in.Value.Name())
-		}
-		c, err := in.Read(t, i)
-		if err != nil {
-			return rows{}, err
-		}
-		k := in.Matrix.Cols
-		return rows{k + 1, c.N, slices.Concat(c.Groups[0][:k*c.N], slices.Repeat([]float32{1}, c.N))}, nil
-	}
-	if x, err = read(p.x, p.was.States()[i]); err != nil {
-		return x, y, err
-	}
-	y, err = read(p.y, p.is.States()[i])
-	return x, y, err
-}
-
-// gather sums up the products of inputs over all samples.
-func (p *pair) gather() error {
-	k, k0 := p.y.Matrix.Cols+1, p.x.Matrix.Cols+1
-	p.gram, p.cross, p.owed = mat.NewDense(k, k, nil), mat.NewDense(k0, k, nil), mat.NewDense(len(p.left), k, nil)
-	for i := range p.samples {
-		if err := p.job.Context().Err(); err != nil {
-			return err
-		}
-		x, y, err := p.columns(i)
-		if err != nil {
-			return err
-		}
-		if x.cols != y.cols {
-			return fmt.Errorf("%v: %d columns of inputs, the original has %d", p.layer.node, y.cols, x.cols)
-		}
-		p.addProduct(p.gram, y, y)
-		p.addProduct(p.cross, x, y)
-		if p.skip == nil {
-			continue
-		}
-		lack, err := p.lack(i)
-		if err != nil {
-			return err
-		}
-		p.addProduct(p.owed, lack, y)
-	}
-	return nil
-}
-
-// lack returns what the shortcut of a sample is short of, at the positions of
-// its columns.
-func (p *pair) lack(i int) (rows, error) {
-	read := func(in *saliency.Inputs, s saliency.State, v *graph.Value, channels []int) ([]float32, error) {
-		t, ok := s[v].(*tensor.Tensor)
-		if !ok {
-			return nil, fmt.Errorf("%q is no tensor", v.Name())
-		}
-		return in.Results(t, i, channels)
-	}
-	was, err := read(p.x, p.was.States()[i], p.skip.was, p.left)
-	if err != nil {
-		return rows{}, err
-	}
-	all := make([]int, len(p.left))
-	for r := range all {
-		all[r] = r
-	}
-	is, err := read(p.y, p.is.States()[i], p.skip.is, all)
-	if err != nil {
-		return rows{}, err
-	}
-	if len(was) != len(is) {
-		return rows{}, fmt.Errorf("%v: its shortcut has %d numbers, the original's %d", p.layer.node, len(is), len(was))
-	}
-	for k, x := range is {
-		was[k] -= x
-	}
-	return rows{len(p.left), len(was) / max(len(p.left), 1), was}, nil
-}
-
-// solve sets the weights W and bias that make the least of
-//
-//	sum over columns |W y - W0 x - lack|^2 + damp |W - W1|^2,
-//
-// where W0 are the original's rows that are left, x its inputs, y those that
-// are left of them, lack what a shortcut has lost, and W1 the weights as they
-// were cut.
-func (p *pair) solve(bias *holder) error {
-	n := p.layer.node
-	m, m0 := p.y.Matrix, p.x.Matrix
-	k := m.Cols + 1
-	w1, b1 := tensor.Float64s(constant(n.In(p.layer.slot))), bias.values(m.Rows)
-	w0 := tensor.Float64s(constant(p.old.In(p.layer.slot)))
-	oldBias, _ := biasSlot(p.old)
-	b0 := oldBias.values(m0.Rows)
-	if b0 == nil || b1 == nil {
-		p.job.Skip(n, "it is not mended: its bias is no constant vector")
-		return nil
-	}
-	trace := 0.0
-	for i := range k - 1 {
-		trace += p.gram.At(i, i)
-	}
-	damp := repairDamp * trace / float64(k-1)
-	a := mat.NewSymDense(k, nil)
-	for i := range k {
-		for j := i; j < k; j++ {
-			a.SetSym(i, j, p.gram.At(i, j))
-		}
-		a.SetSym(i, i, a.At(i, i)+damp+1e-12)
-	}
-	var chol mat.Cholesky
-	if !chol.Factorize(a) {
-		p.job.Skip(n, "it is not mended: its inputs depend on each other")
-		return nil
-	}
-	left := mat.NewDense(len(p.left), m0.Cols+1, nil)
-	for i, r := range p.left {
-		for c := range m0.Cols {
-			left.Set(i, c, w0[m0.At(0, r, c)])
-		}
-		left.Set(i, m0.Cols, b0[r])
-	}
-	var rhs mat.Dense
-	rhs.Mul(left, p.cross)
-	rhs.Add(&rhs, p.owed)
-	for i := range m.Rows {
-		for c := range m.Cols {
-			rhs.Set(i, c, rhs.At(i, c)+damp*w1[m.At(0, i, c)])
-		}
-		rhs.Set(i, m.Cols, rhs.At(i, m.Cols)+damp*b1[i])
-	}
-	var solved mat.Dense
-	if err := chol.SolveTo(&solved, rhs.T()); err != nil {
-		p.job.Skip(n, "it is not mended: %v", err)
-		return nil
-	}
-	p.store(&solved, bias)
-	return nil
-}
-
-// store writes weights [Cols+1, Rows] back.
-func (p *pair) store(solved *mat.Dense, bias *holder) {
-	n, m := p.layer.node, p.y.Matrix
-	t := constant(n.In(p.layer.slot))
-	w := slices.Clone(tensor.Float64s(t))
-	b := make([]float64, m.Rows)
-	for i := range m.Rows {
-		for c := range m.Cols {
-			w[m.At(0, i, c)] = solved.At(c, i)
-		}
-		b[i] = solved.At(m.Cols, i)
-	}
-	setOperand(n, p.layer.slot, tensor.FromFloat64s(t.DType(), t.Shape(), w))
-	bias.set(b)
-}
-
-// matchMeans shifts the bias so that every output channel has the mean that it
-// has in the original, and, where weights are fitted, scales the weights so
-// that it has the same variance.
-func (p *pair) matchMeans(bias *holder, axis int) error {
-	n := p.layer.node
-	is, err := channelStats(p.is, n, axis)
+// matchMeans shifts bias b so that every output channel has the mean that it
+// has in the original.
+func (p *pair) matchMeans(bias *holder, b []float64, axis int) error {
+	is, err := channelStats(p.is, p.layer.node, axis)
 	if err != nil {
 		return err
 	}
@@ -440,29 +271,8 @@ func (p *pair) matchMeans(bias *holder, axis int) error {
 		return err
 	}
 	mean, meanWas := is.Means(), was.Means()
-	variance, varianceWas := is.Variances(), was.Variances()
-	b := bias.values(len(mean))
-	if b == nil {
-		p.job.Skip(n, "it is not mended: its bias is no constant vector")
-		return nil
-	}
-	scale := make([]float64, len(mean))
 	for i, r := range p.left {
-		scale[i] = 1
-		if p.fit && variance[i] > 1e-12 && varianceWas[r] > 1e-12 {
-			scale[i] = min(2, max(0.5, math.Sqrt(varianceWas[r]/variance[i])))
-		}
-		b[i] = meanWas[r] - scale[i]*(mean[i]-b[i])
-	}
-	if p.fit {
-		t := constant(n.In(p.layer.slot))
-		w := slices.Clone(tensor.Float64s(t))
-		s := t.Shape()
-		inner := s[p.layer.outputs+1:].Len()
-		for i := range w {
-			w[i] *= scale[i/inner%s[p.layer.outputs]]
-		}
-		setOperand(n, p.layer.slot, tensor.FromFloat64s(t.DType(), s, w))
+		b[i] += meanWas[r] - mean[i]
 	}
 	bias.set(b)
 	return nil

@@ -1,0 +1,235 @@
+package nodeprune
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/passes/internal/saliency"
+)
+
+const (
+	// heldEvery is which samples a fit is judged on: every so many-th.
+	heldEvery = 4
+	// fewDamp is the damping where no samples are held back to choose it by.
+	fewDamp = 1e-1
+)
+
+// fitDamps are the dampings that a fit is tried with: shares of the mean
+// variance of the inputs. With the last, weights stay as they are.
+var fitDamps = []float64{1e-4, 1e-3, 1e-2, 1e-1, 1, math.Inf(1)}
+
+// fit is what a layer is fitted on: the inputs that it has, with the results
+// that the original gives in their places, of the samples that are fitted and
+// of those that are held back.
+type fit struct {
+	matrix      *saliency.Matrix
+	train, held *saliency.Regression
+}
+
+// gather reads all samples.
+func (p *pair) gather() (*fit, error) {
+	f := &fit{matrix: p.y.Matrix}
+	for _, r := range []**saliency.Regression{&f.train, &f.held} {
+		*r = saliency.NewRegression(p.y.Matrix, p.kernels, p.job.Env.Threads)
+		(*r).Inputs.Centered = true
+	}
+	weights := tensor.Float64s(constant(p.old.In(p.layer.slot)))
+	m := p.x.Matrix
+	oldBias, _ := biasSlot(p.old)
+	var bias []float64
+	if oldBias != nil {
+		bias = oldBias.values(m.Groups * m.Rows)
+	}
+	for i := range p.samples {
+		if err := p.job.Context().Err(); err != nil {
+			return nil, err
+		}
+		x, err := columns(p.x, p.was.States()[i], i)
+		if err != nil {
+			return nil, err
+		}
+		y, err := columns(p.y, p.is.States()[i], i)
+		if err != nil {
+			return nil, err
+		}
+		if x.N != y.N {
+			return nil, fmt.Errorf("%v: %d columns of inputs, the original has %d", p.layer.node, y.N, x.N)
+		}
+		want, err := p.wanted(m.Apply(weights, bias, x, p.kernels, p.job.Env.Threads), i)
+		if err != nil {
+			return nil, err
+		}
+		to := f.train
+		if i%heldEvery == heldEvery-1 {
+			to = f.held
+		}
+		if err := to.Add(y, want); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// columns returns the inputs of a sample.
+func columns(in *saliency.Inputs, s saliency.State, sample int) (*saliency.Columns, error) {
+	t, ok := s[in.Value].(*tensor.Tensor)
+	if !ok {
+		return nil, fmt.Errorf("%q is no tensor", in.Value.Name())
+	}
+	return in.Read(t, sample)
+}
+
+// wanted returns the original's results of a sample without those that are
+// gone, with what a shortcut has lost.
+func (p *pair) wanted(was *saliency.Columns, sample int) (*saliency.Columns, error) {
+	m, n := p.y.Matrix, was.N
+	all := slices.Concat(was.Groups...)
+	flat := make([]float32, 0, len(p.left)*n)
+	for _, r := range p.left {
+		flat = append(flat, all[r*n:(r+1)*n]...)
+	}
+	if p.skip != nil {
+		lack, err := p.lack(sample)
+		if err != nil {
+			return nil, err
+		}
+		if len(lack) != len(flat) {
+			return nil, fmt.Errorf("%v: its shortcut has %d numbers, want %d", p.layer.node, len(lack), len(flat))
+		}
+		for i, x := range lack {
+			flat[i] += x
+		}
+	}
+	c := &saliency.Columns{N: n}
+	for g := range m.Groups {
+		c.Groups = append(c.Groups, flat[g*m.Rows*n:(g+1)*m.Rows*n])
+	}
+	return c, nil
+}
+
+// lack returns what the shortcut of a sample is short of, at the positions of
+// its columns.
+func (p *pair) lack(sample int) ([]float32, error) {
+	read := func(in *saliency.Inputs, s saliency.State, v *graph.Value, channels []int) ([]float32, error) {
+		t, ok := s[v].(*tensor.Tensor)
+		if !ok {
+			return nil, fmt.Errorf("%q is no tensor", v.Name())
+		}
+		return in.Results(t, sample, channels)
+	}
+	was, err := read(p.x, p.was.States()[sample], p.skip.was, p.left)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]int, len(p.left))
+	for r := range all {
+		all[r] = r
+	}
+	is, err := read(p.y, p.is.States()[sample], p.skip.is, all)
+	if err != nil {
+		return nil, err
+	}
+	if len(was) != len(is) {
+		return nil, fmt.Errorf("%v: its shortcut has %d numbers, the original's %d", p.layer.node, len(is), len(was))
+	}
+	for k, x := range is {
+		was[k] -= x
+	}
+	return was, nil
+}
+
+// solve returns the weights W and bias b that make the least of
+//
+//	mean over columns |W y + b - want|^2 + damp |W - near|^2,
+//
+// with the damping that does best on the samples that are held back.
+func (f *fit) solve(near []float64) (weights, bias []float64) {
+	damp, least := fewDamp, math.Inf(1)
+	for _, d := range fitDamps {
+		if f.held.Inputs.Count == 0 {
+			break
+		}
+		w := f.fitted(f.train, near, d)
+		if e := f.error(w, f.intercept(f.train, w)); e < least {
+			damp, least = d, e
+		}
+	}
+	all := saliency.Sum(f.train, f.held)
+	weights = f.fitted(all, near, damp)
+	return weights, f.intercept(all, weights)
+}
+
+// fitted returns weights near the given ones that are fitted to columns, or the
+// given ones where inputs depend on each other.
+func (f *fit) fitted(on *saliency.Regression, near []float64, damp float64) []float64 {
+	m := f.matrix
+	out := slices.Clone(near)
+	if math.IsInf(damp, 1) {
+		return out
+	}
+	for g := range m.Groups {
+		h, rhs := on.Inputs.Hessian(g), on.Cross(g)
+		w := m.Load(g, near)
+		mean := 0.0
+		for c := range m.Cols {
+			mean += h[c*m.Cols+c] / float64(m.Cols)
+		}
+		hold := damp*mean + 1e-12
+		for c := range m.Cols {
+			h[c*m.Cols+c] += hold
+		}
+		floats.AddScaled(rhs, hold, w)
+		var chol mat.Cholesky
+		var solved mat.Dense
+		if !chol.Factorize(mat.NewSymDense(m.Cols, h)) || chol.SolveTo(&solved, mat.NewDense(m.Rows, m.Cols, rhs).T()) != nil {
+			continue
+		}
+		x := make([]float64, 0, len(w))
+		for r := range m.Rows {
+			for c := range m.Cols {
+				x = append(x, solved.At(c, r))
+			}
+		}
+		m.Store(g, out, x)
+	}
+	return out
+}
+
+// intercept is the bias that gives the results of weights the mean that is
+// wanted.
+func (f *fit) intercept(on *saliency.Regression, weights []float64) []float64 {
+	m := f.matrix
+	var b []float64
+	for g := range m.Groups {
+		x, want, w := on.Inputs.Means(g), on.Means(g), m.Load(g, weights)
+		for r := range m.Rows {
+			b = append(b, want[r]-floats.Dot(w[r*m.Cols:(r+1)*m.Cols], x))
+		}
+	}
+	return b
+}
+
+// error is the mean squared error on the samples that are held back, less that
+// of giving the mean that is wanted of each result.
+func (f *fit) error(weights, bias []float64) float64 {
+	m := f.matrix
+	sum := 0.0
+	for g := range m.Groups {
+		h, cross := f.held.Inputs.Hessian(g), f.held.Cross(g)
+		x, want, w := f.held.Inputs.Means(g), f.held.Means(g), m.Load(g, weights)
+		var wh mat.Dense
+		wh.Mul(mat.NewDense(m.Rows, m.Cols, w), mat.NewDense(m.Cols, m.Cols, h))
+		sum += floats.Dot(wh.RawMatrix().Data, w) - 2*floats.Dot(cross, w)
+		for r := range m.Rows {
+			off := floats.Dot(w[r*m.Cols:(r+1)*m.Cols], x) + bias[g*m.Rows+r] - want[r]
+			sum += off * off
+		}
+	}
+	return sum
+}

@@ -24,7 +24,8 @@ func MakePlan(j *passes.Job, o NodesOptions) (*Plan, error) {
 	g := Analyze(j.Model, j.Facts, Rules{Widths: o.Widths})
 	w := g.newWork()
 	p := &Plan{Groups: g, Before: w.total, After: w.total}
-	scores, err := o.scores(j, g, w)
+	s := &scorer{criterion: o.Criterion, aggregate: o.Aggregate, rand: j.Rand(), readers: g.findReaders()}
+	scores, err := o.scores(j, g, w, s)
 	if err != nil || len(scores) == 0 {
 		return p, err
 	}
@@ -32,7 +33,16 @@ func MakePlan(j *passes.Job, o NodesOptions) (*Plan, error) {
 	c.multiple, c.limit = o.multiple(j.Env.Target), o.Limit
 	want, measure := o.target(j, g, w, c)
 	var got float64
-	if p.Gone, got, err = c.search(want, o.steps(), measure); err != nil {
+	if o.Scope == "sensitivity" {
+		var curves []*curve
+		if curves, err = s.measureCurves(j, g, c); err != nil {
+			return nil, err
+		}
+		p.Gone, got, err = c.allot(curves, want, measure)
+	} else {
+		p.Gone, got, err = c.search(want, o.steps(), measure)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if got > want {
@@ -65,8 +75,7 @@ func (o NodesOptions) steps() int {
 // scores returns the importance of the units of every group that may be
 // pruned. Where all compete for a number of operations, it is the importance
 // for each one saved.
-func (o NodesOptions) scores(j *passes.Job, g *Groups, w *work) (map[*Group][]float64, error) {
-	s := &scorer{criterion: o.Criterion, aggregate: o.Aggregate, rand: j.Rand(), readers: g.findReaders()}
+func (o NodesOptions) scores(j *passes.Job, g *Groups, w *work, s *scorer) (map[*Group][]float64, error) {
 	var groups []*Group
 	for _, group := range g.List {
 		if why := o.leavesOut(group); why != "" {
@@ -81,6 +90,8 @@ func (o NodesOptions) scores(j *passes.Job, g *Groups, w *work) (map[*Group][]fl
 		err = s.observe(j)
 	case "taylor", "fisher":
 		err = s.observeGradients(j, g, groups)
+	case "obs":
+		err = s.observeHessians(j, g, groups)
 	}
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ type scorer struct {
 	rand      *rand.Rand
 	energy    map[*graph.Value][]float64 // of the inputs of layers, by channel, for wanda
 	readers   map[*axis][]layer          // layers that sum over an axis of their weight
-	gates     map[*Group][]float64       // of taylor and fisher
+	measured  map[*Group][]float64       // of taylor, fisher and obs
 }
 
 // scores returns the importance of every unit of a group, and whether the
@@ -39,8 +39,8 @@ func (s *scorer) scores(w *web, g *Group) (list []float64, ok bool) {
 		if list = s.wanda(w, g); list != nil {
 			return list, true
 		}
-	case "taylor", "fisher":
-		if list = s.gates[g]; list != nil {
+	case "taylor", "fisher", "obs":
+		if list = s.measured[g]; list != nil {
 			return list, true
 		}
 	case "bn":

@@ -60,7 +60,7 @@ func (s *scorer) observeGradients(j *passes.Job, g *Groups, groups []*Group) err
 			break
 		}
 	}
-	s.gates = t.sums
+	s.measured = t.sums
 	return nil
 }
 

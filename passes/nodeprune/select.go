@@ -44,7 +44,7 @@ func newChoice(g *Groups, scores map[*Group][]float64, scope string) *choice {
 		}
 		key := ""
 		switch scope {
-		case "group":
+		case "group", "sensitivity":
 			key = fmt.Sprint(i)
 		case "isomorphic":
 			key = g.shape(group)
@@ -94,16 +94,20 @@ func (c *choice) take(share float64) []*Unit {
 		for n < len(list) && list[n].rank < share {
 			n++
 		}
-		n = min(n, int(c.limit*float64(len(list))))
-		kept := len(list) - n
-		if m := c.multiple; m > 1 && kept%m != 0 {
-			kept += m - kept%m
-		}
-		for _, r := range list[:max(0, len(list)-max(kept, 1))] {
+		for _, r := range list[:c.allowed(len(list), n)] {
 			gone = append(gone, r.unit)
 		}
 	}
 	return gone
+}
+
+// allowed returns how many of size units of a group may go if n are to.
+func (c *choice) allowed(size, n int) int {
+	kept := size - min(n, int(c.limit*float64(size)))
+	if m := c.multiple; m > 1 && kept%m != 0 {
+		kept += m - kept%m
+	}
+	return max(0, size-max(kept, 1))
 }
 
 // search returns the units of the smallest share whose cut brings measure, a

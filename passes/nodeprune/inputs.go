@@ -1,0 +1,239 @@
+package nodeprune
+
+import (
+	"fmt"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/passes"
+	"github.com/onnxpack/onnxpack/passes/internal/saliency"
+	"github.com/onnxpack/onnxpack/targets"
+)
+
+const (
+	// readColumns is how many columns of inputs a layer's moments are taken of,
+	// for each of its inputs.
+	readColumns = 16
+	// momentBytes bounds the moments that are gathered in one run over the data.
+	momentBytes = 1 << 30
+	// refitDamp is the share of the mean variance of a layer's inputs that is
+	// added to all, which holds weights near what they were.
+	refitDamp = 1e-2
+)
+
+// reader is a layer that sums over channels that units cut, and the moments of
+// its inputs: of their deviations from the means, as its bias makes up for these.
+type reader struct {
+	layer
+	channels int
+	inputs   *saliency.Inputs
+	moments  *saliency.Moments
+}
+
+// newReader returns the reader of a layer with a float weight of its own; the
+// error says why there is none.
+func newReader(l layer, samples int) (*reader, error) {
+	w := l.node.In(l.slot)
+	if !l.node.Is("Conv", "Gemm", "MatMul") || constant(w) == nil || w.Init == nil || w.Init.DType() != tensor.Float32 {
+		return nil, fmt.Errorf("%v has no float weight", l.node)
+	}
+	if _, sole := w.SoleUse(); !sole || w.Graph() != l.node.Graph() {
+		return nil, fmt.Errorf("the weight of %v has other readers", l.node)
+	}
+	shape := w.Init.Tensor.Shape()
+	in, err := saliency.InputsOf(l.node, l.slot, shape, 0)
+	if err != nil {
+		return nil, err
+	}
+	if in.Matrix.Groups > 1 || saliency.HessianBytes(in.Matrix) > momentBytes {
+		return nil, fmt.Errorf("the inputs of %v are too many, or of several groups", l.node)
+	}
+	limit := max(readColumns, readColumns*in.Matrix.Cols/max(1, samples))
+	if in, err = saliency.InputsOf(l.node, l.slot, shape, limit); err != nil {
+		return nil, err
+	}
+	return &reader{layer: l, channels: shape[l.from], inputs: in}, nil
+}
+
+// columns returns the columns of the layer's matrix that read some channels,
+// which are those of every tap of its window.
+func (r *reader) columns(channels []int) []int {
+	var list []int
+	for at := 0; at < r.inputs.Matrix.Cols; at += r.channels {
+		for _, k := range channels {
+			list = append(list, at+k)
+		}
+	}
+	return list
+}
+
+// readersOf returns the readers of each group in the order of the graph, as far
+// as there are any.
+func (s *scorer) readersOf(j *passes.Job, g *Groups, groups []*Group) map[*Group][]*reader {
+	known := map[*graph.Node]*reader{}
+	of := map[*Group][]*reader{}
+	for _, group := range groups {
+		for _, c := range group.Cuts {
+			for _, l := range s.readers[g.web.of(c.Weight, c.Axis)] {
+				if l.node.Graph() != j.Model.Graph {
+					continue
+				}
+				if known[l.node] == nil {
+					r, err := newReader(l, j.Env.Samples)
+					if err != nil {
+						j.Log().Debug("no reader", "reason", err)
+						continue
+					}
+					known[l.node] = r
+				}
+				of[group] = append(of[group], known[l.node])
+			}
+		}
+	}
+	return of
+}
+
+// gather takes the moments of readers that lack them, of as many at once as can
+// be held. They leave out the samples that effects are measured on: a layer that
+// is fitted to few samples does well on those.
+func gather(j *passes.Job, readers []*reader) error {
+	var batch []*reader
+	held := int64(0)
+	flush := func() error {
+		err := gatherAll(j, batch)
+		batch, held = nil, 0
+		return err
+	}
+	for _, r := range readers {
+		if r.moments != nil {
+			continue
+		}
+		bytes := saliency.HessianBytes(r.inputs.Matrix)
+		if held += bytes; held > momentBytes {
+			if err := flush(); err != nil {
+				return err
+			}
+			held = bytes
+		}
+		batch = append(batch, r)
+	}
+	return flush()
+}
+
+func gatherAll(j *passes.Job, readers []*reader) error {
+	if len(readers) == 0 {
+		return nil
+	}
+	kernels, err := targets.Host().Kernels()
+	if err != nil {
+		return err
+	}
+	of := map[*graph.Value][]*reader{}
+	var values []*graph.Value
+	for _, r := range readers {
+		r.moments = saliency.NewMoments(r.inputs.Matrix, true, kernels, j.Env.Threads)
+		r.moments.Centered = true
+		v := r.inputs.Value
+		if of[v] == nil {
+			values = append(values, v)
+		}
+		of[v] = append(of[v], r)
+	}
+	var failed error
+	sample := map[*graph.Value]int{}
+	every := spacing(j, sensitivitySamples)
+	err = j.Observe(values, func(v *graph.Value, t *tensor.Tensor) {
+		held := every > 1 && sample[v]%every == 0
+		for _, r := range of[v] {
+			if held {
+				break
+			}
+			c, err := r.inputs.Read(t, sample[v])
+			if err == nil {
+				err = r.moments.Add(c)
+			}
+			if err != nil && failed == nil {
+				failed = err
+			}
+		}
+		sample[v]++
+	})
+	if err == nil {
+		err = failed
+	}
+	return err
+}
+
+// matrix returns the weights, [Rows, Cols].
+func (r *reader) matrix() []float64 {
+	return r.inputs.Matrix.Load(0, tensor.Float64s(constant(r.node.In(r.slot))))
+}
+
+// refit returns the weights that come closest to what the layer gives without
+// some columns, which are zero, and by how much the bias has to rise. The
+// weights that stay are held near what they are.
+func (r *reader) refit(gone []int) (weights *tensor.Tensor, rise []float64, err error) {
+	m := r.inputs.Matrix
+	h, w := r.moments.Hessian(0), r.matrix()
+	cut := make([]bool, m.Cols)
+	for _, c := range gone {
+		cut[c] = true
+	}
+	var kept []int
+	mean := 0.0
+	for c := range m.Cols {
+		mean += h[c*m.Cols+c] / float64(m.Cols)
+		if !cut[c] {
+			kept = append(kept, c)
+		}
+	}
+	damp := refitDamp*mean + 1e-12
+	a := mat.NewSymDense(max(1, len(kept)), nil)
+	across := mat.NewDense(max(1, len(kept)), m.Cols, nil) // damped products of what stays with all
+	for i, c := range kept {
+		for k, d := range kept {
+			a.SetSym(i, k, h[c*m.Cols+d])
+		}
+		a.SetSym(i, i, h[c*m.Cols+c]+damp)
+		for d := range m.Cols {
+			across.Set(i, d, h[c*m.Cols+d])
+		}
+		across.Set(i, c, across.At(i, c)+damp)
+	}
+	x := make([]float64, len(w))
+	var chol mat.Cholesky
+	if len(kept) > 0 {
+		if !chol.Factorize(a) {
+			return nil, nil, fmt.Errorf("the inputs of %v depend on each other", r.node)
+		}
+		var rhs, solved mat.Dense
+		rhs.Mul(across, mat.NewDense(m.Rows, m.Cols, w).T())
+		if err := chol.SolveTo(&solved, &rhs); err != nil {
+			return nil, nil, fmt.Errorf("%v: %w", r.node, err)
+		}
+		for i, c := range kept {
+			for row := range m.Rows {
+				x[row*m.Cols+c] = solved.At(i, row)
+			}
+		}
+	}
+	t := constant(r.node.In(r.slot))
+	all := tensor.Float64s(t)
+	out := make([]float64, len(all))
+	m.Store(0, out, x)
+	return tensor.FromFloat64s(t.DType(), t.Shape(), out), r.rise(w, x), nil
+}
+
+// rise returns what the bias makes up for if weights x stand in the place of w.
+func (r *reader) rise(w, x []float64) []float64 {
+	m, means := r.inputs.Matrix, r.moments.Means(0)
+	b := make([]float64, m.Rows)
+	for row := range b {
+		for c, mean := range means {
+			b[row] += (w[row*m.Cols+c] - x[row*m.Cols+c]) * mean
+		}
+	}
+	return b
+}

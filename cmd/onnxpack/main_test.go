@@ -22,9 +22,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the expected output in testdata")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"onnxpack": func() { os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr)) },
-	})
+	testscript.Main(m, map[string]func(){"onnxpack": main})
 }
 
 // TestScripts runs the command line as its users do: testdata/*.txtar.

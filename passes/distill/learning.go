@@ -31,6 +31,7 @@ type Learning struct {
 	Flip       bool     `opt:"flip" help:"mirror images at random"`
 	Shift      int      `opt:"shift" help:"move images at random by up to so many pixels"`
 	Crop       float64  `opt:"crop" help:"cut out a part of images at random, of at least this share of their sides; 0 for none"`
+	Turn       float64  `opt:"turn" help:"rotate images at random by up to so many degrees"`
 	Mask       float64  `opt:"mask" help:"share of tokens that are replaced at random"`
 	MaskToken  int      `opt:"mask-token" help:"by this one"`
 	Dropout    bool     `opt:"dropout" help:"let the model's Dropout nodes work"`
@@ -63,7 +64,7 @@ func (l Learning) options(env *passes.Env) train.Options {
 		Epochs: l.Epochs, Batch: l.Batch, Optimizer: l.Optimizer, Rate: l.Rate, Momentum: l.Momentum,
 		Nesterov: l.Nesterov, Decay: l.Decay, Schedule: train.Schedule{Kind: l.Schedule, Warmup: l.Warmup},
 		Clip: l.Clip, Accum: l.Accumulate, EMA: l.EMA, Smoothing: l.Smoothing, Mixup: l.Mixup,
-		Augment: train.Augment{Flip: l.Flip, Shift: l.Shift, Crop: l.Crop, Mask: l.Mask, MaskToken: int64(l.MaskToken)},
+		Augment: train.Augment{Flip: l.Flip, Shift: l.Shift, Crop: l.Crop, Turn: l.Turn, Mask: l.Mask, MaskToken: int64(l.MaskToken)},
 		Dropout: l.Dropout, FrozenBN: l.Norms == "frozen", KeepZeros: l.KeepZeros, Scales: l.Scales == "learned", LoRA: l.LoRA, Patience: l.Patience,
 		Frozen:    func(name string) bool { return passes.Match(l.Freeze, name) },
 		MaxMemory: int64(l.MaxMemory) << 20, Seed: env.Seed, Threads: env.Threads,

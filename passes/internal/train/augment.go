@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -16,13 +17,14 @@ type Augment struct {
 	Flip  bool    // mirror left and right, one time in two
 	Shift int     // move by up to so many pixels each way, zeros coming in
 	Crop  float64 // least share of each side that is cut out and stretched to the whole, 0 or 1 for none
+	Turn  float64 // rotate by up to so many degrees each way, zeros coming in
 
 	Mask      float64 // share of tokens that are replaced
 	MaskToken int64   // by this one
 }
 
 func (a Augment) active() bool {
-	return a.Flip || a.Shift > 0 || a.Crop > 0 && a.Crop < 1 || a.Mask > 0
+	return a.Flip || a.Shift > 0 || a.Turn > 0 || a.Crop > 0 && a.Crop < 1 || a.Mask > 0
 }
 
 func (a Augment) validate() error {
@@ -31,6 +33,8 @@ func (a Augment) validate() error {
 		return fmt.Errorf("option \"shift\": got %d, want at least 0", a.Shift)
 	case a.Crop < 0 || a.Crop > 1:
 		return fmt.Errorf("option \"crop\": got %v, want a share from 0 to 1", a.Crop)
+	case a.Turn < 0 || a.Turn > 180:
+		return fmt.Errorf("option \"turn\": got %v, want degrees from 0 to 180", a.Turn)
 	case a.Mask < 0 || a.Mask >= 1:
 		return fmt.Errorf("option \"mask\": got %v, want at least 0 and less than 1", a.Mask)
 	}
@@ -67,7 +71,7 @@ func Mirrored(t *tensor.Tensor) (*tensor.Tensor, bool) {
 }
 
 // image samples t, pixel for pixel, at a rectangle that is cut out, moved and
-// mirrored.
+// mirrored, and turns what this gives.
 func (a Augment) image(t *tensor.Tensor, r *rand.Rand) *tensor.Tensor {
 	g := newGrid(t.Shape())
 	xs, ys := identity(g.w), identity(g.h)
@@ -86,6 +90,11 @@ func (a Augment) image(t *tensor.Tensor, r *rand.Rand) *tensor.Tensor {
 	}
 	out := tensor.New(tensor.Float32, t.Shape())
 	g.sample(tensor.Data[float32](out), tensor.Data[float32](t), ys, xs)
+	if a.Turn > 0 {
+		turned := tensor.New(tensor.Float32, t.Shape())
+		g.turn(tensor.Data[float32](turned), tensor.Data[float32](out), a.Turn*(2*r.Float64()-1)*math.Pi/180)
+		return turned
+	}
 	return out
 }
 
@@ -137,6 +146,31 @@ func (g grid) sample(dst, src []float32, ys, xs []int) {
 			for x, fx := range xs {
 				if fy >= 0 && fx >= 0 {
 					dst[c*g.sc+y*g.sy+x*g.sx] = src[c*g.sc+fy*g.sy+fx*g.sx]
+				}
+			}
+		}
+	}
+}
+
+// turn adds to dst, which is zero, the image src rotated by an angle about its
+// centre. Each pixel comes from a place among four, which count the more the
+// closer they are; beyond the edge all is 0.
+func (g grid) turn(dst, src []float32, angle float64) {
+	sin, cos := math.Sincos(angle)
+	midY, midX := float64(g.h-1)/2, float64(g.w-1)/2
+	for y := range g.h {
+		for x := range g.w {
+			dy, dx := float64(y)-midY, float64(x)-midX
+			fromY, fromX := cos*dy-sin*dx+midY, sin*dy+cos*dx+midX
+			top, left := math.Floor(fromY), math.Floor(fromX)
+			for k := range 4 {
+				sy, sx := int(top)+k/2, int(left)+k%2
+				if sy < 0 || sy >= g.h || sx < 0 || sx >= g.w {
+					continue
+				}
+				w := float32((1 - math.Abs(fromY-float64(sy))) * (1 - math.Abs(fromX-float64(sx))))
+				for c := range g.c {
+					dst[c*g.sc+y*g.sy+x*g.sx] += w * src[c*g.sc+sy*g.sy+sx*g.sx]
 				}
 			}
 		}

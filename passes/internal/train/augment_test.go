@@ -1,6 +1,7 @@
 package train
 
 import (
+	"math"
 	"slices"
 	"testing"
 
@@ -62,6 +63,41 @@ func TestAugment(t *testing.T) {
 	}
 }
 
+// TestTurn turns by quarters, which move whole pixels, and by no angle; small
+// angles keep the middle and most of what there is.
+func TestTurn(t *testing.T) {
+	x := ramp(3, 3)
+	g := newGrid(x.Shape())
+	for _, c := range []struct {
+		quarters int
+		want     []float32 // of the first channel
+	}{
+		{0, []float32{1, 2, 3, 11, 12, 13, 21, 22, 23}},
+		{1, []float32{21, 11, 1, 22, 12, 2, 23, 13, 3}},
+		{2, []float32{23, 22, 21, 13, 12, 11, 3, 2, 1}},
+	} {
+		y := make([]float32, 18)
+		g.turn(y, tensor.Float32s(x), float64(c.quarters)*math.Pi/2)
+		for i, want := range c.want {
+			if !near(y[i], want) || !near(y[9+i], want+100) {
+				t.Fatalf("%d quarters give %v, want %v", c.quarters, y[:9], c.want)
+			}
+		}
+	}
+	flat := tensor.New(tensor.Float32, tensor.Shape{1, 1, 9, 9})
+	for i := range tensor.Data[float32](flat) {
+		tensor.Data[float32](flat)[i] = 1
+	}
+	for _, y := range seen(Augment{Turn: 20}, flat) {
+		if !near(y[40], 1) || !near(y[22], 1) {
+			t.Errorf("inside a turned image of ones there are %v and %v", y[40], y[22])
+		}
+		if y[0] > 1 {
+			t.Errorf("the corner of a turned image of ones is %v", y[0])
+		}
+	}
+}
+
 // TestAugmentLayouts: an image with its channels last moves as one with its
 // channels first.
 func TestAugmentLayouts(t *testing.T) {
@@ -74,7 +110,7 @@ func TestAugmentLayouts(t *testing.T) {
 		}
 	}
 	turn(x, tensor.Data[float32](last))
-	a := Augment{Flip: true, Shift: 2, Crop: 0.5}
+	a := Augment{Flip: true, Shift: 2, Crop: 0.5, Turn: 30}
 	for k := range 20 {
 		y := tensor.Float32s(a.image(first, stream(1, forAugment, k)))
 		want := make([]float32, 72)

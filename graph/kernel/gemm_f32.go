@@ -37,6 +37,8 @@ type TileF32 struct {
 	PanelStride int
 	Lo, Hi      float32
 	Accumulate  bool
+	// Far says that C is unlikely to be in a near cache.
+	Far bool
 }
 
 // ProductF32 is a whole product C = clamp(A*B + Bias + Res, Lo, Hi), to be
@@ -66,6 +68,8 @@ const (
 	kcF32        = 512
 	ncF32        = 256
 	blockElemF32 = kcF32 * ncF32
+	// farF32 is from how many elements on C is unlikely to be in the L2 cache.
+	farF32 = 128 << 10
 )
 
 // PackedLen is the length of a packed B of k rows and n columns.
@@ -102,6 +106,7 @@ func (g GemmF32) Block(tile *TileF32, p *ProductF32, rows, cols Range) {
 	}
 	depth := p.Depth()
 	tile.PanelStride = depth * g.NR
+	tile.Far = p.M*p.N > farF32
 	perCall := max(g.NR, blockElemF32/max(1, min(depth, kcF32))/g.NR*g.NR)
 	for j := cols.Lo; j < cols.Hi; j += perCall {
 		tile.N = min(perCall, cols.Hi-j)

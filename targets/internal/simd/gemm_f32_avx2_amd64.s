@@ -63,26 +63,52 @@ TEXT ·gemm_f32_6x16_avx2(SB), $136-8
 	JMP  done
 
 rows6:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+8
-	JLE    rows6narrow
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
-	VXORPS Y13, Y13, Y13
-	VXORPS Y14, Y14, Y14
-	VXORPS Y15, Y15, Y15
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+8
+	JLE        rows6narrow
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	VXORPS     Y13, Y13, Y13
+	VXORPS     Y14, Y14, Y14
+	VXORPS     Y15, Y15, Y15
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows6near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows6near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows6tap:
 	MOVQ    t+0(FP), R8
@@ -580,15 +606,41 @@ rows6finished:
 	JMP  rows6
 
 rows6narrow:
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows6narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows6narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows6narrowtap:
 	MOVQ    t+0(FP), R8
@@ -831,24 +883,47 @@ rows6narrownores:
 	JMP          done
 
 rows5:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+8
-	JLE    rows5narrow
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
-	VXORPS Y13, Y13, Y13
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+8
+	JLE        rows5narrow
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	VXORPS     Y13, Y13, Y13
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows5near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows5near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows5tap:
 	MOVQ    t+0(FP), DI
@@ -1285,14 +1360,37 @@ rows5finished:
 	JMP  rows5
 
 rows5narrow:
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows5narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows5narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows5narrowtap:
 	MOVQ    t+0(FP), DI
@@ -1509,22 +1607,42 @@ rows5narrownores:
 	JMP          done
 
 rows4:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+8
-	JLE    rows4narrow
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+8
+	JLE        rows4narrow
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows4near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows4near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows4tap:
 	MOVQ    t+0(FP), SI
@@ -1900,13 +2018,33 @@ rows4finished:
 	JMP  rows4
 
 rows4narrow:
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows4narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows4narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows4narrowtap:
 	MOVQ    t+0(FP), SI
@@ -2097,20 +2235,37 @@ rows4narrownores:
 	JMP          done
 
 rows3:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+8
-	JLE    rows3narrow
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+8
+	JLE        rows3narrow
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows3near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows3near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows3tap:
 	MOVQ    t+0(FP), DX
@@ -2425,12 +2580,29 @@ rows3finished:
 	JMP  rows3
 
 rows3narrow:
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows3narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows3narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows3narrowtap:
 	MOVQ    t+0(FP), DX
@@ -2595,18 +2767,32 @@ rows3narrownores:
 	JMP          done
 
 rows2:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+8
-	JLE    rows2narrow
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+8
+	JLE        rows2narrow
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows2near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows2near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows2tap:
 	MOVQ    t+0(FP), CX
@@ -2860,11 +3046,25 @@ rows2finished:
 	JMP  rows2
 
 rows2narrow:
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows2narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows2narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows2narrowtap:
 	MOVQ    t+0(FP), CX
@@ -3003,16 +3203,27 @@ rows2narrownores:
 	JMP          done
 
 rows1:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+8
-	JLE    rows1narrow
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+8
+	JLE        rows1narrow
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows1near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows1near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows1tap:
 	MOVQ    t+0(FP), AX
@@ -3205,10 +3416,21 @@ rows1finished:
 	JMP  rows1
 
 rows1narrow:
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows1narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows1narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows1narrowtap:
 	MOVQ    t+0(FP), AX

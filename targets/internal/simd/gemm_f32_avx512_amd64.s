@@ -39,38 +39,94 @@ TEXT ·gemm_f32_12x32_avx512(SB), $136-8
 	JMP  done
 
 rows12:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows12narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	VPXORD Z24, Z24, Z24
-	VPXORD Z25, Z25, Z25
-	VPXORD Z26, Z26, Z26
-	VPXORD Z27, Z27, Z27
-	VPXORD Z28, Z28, Z28
-	VPXORD Z29, Z29, Z29
-	VPXORD Z30, Z30, Z30
-	VPXORD Z31, Z31, Z31
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows12narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	VPXORD     Z26, Z26, Z26
+	VPXORD     Z27, Z27, Z27
+	VPXORD     Z28, Z28, Z28
+	VPXORD     Z29, Z29, Z29
+	VPXORD     Z30, Z30, Z30
+	VPXORD     Z31, Z31, Z31
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows12near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       328(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       336(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows12near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows12tap:
 	MOVQ    t+0(FP), R14
@@ -644,21 +700,65 @@ rows12nores:
 	JMP          rows12
 
 rows12narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows12narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       328(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       336(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows12narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows12narrowtap:
 	MOVQ    t+0(FP), R14
@@ -1002,36 +1102,88 @@ rows12narrownores:
 	JMP          done
 
 rows11:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows11narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	VPXORD Z24, Z24, Z24
-	VPXORD Z25, Z25, Z25
-	VPXORD Z26, Z26, Z26
-	VPXORD Z27, Z27, Z27
-	VPXORD Z28, Z28, Z28
-	VPXORD Z29, Z29, Z29
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows11narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	VPXORD     Z26, Z26, Z26
+	VPXORD     Z27, Z27, Z27
+	VPXORD     Z28, Z28, Z28
+	VPXORD     Z29, Z29, Z29
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows11near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       328(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       336(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows11near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows11tap:
 	MOVQ    t+0(FP), R13
@@ -1566,20 +1718,61 @@ rows11nores:
 	JMP          rows11
 
 rows11narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows11narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       328(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       336(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows11narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows11narrowtap:
 	MOVQ    t+0(FP), R13
@@ -1902,34 +2095,82 @@ rows11narrownores:
 	JMP          done
 
 rows10:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows10narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	VPXORD Z24, Z24, Z24
-	VPXORD Z25, Z25, Z25
-	VPXORD Z26, Z26, Z26
-	VPXORD Z27, Z27, Z27
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows10narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	VPXORD     Z26, Z26, Z26
+	VPXORD     Z27, Z27, Z27
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows10near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       328(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       336(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows10near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows10tap:
 	MOVQ    t+0(FP), R12
@@ -2425,19 +2666,57 @@ rows10nores:
 	JMP          rows10
 
 rows10narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows10narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       328(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       336(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows10narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows10narrowtap:
 	MOVQ    t+0(FP), R12
@@ -2739,32 +3018,76 @@ rows10narrownores:
 	JMP          done
 
 rows9:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows9narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	VPXORD Z24, Z24, Z24
-	VPXORD Z25, Z25, Z25
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows9narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows9near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       328(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       336(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows9near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows9tap:
 	MOVQ    t+0(FP), R11
@@ -3221,18 +3544,53 @@ rows9nores:
 	JMP          rows9
 
 rows9narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows9narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       328(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       336(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows9narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows9narrowtap:
 	MOVQ    t+0(FP), R11
@@ -3513,30 +3871,70 @@ rows9narrownores:
 	JMP          done
 
 rows8:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows8narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows8narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows8near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       328(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows8near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows8tap:
 	MOVQ    t+0(FP), R10
@@ -3954,17 +4352,49 @@ rows8nores:
 	JMP          rows8
 
 rows8narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows8narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       328(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows8narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows8narrowtap:
 	MOVQ    t+0(FP), R10
@@ -4224,28 +4654,64 @@ rows8narrownores:
 	JMP          done
 
 rows7:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows7narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows7narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows7near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows7near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows7tap:
 	MOVQ    t+0(FP), R9
@@ -4624,16 +5090,45 @@ rows7nores:
 	JMP          rows7
 
 rows7narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows7narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       320(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows7narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows7narrowtap:
 	MOVQ    t+0(FP), R9
@@ -4872,26 +5367,58 @@ rows7narrownores:
 	JMP          done
 
 rows6:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows6narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows6narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows6near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows6near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows6tap:
 	MOVQ    t+0(FP), R8
@@ -5231,15 +5758,41 @@ rows6nores:
 	JMP          rows6
 
 rows6narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows6narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows6narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows6narrowtap:
 	MOVQ    t+0(FP), R8
@@ -5457,24 +6010,52 @@ rows6narrownores:
 	JMP          done
 
 rows5:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows5narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows5narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows5near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows5near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows5tap:
 	MOVQ    t+0(FP), DI
@@ -5775,14 +6356,37 @@ rows5nores:
 	JMP          rows5
 
 rows5narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows5narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows5narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows5narrowtap:
 	MOVQ    t+0(FP), DI
@@ -5979,22 +6583,46 @@ rows5narrownores:
 	JMP          done
 
 rows4:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows4narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows4narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows4near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows4near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows4tap:
 	MOVQ    t+0(FP), SI
@@ -6256,13 +6884,33 @@ rows4nores:
 	JMP          rows4
 
 rows4narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows4narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows4narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows4narrowtap:
 	MOVQ    t+0(FP), SI
@@ -6438,20 +7086,40 @@ rows4narrownores:
 	JMP          done
 
 rows3:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows3narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows3narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows3near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows3near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows3tap:
 	MOVQ    t+0(FP), DX
@@ -6674,12 +7342,29 @@ rows3nores:
 	JMP          rows3
 
 rows3narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows3narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows3narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows3narrowtap:
 	MOVQ    t+0(FP), DX
@@ -6834,18 +7519,34 @@ rows3narrownores:
 	JMP          done
 
 rows2:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows2narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows2narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows2near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows2near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows2tap:
 	MOVQ    t+0(FP), CX
@@ -7029,11 +7730,25 @@ rows2nores:
 	JMP          rows2
 
 rows2narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows2narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows2narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows2narrowtap:
 	MOVQ    t+0(FP), CX
@@ -7167,16 +7882,28 @@ rows2narrownores:
 	JMP          done
 
 rows1:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows1narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       (SP), AX
+	TESTQ      AX, AX
+	JLE        done
+	CMPQ       AX, $+16
+	JLE        rows1narrow
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows1near
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+rows1near:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows1tap:
 	MOVQ    t+0(FP), AX
@@ -7321,10 +8048,21 @@ rows1nores:
 	JMP          rows1
 
 rows1narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	MOVQ       t+0(FP), R15
+	CMPB       569(R15), $0x00
+	JEQ        rows1narrownear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+rows1narrownear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
 
 rows1narrowtap:
 	MOVQ    t+0(FP), AX

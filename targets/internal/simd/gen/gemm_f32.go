@@ -42,9 +42,26 @@ func gemmF32(f *file, s isa, name string, mr int) {
 	g := &gemm{
 		file: f, isa: s, mr: mr, nv: nv, size: 4, group: 1,
 		step: nv * s.bytes(), unroll: 4, fields: fieldsF32,
-		start: zeroAccumulators, mac: macF32, finish: finishF32,
+		start: startF32, mac: macF32, finish: finishF32,
 	}
 	g.emit()
+}
+
+// startF32 sets the sums to zero. Where C is far, it asks for the part of C that
+// they will be stored to, which arrives while they are computed.
+func startF32(t *tile) {
+	zeroAccumulators(t)
+	near := t.label + "near"
+	t.MOVQ(param(), index)
+	t.CMPB(at(index, int(unsafe.Offsetof(tileF32.Far))), operand.U8(0))
+	t.JEQ(operand.LabelRef(near))
+	t.columnAt(int(unsafe.Offsetof(tileF32.C)), 4, reg.R8, "")
+	t.eachRow(reg.R8, 4, t.fields.crow, func(_ int, address reg.GPPhysical) {
+		for offset := 0; offset < t.vecs*t.bytes(); offset += line {
+			t.PREFETCHT0(at(address, offset))
+		}
+	})
+	t.Label(near)
 }
 
 func zeroAccumulators(t *tile) {

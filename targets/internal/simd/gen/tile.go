@@ -210,10 +210,13 @@ func (t *tile) along() {
 	t.Label(over)
 }
 
+// line is the size of a cache line in bytes.
+const line = 64
+
 // prefetch asks for the part of B that comes a page later: weights that do not
 // fit in the L2 cache pass through it once, faster than the hardware foresees.
 func (t *tile) prefetch(ahead int) {
-	const distance, line = 4096, 64
+	const distance = 4096
 	for offset := 0; offset < t.step; offset += line {
 		t.PREFETCHT0(at(bReg, ahead*t.step+offset+distance))
 	}

@@ -16,14 +16,17 @@ type winograd struct {
 	weights   func() []float32 // 36 packed matrices [cin, cout], made when first asked for
 }
 
-// The sizes at which the transforms cost less than the products they save.
+// What a convolution costs in tiles, in multiply-accumulates of a product,
+// besides those of its own.
 const (
-	winogradMinChannels = 32
-	// Weights are four times as large as those of a direct convolution. Beyond
-	// this size reading them takes longer than computing, unless many tiles
-	// share them.
-	winogradMaxWeights = 10 << 20
-	winogradManyTiles  = 64
+	// winogradMinChannels is from how many channels on the products are worth a
+	// call.
+	winogradMinChannels = 16
+	// transformCost is that of the transforms, for each channel of a tile.
+	transformCost = 200
+	// weightCost is that of reading a transformed weight. There are four times
+	// as many of them as of a direct convolution.
+	weightCost = 20
 )
 
 // winogradSlack is how much farther than its window's extent the last tile of
@@ -68,9 +71,12 @@ func (w *winograd) pack(k *kernel.Table, src []float32) []float32 {
 
 // pays reports whether the tiles are faster for a result of the given size.
 func (w *winograd) pays(y *pixels) bool {
-	tiles := y.n * tilesAlong(y.h) * tilesAlong(y.w)
-	bytes := 4 * kernel.WinogradElems * w.cin * w.cout
-	return min(y.h, y.w) >= kernel.WinogradOut && (bytes <= winogradMaxWeights || tiles >= winogradManyTiles)
+	if min(y.h, y.w) < kernel.WinogradOut {
+		return false
+	}
+	tiles, weights := y.n*tilesAlong(y.h)*tilesAlong(y.w), w.cin*w.cout
+	tiled := kernel.WinogradElems*weights*(tiles+weightCost) + tiles*(w.cin+w.cout)*transformCost
+	return tiled < y.n*y.h*y.w*9*weights
 }
 
 func tilesAlong(size int) int { return (size + kernel.WinogradOut - 1) / kernel.WinogradOut }

@@ -896,7 +896,7 @@ over3:
 	RET
 
 // func winograd_out_f32_avx512(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·winograd_out_f32_avx512(SB), $1672-8
 	MOVQ         t+0(FP), AX
 	MOVQ         (AX), CX
@@ -910,6 +910,52 @@ TEXT ·winograd_out_f32_avx512(SB), $1672-8
 loop4:
 	CMPQ             SI, $+16
 	JL               next5
+	MOVQ             24(AX), DI
+	MOVQ             96(AX), R9
+	SHLQ             $0x02, R9
+	MOVQ             104(AX), R10
+	SHLQ             $0x02, R10
+	ADDQ             BX, DI
+	MOVQ             DI, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	ADDQ             R9, DI
+	MOVQ             DI, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	ADDQ             R9, DI
+	MOVQ             DI, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	ADDQ             R9, DI
+	MOVQ             DI, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	PREFETCHT0       (R8)
+	ADDQ             R10, R8
+	ADDQ             R9, DI
 	MOVQ             CX, DI
 	LEAQ             (DX)(DX*2), R8
 	SHLQ             $0x01, R8
@@ -1552,6 +1598,52 @@ next5:
 	MOVL             $-1, DI
 	BZHIL            SI, DI, DI
 	KMOVW            DI, K1
+	MOVQ             24(AX), SI
+	MOVQ             96(AX), R8
+	SHLQ             $0x02, R8
+	MOVQ             104(AX), R9
+	SHLQ             $0x02, R9
+	ADDQ             BX, SI
+	MOVQ             SI, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	ADDQ             R8, SI
+	MOVQ             SI, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	ADDQ             R8, SI
+	MOVQ             SI, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	ADDQ             R8, SI
+	MOVQ             SI, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	PREFETCHT0       (DI)
+	ADDQ             R9, DI
+	ADDQ             R8, SI
 	LEAQ             (DX)(DX*2), SI
 	SHLQ             $0x01, SI
 	MOVQ             CX, DI

@@ -129,11 +129,27 @@ func (m *vector) winogradOutput() {
 	n := m.field(t, unsafe.Offsetof(winoOut.C))
 	m.row(n, 1, []cursor{in, offset}, func(_ int, tail *tail) {
 		p := m.GP64()
+		m.fetchPixels(t, offset.GPVirtual)
 		m.MOVQ(in.GPVirtual, p)
 		m.sumsToBuffer(p, step, buffer, tail)
 		m.outputRows(t, offset.GPVirtual, buffer, lo, hi, tail)
 	})
 	m.done()
+}
+
+// fetchPixels asks for the lines that outputRows writes, which arrive meanwhile.
+func (m *vector) fetchPixels(t, offset reg.GPVirtual) {
+	row, p := m.field(t, unsafe.Offsetof(winoOut.Out)), m.GP64()
+	rowStep, step := m.step(t, unsafe.Offsetof(winoOut.RowStep)), m.step(t, unsafe.Offsetof(winoOut.PixelStep))
+	m.ADDQ(offset, row)
+	for range kernel.WinogradOut {
+		m.MOVQ(row, p)
+		for range kernel.WinogradOut {
+			m.PREFETCHT0(at(p, 0))
+			m.ADDQ(step, p)
+		}
+		m.ADDQ(rowStep, row)
+	}
 }
 
 // sumsToBuffer transforms the six columns of sums.

@@ -46,7 +46,7 @@ trained on. Normalizations are folded into weights after the training only.
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the model to `FILE`"},
 			&cli.StringFlag{Name: "nodes", Usage: "remove a share of units, as many as leave macs=, params= or latency= of the model's, or as a budget= of points allows: `AMOUNT`"},
-			&cli.StringFlag{Name: "layers", Usage: "remove a number of layers, or as many as leave macs= of the work or cost budget= points: `AMOUNT`"},
+			&cli.StringFlag{Name: "layers", Usage: "remove a number of layers, or as many as leave macs= of the work or latency= of the time, or cost budget= points: `AMOUNT`"},
 			&cli.BoolFlag{Name: "constants", Usage: "remove channels that are the same for all samples"},
 			&cli.StringFlag{Name: "weights", Usage: "set to zero a share of weights, such as 0.8, 2:4, 4x1:0.9, or as many as size=, budget= or threshold= say: `AMOUNT`"},
 			&cli.StringFlag{Name: "by", Usage: "importance, as `CRITERION`: l1, l2, bn, fpgm, random, wanda, taylor, fisher, obs for nodes; magnitude, lamp, random, wanda, obs, sparsegpt, taylor, fisher, movement for weights"},

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -43,21 +44,41 @@ func TestSensitivity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	step, err := nodeprune.PruneNodes.Step(passes.Setting{Key: "ratio", Value: "0.5"}, passes.Setting{Key: "scope", Value: "sensitivity"})
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		key, value string
+		want       map[string]int
+	}{
+		{"ratio", "0.5", map[string]int{"a": 3, "b": 1}},
+		{"latency", "0.65", map[string]int{"a": 2, "b": 2}}, // by twos
+	} {
+		t.Run(c.key, func(t *testing.T) {
+			step, err := nodeprune.PruneNodes.Step(passes.Setting{Key: c.key, Value: c.value}, passes.Setting{Key: "scope", Value: "sensitivity"}, passes.Setting{Key: "multiple", Value: "1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			const samples = 96
+			env := &passes.Env{Calibration: drawn(samples, 4), Samples: samples, Threads: 1, Latency: byTwos}
+			line := passes.Pipeline{Steps: []passes.Step{step}}
+			m, _, err := line.Run(t.Context(), m.Clone(), env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range c.want {
+				if got := m.Graph.Value(name).Init.Tensor.Shape()[1]; got != want {
+					t.Errorf("%s keeps %d of 4 units, want %d", name, got, want)
+				}
+			}
+		})
 	}
-	const samples = 96
-	line := passes.Pipeline{Steps: []passes.Step{step}}
-	m, _, err = line.Run(t.Context(), m, &passes.Env{Calibration: drawn(samples, 4), Samples: samples, Threads: 1})
-	if err != nil {
-		t.Fatal(err)
+}
+
+// byTwos is the latency of a machine that computes two units at a time.
+func byTwos(_ context.Context, m *graph.Model) (time.Duration, error) {
+	sum := time.Duration(0)
+	for _, name := range []string{"a", "b"} {
+		sum += time.Duration((m.Graph.Value(name).Init.Tensor.Shape()[1]+1)/2) * time.Millisecond
 	}
-	for name, want := range map[string]int{"a": 3, "b": 1} {
-		if got := m.Graph.Value(name).Init.Tensor.Shape()[1]; got != want {
-			t.Errorf("%s keeps %d of 4 units, want %d", name, got, want)
-		}
-	}
+	return sum + time.Millisecond, nil
 }
 
 // What stays takes over what goes: where two channels carry the same, nothing is

@@ -32,15 +32,20 @@ func MakePlan(j *passes.Job, o NodesOptions) (*Plan, error) {
 	c := newChoice(g, scores, o.Scope)
 	c.multiple, c.limit = o.multiple(j.Env.Target), o.Limit
 	want, measure := o.target(j, g, w, c)
-	var got float64
+	var curves []*curve
 	if o.Scope == "sensitivity" {
-		var curves []*curve
 		if curves, err = s.measureCurves(j, g, c); err != nil {
 			return nil, err
 		}
-		p.Gone, got, err = c.allot(curves, want, measure)
-	} else {
+	}
+	var got float64
+	switch {
+	case o.Scope != "sensitivity":
 		p.Gone, got, err = c.search(want, o.steps(), measure)
+	case o.Latency > 0:
+		p.Gone, got, err = c.allotLatency(curves, want, newLatencies(g, w, measure))
+	default:
+		p.Gone, got, err = c.allot(curves, want, measure)
 	}
 	if err != nil {
 		return nil, err
@@ -188,26 +193,6 @@ func (o NodesOptions) target(j *passes.Job, g *Groups, w *work, c *choice) (floa
 		total += len(list)
 	}
 	return 1 - o.Ratio, func(u []*Unit) (float64, error) { return 1 - float64(len(u))/float64(max(total, 1)), nil }
-}
-
-// latencyOf measures copies of the model against the model itself, one right
-// after the other.
-func latencyOf(j *passes.Job, g *Groups) func([]*Unit) (float64, error) {
-	return func(units []*Unit) (float64, error) {
-		if j.Env.Latency == nil {
-			return 0, errors.New("a target of latency needs a way to measure, none was given")
-		}
-		c, same := g.On(units)
-		if _, err := c.Cut(same); err != nil {
-			return 0, err
-		}
-		whole, err := j.Env.Latency(j.Context(), g.model)
-		if err != nil {
-			return 0, err
-		}
-		part, err := j.Env.Latency(j.Context(), c.model)
-		return float64(part) / float64(max(whole, 1)), err
-	}
 }
 
 // Width is how many units of a group stay.

@@ -27,19 +27,20 @@ block, an attention or a feed-forward part of a transformer:
 
 What each contributes is measured: the rest of the model is run without it, and
 its outputs are compared. The least goes, and the others are measured anew, until
-so many layers are gone (layers), so little work is left (macs; contributions are
-then counted for each multiply-accumulate), or no more accuracy may be lost on the
-calibration data (budget). (Men et al. 2024, ShortGPT,
-arXiv 2403.03853.)`,
+so many layers are gone (layers), so little work is left (macs), the model takes
+so little of its time on the target (latency), or no more accuracy may be lost on
+the calibration data (budget). For macs and latency, contributions are counted for
+each multiply-accumulate. (Men et al. 2024, ShortGPT, arXiv 2403.03853.)`,
 	Kind:  passes.Lossy,
 	Needs: passes.Calibration,
 }, LayersOptions{By: "kl", Repair: "none"}, pruneLayers)
 
-// LayersOptions are the options of [PruneLayers]. One of Layers, MACs and
-// Budget is set.
+// LayersOptions are the options of [PruneLayers]. One of Layers, MACs, Latency
+// and Budget is set.
 type LayersOptions struct {
 	Layers  int      `opt:"layers" help:"number of layers or blocks to remove"`
 	MACs    float64  `opt:"macs" help:"multiply-accumulates to keep, as a share of the model's"`
+	Latency float64  `opt:"latency" help:"measured latency to reach, as a share of the model's"`
 	Budget  float64  `opt:"budget" help:"points of accuracy on the calibration data that may be lost"`
 	By      string   `opt:"by" oneof:"kl|error|loss" help:"contribution: divergence of the scores, error of all outputs, or loss on labels"`
 	Repair  string   `opt:"repair" oneof:"lstsq|bias|none" help:"how the layers behind are fitted to what the original computes"`
@@ -49,18 +50,20 @@ type LayersOptions struct {
 // Validate reports options that contradict each other or are out of range.
 func (o LayersOptions) Validate() error {
 	given := 0
-	for _, set := range []bool{o.Layers != 0, o.MACs != 0, o.Budget != 0} {
+	for _, set := range []bool{o.Layers != 0, o.MACs != 0, o.Latency != 0, o.Budget != 0} {
 		if set {
 			given++
 		}
 	}
 	switch {
 	case given != 1:
-		return errors.New("want one of the options \"layers\", \"macs\" and \"budget\"")
+		return errors.New("want one of the options \"layers\", \"macs\", \"latency\" and \"budget\"")
 	case o.Layers < 0:
 		return fmt.Errorf("option \"layers\": got %d, want at least 1", o.Layers)
 	case o.MACs < 0 || o.MACs >= 1:
 		return fmt.Errorf("option \"macs\": got %v, want more than 0 and less than 1", o.MACs)
+	case o.Latency < 0 || o.Latency >= 1:
+		return fmt.Errorf("option \"latency\": got %v, want more than 0 and less than 1", o.Latency)
 	case o.Budget < 0 || o.Budget >= 100:
 		return fmt.Errorf("option \"budget\": got %v, want points of accuracy, more than 0 and less than 100", o.Budget)
 	}
@@ -89,7 +92,14 @@ func pruneLayers(j *passes.Job, o LayersOptions) error {
 		}
 	}
 	removed := 0
-	for !t.enough(removed) {
+	for {
+		enough, err := t.enough(removed)
+		if err != nil {
+			return err
+		}
+		if enough {
+			break
+		}
 		done, err := t.removeLeast()
 		if err != nil {
 			return err
@@ -134,14 +144,17 @@ type thinner struct {
 const remeasured = 8
 
 // enough reports whether the target is reached.
-func (t *thinner) enough(removed int) bool {
+func (t *thinner) enough(removed int) (bool, error) {
 	switch {
 	case t.options.Layers > 0:
-		return removed == t.options.Layers
+		return removed == t.options.Layers, nil
 	case t.options.MACs > 0:
-		return float64(macsOf(t.job.Model)) <= t.options.MACs*float64(t.whole)
+		return float64(macsOf(t.job.Model)) <= t.options.MACs*float64(t.whole), nil
+	case t.options.Latency > 0:
+		share, err := latencyShare(t.job, t.original, t.job.Model)
+		return share <= t.options.Latency, err
 	}
-	return false
+	return false, nil
 }
 
 // removeLeast removes what contributes least for the work that it takes. It
@@ -174,8 +187,8 @@ func (t *thinner) promising(list []saliency.Bypass) []saliency.Bypass {
 // cost is what a candidate contributed when it was measured last.
 func (t *thinner) cost(b saliency.Bypass) float64 { return t.costs[b.Node.Out(0).Name()] }
 
-// measure measures what candidates contribute; where the target is one of work,
-// for each multiply-accumulate.
+// measure measures what candidates contribute; where the target is one of work
+// or time, for each multiply-accumulate.
 func (t *thinner) measure(list []saliency.Bypass) error {
 	j := t.job
 	var labels []int
@@ -193,7 +206,7 @@ func (t *thinner) measure(list []saliency.Bypass) error {
 	now := macsOf(j.Model)
 	for i, e := range effects {
 		cost := t.contribution(e)
-		if t.options.MACs > 0 {
+		if t.options.MACs+t.options.Latency > 0 {
 			cost *= float64(t.whole) / float64(max(now-macsOf(leaveOut(j.Model, list[i])), 1))
 		}
 		t.costs[list[i].Node.Out(0).Name()] = cost

@@ -35,6 +35,12 @@ done
 for m in $models; do
 	build/onnxpack bench "$m" --data "$(feeds "$m")" --engine embedded,ort --threads "${THREADS:-1,2}" --json "$out/$(basename "$m" .onnx).json" || echo "failed: $m"
 done
+# Both held to AVX2, where ONNX Runtime can be (Linux on amd64 with objdump).
+if command -v objdump >/dev/null && [ "$(uname -sm)" = "Linux x86_64" ]; then
+	for m in $out/products/gemm_*.onnx $out/resnet18.onnx $out/bert.onnx ${ONNXPACK_SHARED:+$ONNXPACK_SHARED/models/mobilenetv2_tv.onnx $ONNXPACK_SHARED/models/squeezenet1.1.onnx}; do
+		build/onnxpack bench "$m" --target amd64-avx2 --data "$(feeds "$m")" --engine embedded,ort --threads "${THREADS:-1,2}" --json "$out/$(basename "$m" .onnx).avx2.json" || echo "failed: $m"
+	done
+fi
 # The time from the file to the first result, and the peak of memory.
 sessions="$out/resnet18.onnx $out/bert.onnx"
 [ -z "${ONNXPACK_SHARED:-}" ] || sessions="$sessions $ONNXPACK_SHARED/models/mobilenetv2_tv.onnx $ONNXPACK_SHARED/models/squeezenet1.1.onnx"

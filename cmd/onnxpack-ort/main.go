@@ -1,6 +1,7 @@
 // Onnxpack-ort runs models with ONNX Runtime on behalf of onnxpack, which
 // starts it and talks to it over standard input and output (package wire). It
-// loads the shared library named by its only argument, without cgo.
+// loads the shared library named by its last argument, without cgo. With -hold
+// PROFILE the library sees a CPU of that profile, which has fewer instructions.
 //
 // It is a program of its own so that onnxpack stays one static file, survives
 // a crash in the library, and can tell how much memory ONNX Runtime takes.
@@ -8,6 +9,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -17,11 +19,18 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: onnxpack-ort LIBRARY (started by onnxpack)")
+	profile := flag.String("hold", "", "show the library a CPU of this profile")
+	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: onnxpack-ort [-hold PROFILE] LIBRARY (started by onnxpack)") }
+	flag.Parse()
+	if flag.NArg() != 1 {
+		flag.Usage()
 		os.Exit(2)
 	}
-	if err := serve(os.Args[1]); err != nil {
+	work := serve
+	if *profile != "" {
+		work = func(library string) error { return hold(*profile, library) }
+	}
+	if err := work(flag.Arg(0)); err != nil {
 		fmt.Fprintln(os.Stderr, "onnxpack-ort:", err)
 		os.Exit(1)
 	}

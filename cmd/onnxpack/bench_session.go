@@ -14,6 +14,7 @@ import (
 	"github.com/onnxpack/onnxpack/benchmark"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/onnxio"
+	"github.com/onnxpack/onnxpack/targets"
 	"github.com/onnxpack/onnxpack/targets/engine"
 	"github.com/onnxpack/onnxpack/targets/ort"
 	"github.com/onnxpack/onnxpack/targets/ort/wire"
@@ -50,9 +51,9 @@ func measureSessions(c *cli.Context, paths, engines []string, threads []int) err
 func engineServer(ctx context.Context, name string) (benchmark.Server, error) {
 	s := benchmark.Server{Engine: name}
 	if name == benchmark.EngineORT {
-		install, err := ort.Find(ctx)
+		install, err := findORT(ctx, targets.Host())
 		if err != nil {
-			return s, &ortError{err}
+			return s, err
 		}
 		s.Start = func(ctx context.Context) (*ort.Process, error) { return ort.Start(ctx, install) }
 		return s, nil

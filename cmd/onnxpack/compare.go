@@ -40,7 +40,7 @@ type valueDiff struct {
 // Runtime. Of the first sample on which they differ beyond tolerance it
 // reports the outputs that do, and the first value of the graph.
 func compareORT(c *cli.Context, path string, m *graph.Model, data *dataset.Data, o engine.Options) error {
-	process, err := startORT(c.Context)
+	process, err := startORT(c.Context, o.Target)
 	if err != nil {
 		return err
 	}
@@ -119,14 +119,6 @@ func (r comparison) write(w io.Writer) {
 	default:
 		fmt.Fprintf(w, "no value differs where nodes are not fused\n")
 	}
-}
-
-func startORT(ctx context.Context) (*ort.Process, error) {
-	install, err := ort.Find(ctx)
-	if err != nil {
-		return nil, &ortError{err}
-	}
-	return ort.Start(ctx, install)
 }
 
 // runModelFunc runs a model, node by node, and returns its outputs.

@@ -9,6 +9,7 @@ import (
 	"github.com/onnxpack/onnxpack/benchmark"
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
+	"github.com/onnxpack/onnxpack/targets"
 	"github.com/onnxpack/onnxpack/targets/engine"
 	"github.com/onnxpack/onnxpack/targets/ort"
 )
@@ -33,10 +34,10 @@ type loaded struct {
 }
 
 // load loads a model that lies at path: m in our engine, the file in ONNX
-// Runtime, which takes nothing of o but the threads.
+// Runtime, which takes nothing of o but the threads and the target.
 func load(ctx context.Context, name, path string, m *graph.Model, o engine.Options) (*loaded, error) {
 	if name == benchmark.EngineORT {
-		return loadORT(ctx, path, o.Threads)
+		return loadORT(ctx, path, o.Threads, o.Target)
 	}
 	s, err := engine.Compile(ctx, m, o)
 	if err != nil {
@@ -51,12 +52,31 @@ func load(ctx context.Context, name, path string, m *graph.Model, o engine.Optio
 	}, nil
 }
 
-func loadORT(ctx context.Context, path string, threads int) (*loaded, error) {
+// findORT returns the ONNX Runtime to use, as on a CPU of the given target.
+func findORT(ctx context.Context, as targets.Target) (ort.Install, error) {
 	install, err := ort.Find(ctx)
 	if err != nil {
-		return nil, &ortError{err}
+		return install, &ortError{err}
 	}
-	p, err := ort.Start(ctx, install)
+	if as.Name == "" || as.Name == targets.Host().Name {
+		return install, nil
+	}
+	if _, err := as.Kernels(); err != nil { // this CPU cannot play that one
+		return install, err
+	}
+	return install.As(as.Name), nil
+}
+
+func startORT(ctx context.Context, as targets.Target) (*ort.Process, error) {
+	install, err := findORT(ctx, as)
+	if err != nil {
+		return nil, err
+	}
+	return ort.Start(ctx, install)
+}
+
+func loadORT(ctx context.Context, path string, threads int, as targets.Target) (*loaded, error) {
+	p, err := startORT(ctx, as)
 	if err != nil {
 		return nil, err
 	}

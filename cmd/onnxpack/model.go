@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/onnxpack/onnxpack/benchmark"
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -60,16 +59,7 @@ func targetFlagDef() cli.Flag {
 
 // emulateFlagDef is --target of the verbs that show what a model computes.
 func emulateFlagDef() cli.Flag {
-	return &cli.StringFlag{Name: "target", Usage: "compute integer products as a runtime on the CPU profile `NAME` does, saturation included; see onnxpack targets", Value: "host"}
-}
-
-// emulate makes o compute as --target asks, on the engine of that name.
-func emulate(c *cli.Context, o *engine.Options, name string) error {
-	o.Emulate = c.IsSet("target")
-	if o.Emulate && name != benchmark.EngineEmbedded {
-		return fmt.Errorf("--target: only the embedded engine computes as another CPU does, not %s", name)
-	}
-	return nil
+	return &cli.StringFlag{Name: "target", Usage: "compute integer products as a runtime on the CPU profile `NAME` does, saturation included; ONNX Runtime is given such a CPU; see onnxpack targets", Value: "host"}
 }
 
 // engineOptions reads the flags that say how a model runs.

@@ -376,7 +376,7 @@ func (o *optimizer) measureLatency(ctx context.Context, m *measured, path string
 		switch {
 		case name == benchmark.EngineORT:
 			var err error
-			if l, err = loadORT(ctx, path, o.engine.Threads); err != nil {
+			if l, err = loadORT(ctx, path, o.engine.Threads, targets.Host()); err != nil {
 				return err
 			}
 			defer l.close()

@@ -71,9 +71,7 @@ func runModel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := emulate(c, &o, names[0]); err != nil {
-		return err
-	}
+	o.Emulate = c.IsSet("target")
 	f, err := openModel(args[0])
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"os/exec"
+	"runtime"
 	"testing"
 
 	"github.com/onnxpack/onnxpack/benchmark"
@@ -20,11 +21,11 @@ import (
 )
 
 // TestEmulation compares the engine's emulation of a CPU without VNNI with ONNX
-// Runtime on such a CPU, which qemu provides. The model saturates there: the
+// Runtime as on such a CPU. The model saturates there: the
 // results of the two CPUs are far from each other.
 func TestEmulation(t *testing.T) {
-	old := emulatedORT(t)
 	vnni, avx2 := profile(t, "amd64-avx512-vnni"), profile(t, "amd64-avx2")
+	old := olderORT(t, avx2)
 	f, err := onnxio.Open("../../testdata/digits/model.onnx", onnxio.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -65,12 +66,14 @@ func TestEmulation(t *testing.T) {
 	}
 }
 
-// emulatedORT starts ONNX Runtime on a CPU with AVX2 and nothing later.
-func emulatedORT(t *testing.T) *ort.Process {
+// olderORT starts ONNX Runtime as on a CPU of the given profile.
+func olderORT(t *testing.T, as targets.Target) *ort.Process {
 	t.Helper()
-	qemu, err := exec.LookPath("qemu-x86_64-static")
-	if err != nil {
-		t.Skip("no qemu-x86_64-static: ONNX Runtime with AVX2")
+	if _, err := exec.LookPath("objdump"); err != nil || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		t.Skip("no Linux on amd64 with objdump: ONNX Runtime as on an older CPU")
+	}
+	if _, err := as.Kernels(); err != nil {
+		t.Skip(err)
 	}
 	install, err := ort.Find(t.Context())
 	if errors.Is(err, ort.ErrMissing) {
@@ -79,7 +82,7 @@ func emulatedORT(t *testing.T) *ort.Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := ort.StartCommand(t.Context(), exec.Command(qemu, "-cpu", "Haswell", install.Helper, install.Library))
+	p, err := ort.Start(t.Context(), install.As(as.Name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,23 @@ const (
 type Install struct {
 	Library string
 	Helper  string
+	hold    string
+}
+
+// As returns the same install on a CPU of the named profile (package targets),
+// which has fewer instructions than this one: it runs the kernels that it has
+// for such a CPU, at their full speed. That needs Linux on amd64, and objdump.
+func (in Install) As(profile string) Install {
+	in.hold = profile
+	return in
+}
+
+// Command returns what starts the helper.
+func (in Install) Command() *exec.Cmd {
+	if in.hold != "" {
+		return exec.Command(in.Helper, "-hold", in.hold, in.Library)
+	}
+	return exec.Command(in.Helper, in.Library)
 }
 
 // Find locates ONNX Runtime: the library that ONNXPACK_ORT names, one beside
@@ -44,7 +61,7 @@ func Find(ctx context.Context) (Install, error) {
 	if err != nil {
 		return Install{}, err
 	}
-	return Install{library, helper}, nil
+	return Install{Library: library, Helper: helper}, nil
 }
 
 func findLibrary() (string, error) {

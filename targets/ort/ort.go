@@ -78,7 +78,7 @@ type Process struct {
 // Start starts the helper. The process lives until Close, or until a context
 // of one of its commands ends while that command runs.
 func Start(ctx context.Context, in Install) (*Process, error) {
-	return StartCommand(ctx, exec.Command(in.Helper, in.Library))
+	return StartCommand(ctx, in.Command())
 }
 
 // StartCommand starts another program that speaks as the helper does (package

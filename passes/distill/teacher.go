@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/onnxpack/onnxpack/graph"
-	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/onnxio/dataset"
 	"github.com/onnxpack/onnxpack/passes/internal/train"
@@ -88,22 +87,7 @@ func newPupil(ctx context.Context, m *graph.Model, s dataset.Sample, values []st
 // opened returns a copy of m whose inputs take batches of samples like s.
 func opened(m *graph.Model, s dataset.Sample) *graph.Model {
 	m = m.Clone()
-	types := map[string]*graph.Type{}
-	for _, v := range m.Graph.Feeds() {
-		t, ok := s.Feeds[v.Name()].(*tensor.Tensor)
-		if !ok || t.Rank() == 0 {
-			continue
-		}
-		d := graph.DimsOf(t.Shape())
-		d[0] = graph.Symbol("batch")
-		types[v.Name()] = graph.TensorOf(t.DType(), d)
-	}
-	for _, v := range m.Graph.Outputs() {
-		if t := v.Type; t != nil && t.Kind == graph.KindTensor && len(t.Shape) > 0 {
-			v.Type = graph.TensorOf(t.Elem, append(graph.Dims{graph.Unknown()}, t.Shape[1:]...))
-		}
-	}
-	op.InferModel(m, op.InferOptions{Inputs: types})
+	train.OpenBatch(m, s)
 	return m
 }
 

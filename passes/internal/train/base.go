@@ -68,8 +68,7 @@ func openBase(t *Task) (*base, error) {
 	return b, b.openBatch()
 }
 
-// openBatch frees the first axis of the inputs and outputs, and states the
-// other dimensions as the samples have them.
+// openBatch frees the batch axis, which every input has to have.
 func (b *base) openBatch() error {
 	for _, v := range b.model.Graph.Feeds() {
 		t, ok := b.sample.Feeds[v.Name()].(*tensor.Tensor)
@@ -80,31 +79,19 @@ func (b *base) openBatch() error {
 			return fmt.Errorf("input %q: a sample is %v, want a first axis of 1, along which samples are joined", v.Name(), t)
 		}
 	}
-	for _, v := range b.model.Graph.Outputs() {
-		if t := v.Type; t != nil && t.Kind == graph.KindTensor && len(t.Shape) > 0 {
-			d := append(graph.Dims{graph.Unknown()}, t.Shape[1:]...)
-			v.Type = graph.TensorOf(t.Elem, d)
-		}
-	}
+	OpenBatch(b.model, b.sample)
 	return nil
 }
 
 // inputTypes returns the types of the inputs for batches of the given size, or
 // of any size if it is 0.
 func (b *base) inputTypes(batch int) map[string]*graph.Type {
-	types := map[string]*graph.Type{}
-	for _, v := range b.model.Graph.Feeds() {
-		t := b.sample.Feeds[v.Name()].(*tensor.Tensor)
-		d := graph.DimsOf(t.Shape())
-		d[0] = batchDim(batch)
-		types[v.Name()] = graph.TensorOf(t.DType(), d)
-	}
-	return types
+	return batchTypes(b.model, b.sample, batchDim(batch))
 }
 
 func batchDim(batch int) graph.Dim {
 	if batch == 0 {
-		return graph.Symbol("batch")
+		return batchAxis
 	}
 	return graph.Known(batch)
 }
@@ -133,6 +120,31 @@ func (b *base) choose() {
 	}
 	if others > 0 {
 		b.notes = append(b.notes, fmt.Sprintf("%d weights are not float32 and stay as they are", others))
+	}
+	b.noteSubgraphs()
+}
+
+// noteSubgraphs says what the bodies of If, Loop and Scan hold that does not
+// train: gradients go through them to weights of the main graph alone.
+func (b *base) noteSubgraphs() {
+	weights, norms := 0, 0
+	for n := range b.model.Nodes(graph.InMain | graph.InSubgraphs) {
+		for _, g := range n.Subgraphs() {
+			for _, v := range g.Inits() {
+				if isFloats(v) && isWeight(v) {
+					weights++
+				}
+			}
+		}
+		if n.Is("BatchNormalization") && n.Graph() != b.model.Graph {
+			norms++
+		}
+	}
+	if weights > 0 {
+		b.notes = append(b.notes, fmt.Sprintf("%d weights that subgraphs hold stay as they are", weights))
+	}
+	if norms > 0 {
+		b.notes = append(b.notes, fmt.Sprintf("%d BatchNormalization nodes in subgraphs keep their statistics", norms))
 	}
 }
 

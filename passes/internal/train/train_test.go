@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -303,6 +304,62 @@ func TestKeepsZeros(t *testing.T) {
 		if zero := after[i] == 0; zero != (i%2 == 0) {
 			t.Fatalf("weight %d is %v", i, after[i])
 		}
+	}
+}
+
+// TestReshapes trains models whose shapes were written for one sample, two of
+// them one behind the other, as it trains the model without them.
+func TestReshapes(t *testing.T) {
+	model := func(nodes string) *graph.Model {
+		m, err := graph.ParseModel(`<ir_version: 8, opset_import: ["": 13]> g (float[1, 2] x) => (float[1, 3] y)
+			<float[2, 4] w1 = {1, -2, 0.5, 1, 2, 1, -1, 0.5}, float[4, 3] w2 = {1, 0, -1, 0.5, 1, 0, -1, 0, 1, 0, 0.5, 1},
+			 int64[3] squares = {1, 2, 2}, int64[2] flat = {1, -1}, float[1, 4] r> {
+				h = MatMul (x, w1)
+				r = Relu (h) ` + nodes + `
+			}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	task := ringTask(t)
+	task.Options.Epochs = 2
+	task.Model = model("y = MatMul (r, w2)")
+	want := run(t, task).Model
+	task.Model = model("q = Reshape (r, squares)  a = Identity (q)  f = Reshape (a, flat)  y = MatMul (f, w2)")
+	got := run(t, task).Model
+	for _, name := range []string{"w1", "w2"} {
+		if a, b := got.Graph.Value(name).Init.Tensor, want.Graph.Value(name).Init.Tensor; !a.Equal(b) || a.Equal(task.Model.Graph.Value(name).Init.Tensor) {
+			t.Errorf("%s becomes %v, want %v", name, tensor.Float32s(a), tensor.Float32s(b))
+		}
+	}
+	if shape := tensor.Int64s(got.Graph.Value("squares").Init.Tensor); shape[0] != 1 {
+		t.Errorf("the model that is returned reshapes to %v", shape)
+	}
+}
+
+// TestSubgraphs trains a weight that a branch reads; what the branch holds
+// itself stays, and the result says so.
+func TestSubgraphs(t *testing.T) {
+	task := ringTask(t)
+	m, err := graph.ParseModel(`<ir_version: 8, opset_import: ["": 15]> g (float[1, 2] x) => (float[1, 3] y)
+		<float[2, 3] w = {1, -2, 0.5, 1, 2, 1}, bool yes = {1}, float[3] one = {1, 1, 1}, float[3] zero = {0, 0, 0}> {
+			y = If (yes) <
+				then_branch = a () => (float[1, 3] n) <float[3, 3] v = {1, 0, 0, 0, 1, 0, 0, 0, 1}> {
+					p = MatMul (x, w)  q = MatMul (p, v)  n = BatchNormalization (q, one, zero, zero, one) },
+				else_branch = b () => (float[1, 3] o) { o = MatMul (x, w) }>
+		}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task.Model, task.Options.Epochs, task.Held = m, 2, nil
+	r := run(t, task)
+	if r.Model.Graph.Value("w").Init.Tensor.Equal(m.Graph.Value("w").Init.Tensor) {
+		t.Error("the weight that the branch reads did not move")
+	}
+	want := []string{"1 weights that subgraphs hold stay as they are", "1 BatchNormalization nodes in subgraphs keep their statistics"}
+	if !slices.Equal(r.Notes, want) {
+		t.Errorf("notes are %q, want %q", r.Notes, want)
 	}
 }
 

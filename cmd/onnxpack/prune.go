@@ -49,7 +49,7 @@ trained on. Normalizations are folded into weights after the training only.
 			&cli.StringFlag{Name: "layers", Usage: "remove a number of layers, or as many as leave macs= of the work or latency= of the time, or cost budget= points: `AMOUNT`"},
 			&cli.BoolFlag{Name: "constants", Usage: "remove channels that are the same for all samples"},
 			&cli.StringFlag{Name: "weights", Usage: "set to zero a share of weights, such as 0.8, 2:4, 4x1:0.9, or as many as size=, budget= or threshold= say: `AMOUNT`"},
-			&cli.StringFlag{Name: "by", Usage: "importance, as `CRITERION`: l1, l2, bn, fpgm, random, wanda, taylor, fisher, obs for nodes; magnitude, lamp, random, wanda, obs, sparsegpt, taylor, fisher, movement for weights"},
+			&cli.StringFlag{Name: "by", Usage: "importance, as `CRITERION`: l1, l2, bn, fpgm, random, wanda, taylor, fisher, movement, obs for nodes; magnitude, lamp, random, wanda, obs, sparsegpt, taylor, fisher, movement for weights"},
 			&cli.StringFlag{Name: "scope", Usage: "rank units global, group or isomorphic, or cut what measured sensitivity allows; share zeros layer, global, owl or sensitivity"},
 			&cli.IntFlag{Name: "multiple", Usage: "keep a multiple of `N` units; 0 is 1, or with latency= what suits the target"},
 			&cli.BoolFlag{Name: "widths", Usage: "also cut what means are taken along, such as the width of layer normalizations"},

@@ -1,7 +1,6 @@
 package nodeprune
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -31,38 +30,15 @@ func (c *curve) first(k int) []*Unit { return c.units[:c.gone[k]] }
 // group goes alone, and the layers that read it are fitted to what is left. It
 // leaves out groups that have no such layers.
 func (s *scorer) measureCurves(j *passes.Job, g *Groups, c *choice) ([]*curve, error) {
-	feeds, labels, err := samples(j, j.Model, sensitivitySamples)
+	feeds, _, err := samples(j, j.Model, sensitivitySamples)
 	if err != nil {
 		return nil, err
 	}
-	if !j.Env.Labelled {
-		labels = nil
-	}
-	var groups []*Group
-	for _, group := range g.List {
-		if len(c.units[group]) > 0 {
-			groups = append(groups, group)
-		}
-	}
-	of := s.readersOf(j, g, groups)
-	place := map[*graph.Node]int{}
-	for n := range j.Model.Graph.Nodes() {
-		place[n] = len(place)
-	}
-	var curves []*curve
+	curves, of := s.newCurves(j, g, c)
 	var all []*reader
-	for _, group := range groups {
-		if len(of[group]) == 0 {
-			j.SkipAt(group.Name, "its effect is not measured: no layer with a float weight sums over it")
-			continue
-		}
-		slices.SortStableFunc(of[group], func(a, b *reader) int { return place[a.node] - place[b.node] })
-		all = append(all, of[group]...)
-		curves = append(curves, c.newCurve(group))
+	for _, x := range curves {
+		all = append(all, of[x.group]...)
 	}
-	slices.SortStableFunc(curves, func(a, b *curve) int {
-		return cmp.Compare(place[of[a.group][0].node], place[of[b.group][0].node])
-	})
 	if err := gather(j, all); err != nil {
 		return nil, err
 	}
@@ -74,7 +50,7 @@ func (s *scorer) measureCurves(j *passes.Job, g *Groups, c *choice) ([]*curve, e
 		}
 		edits = append(edits, e)
 	}
-	effects, err := saliency.ScanEdits(j.Context(), j.Model, feeds, labels, edits, j.Env.Threads,
+	effects, err := saliency.ScanEdits(j.Context(), j.Model, feeds, nil, edits, j.Env.Threads,
 		func(done int) { j.ProgressAt("sensitivity", done, len(edits)) })
 	if err != nil {
 		return nil, err
@@ -86,6 +62,28 @@ func (s *scorer) measureCurves(j *passes.Job, g *Groups, c *choice) ([]*curve, e
 		j.Log().Debug("curve", "group", x.group.Name, "gone", fmt.Sprint(x.gone), "losses", fmt.Sprintf("%.3g", x.losses))
 	}
 	return curves, nil
+}
+
+// newCurves returns curves without losses in the order of the graph, and the
+// layers that read each group.
+func (s *scorer) newCurves(j *passes.Job, g *Groups, c *choice) ([]*curve, map[*Group][]*reader) {
+	groups := slices.DeleteFunc(slices.Clone(g.List), func(group *Group) bool { return len(c.units[group]) == 0 })
+	of := s.readersOf(j, g, groups)
+	place := map[*graph.Node]int{}
+	for n := range j.Model.Graph.Nodes() {
+		place[n] = len(place)
+	}
+	var curves []*curve
+	for _, group := range groups {
+		if len(of[group]) == 0 {
+			j.SkipAt(group.Name, "its effect is not measured: no layer with a float weight sums over it")
+			continue
+		}
+		slices.SortStableFunc(of[group], func(a, b *reader) int { return place[a.node] - place[b.node] })
+		curves = append(curves, c.newCurve(group))
+	}
+	slices.SortStableFunc(curves, func(a, b *curve) int { return place[of[a.group][0].node] - place[of[b.group][0].node] })
+	return curves, of
 }
 
 // newCurve returns the curve of a group without losses.

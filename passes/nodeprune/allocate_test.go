@@ -115,6 +115,38 @@ func TestRepairByCopies(t *testing.T) {
 	}
 }
 
+// A unit that training makes smaller goes: it has no part in the label.
+func TestMovement(t *testing.T) {
+	m, err := graph.ParseModel(`<ir_version: 9, opset_import: ["": 17]> g (float[N,2] x) => (float[N,2] y) <
+		float[2,2] a = {1, 0, 0, 1}, float[2,2] b = {-0.2, 0.2, -0.5, 0.5}> { p = MatMul (x, a)  y = MatMul (p, b) }`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := func(ctx context.Context) iter.Seq2[dataset.Sample, error] {
+		return func(yield func(dataset.Sample, error) bool) {
+			for s, err := range drawn(200, 2)(ctx) {
+				if s.Label = 0; tensor.Float32s(s.Feeds["x"].(*tensor.Tensor))[0] > 0 {
+					s.Label = 1
+				}
+				if !yield(s, err) {
+					return
+				}
+			}
+		}
+	}
+	step, err := nodeprune.PruneNodes.Step(passes.Setting{Key: "ratio", Value: "0.5"}, passes.Setting{Key: "by", Value: "movement"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := passes.Pipeline{Steps: []passes.Step{step}}
+	if m, _, err = line.Run(t.Context(), m, &passes.Env{Calibration: data, Samples: 200, Labelled: true, Threads: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if got := tensor.Float32s(m.Graph.Value("a").Init.Tensor); len(got) != 2 || got[0] != 1 {
+		t.Errorf("the weights that are left are %v, want those of the first unit", got)
+	}
+}
+
 func answerOf(t *testing.T, m *graph.Model, s dataset.Sample) []float32 {
 	t.Helper()
 	session, err := engine.Compile(t.Context(), m, engine.Options{Threads: 1})

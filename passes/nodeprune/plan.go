@@ -95,6 +95,8 @@ func (o NodesOptions) scores(j *passes.Job, g *Groups, w *work, s *scorer) (map[
 		err = s.observe(j)
 	case "taylor", "fisher":
 		err = s.observeGradients(j, g, groups)
+	case "movement":
+		err = s.observeMovement(j, g, groups)
 	case "obs":
 		err = s.observeHessians(j, g, groups)
 	}

@@ -17,10 +17,12 @@ var PruneNodes = passes.Define(passes.Pass{
 What has to go together is found from the axes of every operator. One of ratio,
 macs, params, latency and budget says how much goes. Criteria l1, l2, bn, fpgm
 and random look at weights alone; wanda also at calibration data; taylor and
-fisher at the gradients of the loss on it, with the labels where it has some; obs
-at what the layers behind lose once they are fitted to the rest. Units are ranked
-by scope; with sensitivity, the divergence of the scores is measured without more
-and more units of each group alone, and they go where that costs least.
+fisher at the gradients of the loss on it, with the labels where it has some;
+movement at how far weights move away from zero in an epoch of training on labels
+(Sanh et al. 2020, arXiv 2005.07683); obs at what the layers behind lose once they
+are fitted to the rest. Units are ranked by scope; with sensitivity, the
+divergence of the scores is measured without more and more units of each group
+alone, and they go where that costs least.
 
 Repair lstsq fits the weights that are left to what the original computes on
 calibration data, layer after layer, each on inputs that are repaired already
@@ -39,7 +41,7 @@ type NodesOptions struct {
 	Latency   float64  `opt:"latency" help:"measured latency to reach, as a share of the model's"`
 	Budget    float64  `opt:"budget" help:"points of accuracy on the calibration data that may be lost; as much goes as that allows"`
 	Rounds    int      `opt:"rounds" help:"number of cuts, each with importance measured anew, and repair, after the last"`
-	Criterion string   `opt:"by" oneof:"l1|l2|bn|fpgm|random|wanda|taylor|fisher|obs" help:"importance of a unit"`
+	Criterion string   `opt:"by" oneof:"l1|l2|bn|fpgm|random|wanda|taylor|fisher|movement|obs" help:"importance of a unit"`
 	Aggregate string   `opt:"aggregate" oneof:"sum|mean|max|l2" help:"how the importance in each weight of a group is put together"`
 	Scope     string   `opt:"scope" oneof:"global|group|isomorphic|sensitivity" help:"which units are ranked together, or what decides how many go of each group"`
 	Multiple  int      `opt:"multiple" help:"number that kept units are a multiple of; 0 is 1, or with latency what the target computes at once"`
@@ -85,7 +87,7 @@ func (o NodesOptions) Validate() error {
 
 // looksAtData reports whether the options need calibration data.
 func (o NodesOptions) looksAtData() bool {
-	return slices.Contains([]string{"wanda", "taylor", "fisher", "obs"}, o.Criterion) || o.Scope == "sensitivity" || o.Repair != "none" || o.Budget > 0 || o.Sensitive
+	return slices.Contains([]string{"wanda", "taylor", "fisher", "movement", "obs"}, o.Criterion) || o.Scope == "sensitivity" || o.Repair != "none" || o.Budget > 0 || o.Sensitive
 }
 
 // multiple returns what the number of kept units is a multiple of: for a

@@ -21,7 +21,7 @@ type scorer struct {
 	rand      *rand.Rand
 	energy    map[*graph.Value][]float64 // of the inputs of layers, by channel, for wanda
 	readers   map[*axis][]layer          // layers that sum over an axis of their weight
-	measured  map[*Group][]float64       // of taylor, fisher and obs
+	measured  map[*Group][]float64       // of taylor, fisher, movement and obs
 }
 
 // scores returns the importance of every unit of a group, and whether the
@@ -39,7 +39,7 @@ func (s *scorer) scores(w *web, g *Group) (list []float64, ok bool) {
 		if list = s.wanda(w, g); list != nil {
 			return list, true
 		}
-	case "taylor", "fisher", "obs":
+	case "taylor", "fisher", "movement", "obs":
 		if list = s.measured[g]; list != nil {
 			return list, true
 		}

@@ -1,6 +1,7 @@
 package nodeprune
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/passes"
 	"github.com/onnxpack/onnxpack/passes/internal/saliency"
+	"github.com/onnxpack/onnxpack/passes/internal/train"
 )
 
 // gradientSamples is how many samples gradients are taken of.
@@ -28,10 +30,51 @@ type gates struct {
 	n      int
 }
 
+// newGates returns the gates of groups, and the weights that they sum over.
+func (s *scorer) newGates(j *passes.Job, g *Groups, groups []*Group) (*gates, []*graph.Value) {
+	t := &gates{web: g.web, groups: groups, axes: map[*Group][]WeightAxis{}, sums: map[*Group][]float64{}, square: s.criterion == "fisher"}
+	return t, t.choose(s.readers, j.Model.Graph)
+}
+
+// movementRate is the learning rate of the training that movement watches.
+const movementRate = 1e-3
+
+// observeMovement scores the units of groups by how far their weights move away
+// from zero, as those of weightprune.
+func (s *scorer) observeMovement(j *passes.Job, g *Groups, groups []*Group) error {
+	if !j.Env.Labelled {
+		return errors.New("by:movement needs labelled data to train on, none was given")
+	}
+	t, by := s.newGates(j, g, groups)
+	if len(by) == 0 {
+		return nil
+	}
+	data, err := train.Collect(j.Context(), j.Env.Calibration(j.Context()))
+	if err != nil {
+		return fmt.Errorf("calibration data: %w", err)
+	}
+	moved, err := saliency.Moves(j.Context(), j.Model, by, data, train.Options{Rate: movementRate, Seed: j.Env.Seed, Threads: j.Env.Threads})
+	if err != nil {
+		return err
+	}
+	narrow := map[string][]float32{}
+	for name, d := range moved {
+		for _, x := range d {
+			narrow[name] = append(narrow[name], float32(x))
+		}
+	}
+	for _, group := range groups {
+		if t.sums[group] != nil {
+			t.sums[group] = t.of(group, narrow)
+		}
+	}
+	s.measured = t.sums
+	return nil
+}
+
 // observeGradients scores the units of groups by gradients on calibration data.
 func (s *scorer) observeGradients(j *passes.Job, g *Groups, groups []*Group) error {
-	t := &gates{web: g.web, groups: groups, axes: map[*Group][]WeightAxis{}, sums: map[*Group][]float64{}, square: s.criterion == "fisher"}
-	by := t.choose(s.readers, j.Model.Graph)
+	t, by := s.newGates(j, g, groups)
 	if len(by) == 0 {
 		return nil
 	}
@@ -98,6 +141,22 @@ func (t *gates) choose(readers map[*axis][]layer, main *graph.Graph) []*graph.Va
 	return by
 }
 
+// of sums the products of weights with d, which is like them, for the units of
+// a group.
+func (t *gates) of(g *Group, d map[string][]float32) []float64 {
+	gate := make([]float64, len(g.Units))
+	for _, c := range t.axes[g] {
+		x := t.web.of(c.Weight, c.Axis)
+		per := productSums(constant(c.Weight), d[c.Weight.Name()], c.Axis)
+		for i, u := range g.Units {
+			for _, k := range u.cuts[x] {
+				gate[i] += per[k]
+			}
+		}
+	}
+	return gate
+}
+
 // add counts the gradients of one sample.
 func (t *gates) add(grads map[string][]float32) {
 	t.n++
@@ -106,17 +165,7 @@ func (t *gates) add(grads map[string][]float32) {
 		if sums == nil {
 			continue
 		}
-		gate := make([]float64, len(g.Units))
-		for _, c := range t.axes[g] {
-			x := t.web.of(c.Weight, c.Axis)
-			per := productSums(constant(c.Weight), grads[c.Weight.Name()], c.Axis)
-			for i, u := range g.Units {
-				for _, k := range u.cuts[x] {
-					gate[i] += per[k]
-				}
-			}
-		}
-		for i, d := range gate {
+		for i, d := range t.of(g, grads) {
 			if t.square {
 				sums[i] += d * d / 2
 			} else {

@@ -97,7 +97,7 @@ func (g *gradients) gather(layers []*layer) error {
 		return errors.New("calibration data has no samples")
 	}
 	if g.o.Criterion == "movement" {
-		return g.watch(data)
+		return g.watch(data, weights)
 	}
 	return g.sum(data, weights)
 }
@@ -137,48 +137,13 @@ func (g *gradients) add(sums []float64, x []float32, share float64) {
 	}
 }
 
-// watch trains for an epoch by plain gradient descent.
-func (g *gradients) watch(data train.Source) error {
+// watch trains for an epoch.
+func (g *gradients) watch(data train.Source, weights []*graph.Value) error {
 	if !g.job.Env.Labelled {
 		return errors.New("criterion \"movement\": the calibration data has no labels to train on")
 	}
-	output, err := firstScores(g.job.Model)
-	if err != nil {
-		return err
-	}
-	t := train.Task{
-		Model: g.job.Model, Data: data, Options: train.Defaults(),
-		Loss: []train.Term{train.Labelled("cross-entropy", output, 0)},
-	}
-	t.Options.Seed, t.Options.Threads = g.job.Env.Seed, g.job.Env.Threads
-	t.Options.Optimizer, t.Options.Momentum, t.Options.Decay = "sgd", 0, 0
-	t.Options.Schedule.Kind, t.Options.Rate = "constant", g.o.Rate
-	t.Options.Epochs, t.Options.Batch = 1, min(8, data.Len())
-	t.Options.FrozenBN = true
-	t.Options.Frozen = func(name string) bool { return g.sums[name] == nil }
-	r, err := train.Run(g.job.Context(), t)
-	if err != nil {
-		return err
-	}
-	for name, moved := range g.sums {
-		was, err := contents(g.job.Model.Graph.Value(name).Init)
-		if err != nil {
-			return err
-		}
-		w, is := tensor.Float64s(was), tensor.Float64s(r.Model.Graph.Value(name).Init.Tensor)
-		for i := range moved {
-			moved[i] = is[i] - w[i]
-		}
-	}
-	return nil
-}
-
-// firstScores returns the name of the first output of floats.
-func firstScores(m *graph.Model) (string, error) {
-	for _, v := range m.Graph.Outputs() {
-		if t := v.Type; t == nil || t.Kind == graph.KindTensor && t.Elem.IsFloat() {
-			return v.Name(), nil
-		}
-	}
-	return "", errors.New("the model has no output of floats")
+	moved, err := saliency.Moves(g.job.Context(), g.job.Model, weights, data,
+		train.Options{Rate: g.o.Rate, Seed: g.job.Env.Seed, Threads: g.job.Env.Threads})
+	g.sums = moved
+	return err
 }

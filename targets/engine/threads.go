@@ -1,57 +1,40 @@
 package engine
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Waking a parked thread costs far more than a small operator, so workers
-// spin between the operators of a run and park when the run leaves them
-// without work for a while.
-const (
-	spinFor   = 100 * time.Microsecond
-	spinCheck = 256 // polls between two looks at the clock
-)
+// The threads of a run are the caller's and those of workers, which all
+// sessions of the process share. A run takes the workers for its whole length
+// (team.enter, team.leave), or does all work in the caller's thread if another
+// run has them. This is how an operator is divided (team.split):
+//
+//	caller                         worker
+//	makes a job, stores it         polls its job pointer
+//	works through share 0          works through its own share
+//	takes what is left of others   takes what is left of others
+//	polls the shares' counts       polls its job pointer
+//
+// A job belongs to nobody but the garbage collector. So a worker that comes
+// late finds its job, sees that nothing is left of it, and does no harm; and
+// the caller never waits for a worker that has not begun.
+//
+// Every transfer of a cache line between cores takes as long as some thousand
+// multiplications. So a job is published in one line, and a thread writes to
+// the lines of others only when it takes their work.
+//
+// Waking a thread takes far longer than most operators. So a worker polls on
+// between the operators of a run, and some time after it, before it sleeps:
+// see worker.
 
-// workers are the threads that all sessions of the process share. They grow
-// to the largest number asked for and never end.
+// workers are the workers of the process. They grow to the largest number
+// asked for and never end.
 var workers struct {
 	busy sync.Mutex // held by the run that has them
 	all  []*worker
 }
-
-// worker is one thread besides the caller's.
-type worker struct {
-	share  int // of every job
-	job    atomic.Pointer[job]
-	parked atomic.Bool
-	wake   chan struct{}
-}
-
-// job is one call of split. Every thread has a share of 0..n-1 that it works
-// through in pieces, and takes pieces of other shares when its own is done. So
-// a thread mostly reads what it wrote itself in the step before, which lies in
-// its own cache, and still none waits for one that is late.
-type job struct {
-	f      func(lo, hi int)
-	size   int // of a piece
-	shares []share
-	left   atomic.Int64 // pieces not finished
-	panic  atomic.Pointer[any]
-}
-
-// share is a range of which a thread has begun all before next. It fills a
-// cache line.
-type share struct {
-	next atomic.Int64
-	end  int64
-	_    [48]byte
-}
-
-// piecesEach is how many pieces a share has if each is worth a thread.
-const piecesEach = 4
 
 // team is the share of a run in the workers; without any it does all work in
 // the caller's thread.
@@ -63,7 +46,7 @@ func (t *team) enter(n int) {
 		return
 	}
 	for len(workers.all) < n-1 {
-		w := &worker{share: 1 + len(workers.all), wake: make(chan struct{}, 1)}
+		w := &worker{share: 1 + len(workers.all)}
 		workers.all = append(workers.all, w)
 		go w.loop()
 	}
@@ -89,46 +72,73 @@ func (t *team) split(n, grain int, f func(lo, hi int)) {
 		return
 	}
 	j := newJob(n, max(grain, 1), threads, f)
-	for _, w := range t.workers[:threads-1] {
+	team := t.workers[:threads-1]
+	for _, w := range team {
 		w.start(j)
 	}
 	j.work(0)
+	for _, w := range team {
+		w.miss(j)
+	}
 	j.wait()
 	if p := j.panic.Load(); p != nil {
 		panic(*p)
 	}
 }
 
+// job is one call of split. Every thread has a share of 0..n-1 that it works
+// through in pieces, and takes pieces of other shares when its own is done. So
+// a thread mostly reads what it wrote itself in the step before, which lies in
+// its own cache, and still none waits for one that is late.
+type job struct {
+	f      func(lo, hi int)
+	size   int // of a piece
+	shares []share
+	panic  atomic.Pointer[any]
+}
+
+// share is a range that is worked through in pieces. It fills a cache line.
+type share struct {
+	next atomic.Int64 // all before it has been begun
+	end  int64
+	left atomic.Int64 // pieces not finished
+	came atomic.Bool  // its thread did
+	_    [32]byte
+}
+
+// piecesEach is how many pieces a share has if each is worth a thread.
+const piecesEach = 4
+
 func newJob(n, grain, threads int, f func(lo, hi int)) *job {
 	j := &job{f: f, shares: make([]share, threads)}
-	j.size = max(grain, (n+piecesEach*threads-1)/(piecesEach*threads))
-	pieces := 0
+	j.size = max(grain, ceilDiv(n, piecesEach*threads))
 	for i := range j.shares {
 		lo, hi := n*i/threads, n*(i+1)/threads
-		j.shares[i].next.Store(int64(lo))
-		j.shares[i].end = int64(hi)
-		pieces += (hi - lo + j.size - 1) / j.size
+		s := &j.shares[i]
+		s.next.Store(int64(lo))
+		s.end = int64(hi)
+		s.left.Store(int64(ceilDiv(hi-lo, j.size)))
 	}
-	j.left.Store(int64(pieces))
 	return j
 }
 
 // work takes pieces until there are none, of the own share first.
 func (j *job) work(own int) {
+	j.shares[own].came.Store(true)
 	for i := range j.shares {
 		s := &j.shares[(own+i)%len(j.shares)]
-		for {
+		for s.next.Load() < s.end {
 			lo := s.next.Add(int64(j.size)) - int64(j.size)
-			if lo >= s.end {
-				break
+			if lo < s.end {
+				j.do(s, int(lo), int(min(lo+int64(j.size), s.end)))
 			}
-			j.do(int(lo), int(min(lo+int64(j.size), s.end)))
 		}
 	}
 }
 
-func (j *job) do(lo, hi int) {
-	defer j.left.Add(-1)
+// do computes a piece of s.
+func (j *job) do(s *share, lo, hi int) {
+	defer s.left.Add(-1)
 	defer func() {
 		if p := recover(); p != nil {
 			j.panic.CompareAndSwap(nil, &p)
@@ -137,54 +147,37 @@ func (j *job) do(lo, hi int) {
 	j.f(lo, hi)
 }
 
-// wait spins until the ranges that others took are finished.
+// wait returns when the pieces that others took are finished.
 func (j *job) wait() {
-	for i := 1; j.left.Load() > 0; i++ {
-		if i%spinCheck == 0 {
-			runtime.Gosched()
-		}
+	for i := range j.shares {
+		poll(func() bool { return j.shares[i].left.Load() == 0 }, forever)
 	}
 }
 
-func (w *worker) start(j *job) {
-	w.job.Store(j)
-	if w.parked.CompareAndSwap(true, false) {
-		w.wake <- struct{}{}
-	}
-}
+// The phases of polling.
+const (
+	// alone is how long a thread polls and does nothing else.
+	alone = 100 * time.Microsecond
+	// polls is how often it looks before it looks at the clock.
+	polls   = 256
+	forever = time.Duration(1<<63 - 1)
+)
 
-func (w *worker) loop() {
-	var last *job
+// poll waits for ready, at most so long, and reports whether it came. After a
+// while it gives way to whatever else wants the processor.
+func poll(ready func() bool, most time.Duration) bool {
+	start := time.Now()
 	for {
-		if j := w.job.Load(); j != last {
-			last = j
-			j.work(w.share)
-			continue
-		}
-		if !w.spin(last) {
-			w.park(last)
-		}
-	}
-}
-
-// spin waits a while for another job than last and reports whether it came.
-func (w *worker) spin(last *job) bool {
-	for start := time.Now(); time.Since(start) < spinFor; {
-		for range spinCheck {
-			if w.job.Load() != last {
+		for range polls {
+			if ready() {
 				return true
 			}
 		}
+		switch d := time.Since(start); {
+		case d > most:
+			return false
+		case d > alone:
+			yield()
+		}
 	}
-	return false
-}
-
-// park sleeps until start. The flag is raised before the last look for a job,
-// so that either the look or start's swap sees the other.
-func (w *worker) park(last *job) {
-	w.parked.Store(true)
-	if w.job.Load() != last && w.parked.CompareAndSwap(true, false) {
-		return
-	}
-	<-w.wake
 }

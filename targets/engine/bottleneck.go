@@ -50,8 +50,7 @@ func (b *bottleneck) eval(e *op.Eval) error {
 		s.res = &r
 	}
 	s.e, s.x, s.y = e, &x, &y
-	grain := max(4*s.rows, 8)
-	e.Parallel(x.n*y.h, grain, func(lo, hi int) {
+	e.Parallel(x.n*y.h, max(2*s.rows, 8), func(lo, hi int) {
 		for lo < hi {
 			n, from := lo/y.h, lo%y.h
 			to := min(y.h, from+hi-lo)

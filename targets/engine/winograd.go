@@ -102,39 +102,59 @@ func (w *winograd) groupSize(mr, tiles int) int {
 var winogradScratch = sync.Pool{New: func() any { return new([]float32) }}
 
 // run computes y = act(conv(x) + bias + res); the image (top, left) stands
-// before x's first pixel as padding. bias and res may be nil.
+// before x's first pixel as padding. bias and res may be nil. Threads share the
+// groups of tiles, or the channels of the result if there is one group.
 func (w *winograd) run(e *op.Eval, x, y, res *image[float32], bias []float32, act *activation, top, left int) {
-	weights := w.weights()
-	across, down := tilesAlong(y.w), tilesAlong(y.h)
-	tiles := y.n * across * down
-	size := w.groupSize(e.Kernels.GemmF32.MR, tiles)
-	e.Parallel((tiles+size-1)/size, 1, func(lo, hi int) {
-		buf := winogradScratch.Get().(*[]float32)
-		if need := kernel.WinogradElems * size * (w.cin + w.cout); len(*buf) < need {
-			var mem slab
-			*buf = mem.floats(need)
-		}
-		g := tileGroup{w: w, e: e, x: x, y: y, res: res, bias: bias, act: act, top: top, left: left, across: across, down: down}
-		for i := lo; i < hi; i++ {
-			g.compute(*buf, weights, i*size, min((i+1)*size, tiles))
-		}
-		winogradScratch.Put(buf)
+	gemm := &e.Kernels.GemmF32
+	g := tileGroup{
+		w: w, e: e, x: x, y: y, res: res, bias: bias, act: act, top: top, left: left,
+		weights: w.weights(), across: tilesAlong(y.w), down: tilesAlong(y.h),
+	}
+	tiles := y.n * g.across * g.down
+	size := w.groupSize(gemm.MR, tiles)
+	if size < tiles {
+		e.Parallel(ceilDiv(tiles, size), 1, func(lo, hi int) {
+			g.withScratch(size, func(buf []float32) {
+				for i := lo; i < hi; i++ {
+					g.compute(buf, i*size, min((i+1)*size, tiles), kernel.Range{Lo: 0, Hi: w.cout})
+				}
+			})
+		})
+		return
+	}
+	perPanel := kernel.WinogradElems * tiles * w.cin * gemm.NR
+	e.Parallel(ceilDiv(w.cout, gemm.NR), ceilDiv(macsPerPiece, max(1, perPanel)), func(lo, hi int) {
+		g.withScratch(tiles, func(buf []float32) {
+			g.compute(buf, 0, tiles, kernel.Range{Lo: lo * gemm.NR, Hi: min(hi*gemm.NR, w.cout)})
+		})
 	})
 }
 
-// tileGroup is the work of one thread.
+// withScratch calls f with room for the transforms of so many tiles.
+func (g *tileGroup) withScratch(tiles int, f func(buf []float32)) {
+	buf := winogradScratch.Get().(*[]float32)
+	if need := kernel.WinogradElems * tiles * (g.w.cin + g.w.cout); len(*buf) < need {
+		var mem slab
+		*buf = mem.floats(need)
+	}
+	f(*buf)
+	winogradScratch.Put(buf)
+}
+
+// tileGroup computes groups of the tiles of one call.
 type tileGroup struct {
 	w            *winograd
 	e            *op.Eval
 	x, y, res    *image[float32]
+	weights      []float32
 	bias         []float32
 	act          *activation
 	top, left    int
 	across, down int
 }
 
-// compute computes the tiles lo to hi-1.
-func (g *tileGroup) compute(buf, weights []float32, lo, hi int) {
+// compute computes the given channels of the tiles lo to hi-1.
+func (g *tileGroup) compute(buf []float32, lo, hi int, channels kernel.Range) {
 	k, w, count := g.e.Kernels, g.w, hi-lo
 	in := buf[:kernel.WinogradElems*count*w.cin]
 	sums := buf[len(in):][:kernel.WinogradElems*count*w.cout]
@@ -148,14 +168,14 @@ func (g *tileGroup) compute(buf, weights []float32, lo, hi int) {
 	tile := tiles.Get().(*kernel.TileF32)
 	each := w.packedLen(k)
 	for el := range kernel.WinogradElems {
-		p := kernel.ProductF32{A: in[el*count*w.cin:], B: weights[el*each:], C: sums[el*count*w.cout:]}
+		p := kernel.ProductF32{A: in[el*count*w.cin:], B: g.weights[el*each:], C: sums[el*count*w.cout:]}
 		p.M, p.N, p.K, p.LDA, p.LDC = count, w.cout, w.cin, w.cin, w.cout
-		k.GemmF32.Block(tile, &p, kernel.Range{Lo: 0, Hi: count}, kernel.Range{Lo: 0, Hi: w.cout})
+		k.GemmF32.Block(tile, &p, kernel.Range{Lo: 0, Hi: count}, channels)
 	}
 	*tile = kernel.TileF32{}
 	tiles.Put(tile)
 	for i := range count {
-		g.finish(sums[i*w.cout:], count*w.cout, lo+i)
+		g.finish(sums[i*w.cout:], count*w.cout, lo+i, channels)
 	}
 }
 
@@ -164,28 +184,44 @@ func (g *tileGroup) place(i int) (n, ty, tx int) {
 	return i / (g.across * g.down), i / g.across % g.down, i % g.across
 }
 
-// finish transforms the sums of a tile back to pixels.
-func (g *tileGroup) finish(sums []float32, step, i int) {
+// finish transforms the sums of the given channels of a tile back to pixels.
+func (g *tileGroup) finish(sums []float32, step, i int, channels kernel.Range) {
 	n, ty, tx := g.place(i)
 	y0, x0 := ty*kernel.WinogradOut, tx*kernel.WinogradOut
-	c := g.w.cout
+	c, first, some := g.w.cout, channels.Lo, channels.Hi-channels.Lo
 	out := kernel.WinogradOutput{
-		In: sums, Step: step, C: c, Bias: g.bias,
-		Out: g.y.data[g.y.at(n, y0)+x0*c:], RowStep: g.y.rowStep(), PixelStep: c,
+		In: sums[first:], Step: step, C: some,
+		Out: g.y.data[g.y.at(n, y0)+x0*c+first:], RowStep: g.y.rowStep(), PixelStep: c,
 		H: min(kernel.WinogradOut, g.y.h-y0), W: min(kernel.WinogradOut, g.y.w-x0),
 		Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)),
+	}
+	if g.bias != nil {
+		out.Bias = g.bias[first:]
 	}
 	if g.act.lo != 0 || g.act.hi != 0 {
 		out.Lo, out.Hi = g.act.lo, g.act.hi
 	}
 	if g.res != nil {
-		out.Res, out.ResRowStep, out.ResPixelStep = g.res.data[g.res.at(n, y0)+x0*c:], g.res.rowStep(), c
+		out.Res, out.ResRowStep, out.ResPixelStep = g.res.data[g.res.at(n, y0)+x0*c+first:], g.res.rowStep(), c
 	}
 	g.e.Kernels.WinogradOutput(&out)
 	if g.act.apply != nil {
-		for r := range out.H {
-			row := out.Out[r*out.RowStep:][:out.W*c]
+		g.activate(&out)
+	}
+}
+
+// activate applies the activation to the pixels that out stored.
+func (g *tileGroup) activate(out *kernel.WinogradOutput) {
+	for r := range out.H {
+		row := out.Out[r*out.RowStep:]
+		if out.C == out.PixelStep {
+			row = row[:out.W*out.C]
 			g.act.apply(g.e.Kernels, row, row)
+			continue
+		}
+		for x := range out.W {
+			pixel := row[x*out.PixelStep:][:out.C]
+			g.act.apply(g.e.Kernels, pixel, pixel)
 		}
 	}
 }

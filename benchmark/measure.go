@@ -40,6 +40,7 @@ func (p Plan) filled() Plan {
 type Row struct {
 	Model   string  `json:"model"`
 	Engine  string  `json:"engine"`
+	Target  string  `json:"target,omitempty"` // the CPU profile that the engine is held to
 	Threads int     `json:"threads"`
 	Rounds  int     `json:"rounds"`
 	Median  int64   `json:"median_ns"`
@@ -48,6 +49,14 @@ type Row struct {
 	Min     int64   `json:"min_ns"`
 	Spread  float64 `json:"spread"`
 	Peak    int64   `json:"peak_bytes"`
+}
+
+// Name says which engine a row is of, and as which CPU.
+func (r Row) Name() string {
+	if r.Target == "" {
+		return r.Engine
+	}
+	return r.Engine + " as " + r.Target
 }
 
 // Ratio compares two subjects of the same model and threads: how many times
@@ -160,7 +169,7 @@ func row(s Subject, batches [][]time.Duration) Row {
 	}
 	slices.Sort(all)
 	r := Row{
-		Model: s.Model, Engine: s.Engine, Threads: s.Threads, Rounds: len(all), Peak: s.Peak(),
+		Model: s.Model, Engine: s.Engine, Target: s.Target, Threads: s.Threads, Rounds: len(all), Peak: s.Peak(),
 		Min: int64(all[0]), P95: int64(quantile(all, 0.95)), P99: int64(quantile(all, 0.99)),
 	}
 	sum := summary(all)

@@ -20,6 +20,7 @@ const (
 type Subject struct {
 	Model   string // as reports call it
 	Engine  string // EngineEmbedded or EngineORT
+	Target  string // the CPU profile that it is held to, "" for this CPU
 	Threads int
 	// Time runs the model so many times and says how long each run took.
 	Time func(ctx context.Context, rounds int) ([]time.Duration, error)

@@ -213,7 +213,7 @@ func writeComparison(w io.Writer, cmp *benchmark.Comparison) {
 	tab := newTable(w, "model", "engine", "threads", "median", "±", "p95", "p99", "peak memory", "rounds")
 	rightAlign(tab, 9)
 	for _, r := range cmp.Rows {
-		tab.AppendRow([]any{r.Model, r.Engine, r.Threads, nsText(r.Median), fmt.Sprintf("%.1f %%", 100*r.Spread), nsText(r.P95), nsText(r.P99), bytesText(r.Peak), r.Rounds})
+		tab.AppendRow([]any{r.Model, r.Name(), r.Threads, nsText(r.Median), fmt.Sprintf("%.1f %%", 100*r.Spread), nsText(r.P95), nsText(r.P99), bytesText(r.Peak), r.Rounds})
 	}
 	tab.Render()
 	for _, r := range cmp.Ratios {

@@ -46,10 +46,20 @@ func load(ctx context.Context, name, path string, m *graph.Model, o engine.Optio
 	return &loaded{
 		Runner: s,
 		subject: func(model string, feeds map[string]tensor.Value) benchmark.Subject {
-			return benchmark.Embedded(model, s, feeds, o.Threads)
+			subject := benchmark.Embedded(model, s, feeds, o.Threads)
+			subject.Target = heldTo(o.Target)
+			return subject
 		},
 		close: func() error { return nil },
 	}, nil
+}
+
+// heldTo names the profile that a target holds an engine to, "" for the host.
+func heldTo(t targets.Target) string {
+	if t.Name == targets.Host().Name {
+		return ""
+	}
+	return t.Name
 }
 
 // findORT returns the ONNX Runtime to use, as on a CPU of the given target.
@@ -58,7 +68,7 @@ func findORT(ctx context.Context, as targets.Target) (ort.Install, error) {
 	if err != nil {
 		return install, &ortError{err}
 	}
-	if as.Name == "" || as.Name == targets.Host().Name {
+	if heldTo(as) == "" {
 		return install, nil
 	}
 	if _, err := as.Kernels(); err != nil { // this CPU cannot play that one
@@ -88,7 +98,9 @@ func loadORT(ctx context.Context, path string, threads int, as targets.Target) (
 	return &loaded{
 		Runner: s,
 		subject: func(model string, feeds map[string]tensor.Value) benchmark.Subject {
-			return benchmark.ORT(model, p, s, feeds, threads)
+			subject := benchmark.ORT(model, p, s, feeds, threads)
+			subject.Target = heldTo(as)
+			return subject
 		},
 		close: p.Close,
 	}, nil

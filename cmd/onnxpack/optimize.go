@@ -21,6 +21,7 @@ import (
 	"github.com/onnxpack/onnxpack/passes/catalog"
 	"github.com/onnxpack/onnxpack/targets"
 	"github.com/onnxpack/onnxpack/targets/engine"
+	"github.com/onnxpack/onnxpack/targets/ort"
 )
 
 func optimizeCommand() *cli.Command {
@@ -375,8 +376,11 @@ func (o *optimizer) measureLatency(ctx context.Context, m *measured, path string
 		l := m.embedded
 		switch {
 		case name == benchmark.EngineORT:
-			var err error
-			if l, err = loadORT(ctx, path, o.engine.Threads, targets.Host()); err != nil {
+			as, err := o.engine.Target, ort.CanHold()
+			if m.figures.Foreign || err != nil {
+				as = targets.Host()
+			}
+			if l, err = loadORT(ctx, path, o.engine.Threads, as); err != nil {
 				return err
 			}
 			defer l.close()

@@ -78,7 +78,7 @@ func (r *optimizeReport) write(w io.Writer) {
 	}
 	for i, row := range b.Latency {
 		if i < len(a.Latency) {
-			what := fmt.Sprintf("(%s, %d threads)", row.Engine, row.Threads)
+			what := fmt.Sprintf("(%s, %d threads)", row.Name(), row.Threads)
 			tab.AppendRow([]any{"latency median " + what, nsText(row.Median), nsText(a.Latency[i].Median), ratioText(float64(row.Median), float64(a.Latency[i].Median))})
 			tab.AppendRow([]any{"latency p95 " + what, nsText(row.P95), nsText(a.Latency[i].P95), ratioText(float64(row.P95), float64(a.Latency[i].P95))})
 		}

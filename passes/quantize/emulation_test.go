@@ -3,8 +3,6 @@ package quantize_test
 import (
 	"errors"
 	"math"
-	"os/exec"
-	"runtime"
 	"testing"
 
 	"github.com/onnxpack/onnxpack/benchmark"
@@ -69,8 +67,8 @@ func TestEmulation(t *testing.T) {
 // olderORT starts ONNX Runtime as on a CPU of the given profile.
 func olderORT(t *testing.T, as targets.Target) *ort.Process {
 	t.Helper()
-	if _, err := exec.LookPath("objdump"); err != nil || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		t.Skip("no Linux on amd64 with objdump: ONNX Runtime as on an older CPU")
+	if err := ort.CanHold(); err != nil {
+		t.Skip(err)
 	}
 	if _, err := as.Kernels(); err != nil {
 		t.Skip(err)

@@ -30,9 +30,20 @@ type Install struct {
 	hold    string
 }
 
+// CanHold says why [Install.As] cannot work on this machine; nil if it can.
+func CanHold() error {
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		return errors.New("ONNX Runtime can be held to fewer instructions on Linux for amd64 only")
+	}
+	if _, err := exec.LookPath("objdump"); err != nil {
+		return fmt.Errorf("objdump, of binutils, is needed to hold ONNX Runtime to fewer instructions: %w", err)
+	}
+	return nil
+}
+
 // As returns the same install on a CPU of the named profile (package targets),
 // which has fewer instructions than this one: it runs the kernels that it has
-// for such a CPU, at their full speed. That needs Linux on amd64, and objdump.
+// for such a CPU, at their full speed, where [CanHold] says that it can.
 func (in Install) As(profile string) Install {
 	in.hold = profile
 	return in

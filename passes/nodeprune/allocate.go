@@ -30,16 +30,12 @@ func (c *curve) first(k int) []*Unit { return c.units[:c.gone[k]] }
 // group goes alone, and the layers that read it are fitted to what is left. It
 // leaves out groups that have no such layers.
 func (s *scorer) measureCurves(j *passes.Job, g *Groups, c *choice) ([]*curve, error) {
-	feeds, _, err := samples(j, j.Model, sensitivitySamples)
-	if err != nil {
-		return nil, err
-	}
 	curves, of := s.newCurves(j, g, c)
 	var all []*reader
 	for _, x := range curves {
 		all = append(all, of[x.group]...)
 	}
-	if err := gather(j, all); err != nil {
+	if err := s.gather(j, all); err != nil {
 		return nil, err
 	}
 	var edits []saliency.Edit
@@ -50,7 +46,7 @@ func (s *scorer) measureCurves(j *passes.Job, g *Groups, c *choice) ([]*curve, e
 		}
 		edits = append(edits, e)
 	}
-	effects, err := saliency.ScanEdits(j.Context(), j.Model, feeds, nil, edits, j.Env.Threads,
+	effects, err := saliency.ScanEdits(j.Context(), j.Model, s.trials.feeds, nil, edits, j.Env.Threads,
 		func(done int) { j.ProgressAt("sensitivity", done, len(edits)) })
 	if err != nil {
 		return nil, err

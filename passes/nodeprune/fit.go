@@ -21,8 +21,12 @@ const (
 )
 
 // fitDamps are the dampings that a fit is tried with: shares of the mean
-// variance of the inputs. With the last, weights stay as they are.
-var fitDamps = []float64{1e-4, 1e-3, 1e-2, 1e-1, 1, math.Inf(1)}
+// variance of the inputs. With the last, which is all of keepWeights, weights
+// stay as they are, and the bias alone is fitted.
+var (
+	fitDamps    = []float64{1e-4, 1e-3, 1e-2, 1e-1, 1, math.Inf(1)}
+	keepWeights = []float64{math.Inf(1)}
+)
 
 // fit is what a layer is fitted on: the inputs that it has, with the results
 // that the original gives in their places, of the samples that are fitted and
@@ -39,29 +43,15 @@ func (p *pair) gather() (*fit, error) {
 		*r = saliency.NewRegression(p.y.Matrix, p.kernels, p.job.Env.Threads)
 		(*r).Inputs.Centered = true
 	}
-	weights := tensor.Float64s(constant(p.old.In(p.layer.slot)))
-	m := p.x.Matrix
-	oldBias, _ := biasSlot(p.old)
-	var bias []float64
-	if oldBias != nil {
-		bias = oldBias.values(m.Groups * m.Rows)
+	read, err := p.reader()
+	if err != nil {
+		return nil, err
 	}
 	for i := range p.samples {
 		if err := p.job.Context().Err(); err != nil {
 			return nil, err
 		}
-		x, err := columns(p.x, p.was.States()[i], i)
-		if err != nil {
-			return nil, err
-		}
-		y, err := columns(p.y, p.is.States()[i], i)
-		if err != nil {
-			return nil, err
-		}
-		if x.N != y.N {
-			return nil, fmt.Errorf("%v: %d columns of inputs, the original has %d", p.layer.node, y.N, x.N)
-		}
-		want, err := p.wanted(m.Apply(weights, bias, x, p.kernels, p.job.Env.Threads), i)
+		y, want, err := read(i)
 		if err != nil {
 			return nil, err
 		}
@@ -76,6 +66,51 @@ func (p *pair) gather() (*fit, error) {
 	return f, nil
 }
 
+// reader goes on to the layer, and returns how to read the inputs of a sample
+// that are left, and the results that are wanted of them.
+func (p *pair) reader() (func(sample int) (y, want *saliency.Columns, err error), error) {
+	thenValues, nowValues := []*graph.Value{p.x.Value}, []*graph.Value{p.y.Value}
+	if p.skip != nil {
+		thenValues, nowValues = append(thenValues, p.skip.was), append(nowValues, p.skip.is)
+	}
+	then, err := p.was.Before(p.old, thenValues...)
+	if err != nil {
+		return nil, err
+	}
+	now, err := p.is.Before(p.layer.node, nowValues...)
+	if err != nil {
+		return nil, err
+	}
+	m := p.x.Matrix
+	weights := tensor.Float64s(constant(p.old.In(p.layer.slot)))
+	var bias []float64
+	if b, _ := biasSlot(p.old); b != nil {
+		bias = b.values(m.Groups * m.Rows)
+	}
+	return func(sample int) (y, want *saliency.Columns, err error) {
+		was, err := then(sample)
+		if err != nil {
+			return nil, nil, err
+		}
+		is, err := now(sample)
+		if err != nil {
+			return nil, nil, err
+		}
+		x, err := columns(p.x, was, sample)
+		if err != nil {
+			return nil, nil, err
+		}
+		if y, err = columns(p.y, is, sample); err != nil {
+			return nil, nil, err
+		}
+		if x.N != y.N {
+			return nil, nil, fmt.Errorf("%v: %d columns of inputs, the original has %d", p.layer.node, y.N, x.N)
+		}
+		want, err = p.wanted(m.Apply(weights, bias, x, p.kernels, p.job.Env.Threads), sample, was, is)
+		return y, want, err
+	}, nil
+}
+
 // columns returns the inputs of a sample.
 func columns(in *saliency.Inputs, s saliency.State, sample int) (*saliency.Columns, error) {
 	t, ok := s[in.Value].(*tensor.Tensor)
@@ -87,15 +122,15 @@ func columns(in *saliency.Inputs, s saliency.State, sample int) (*saliency.Colum
 
 // wanted returns the original's results of a sample without those that are
 // gone, with what a shortcut has lost.
-func (p *pair) wanted(was *saliency.Columns, sample int) (*saliency.Columns, error) {
-	m, n := p.y.Matrix, was.N
-	all := slices.Concat(was.Groups...)
+func (p *pair) wanted(results *saliency.Columns, sample int, was, is saliency.State) (*saliency.Columns, error) {
+	m, n := p.y.Matrix, results.N
+	all := slices.Concat(results.Groups...)
 	flat := make([]float32, 0, len(p.left)*n)
 	for _, r := range p.left {
 		flat = append(flat, all[r*n:(r+1)*n]...)
 	}
 	if p.skip != nil {
-		lack, err := p.lack(sample)
+		lack, err := p.lack(sample, was, is)
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +150,7 @@ func (p *pair) wanted(was *saliency.Columns, sample int) (*saliency.Columns, err
 
 // lack returns what the shortcut of a sample is short of, at the positions of
 // its columns.
-func (p *pair) lack(sample int) ([]float32, error) {
+func (p *pair) lack(sample int, then, now saliency.State) ([]float32, error) {
 	read := func(in *saliency.Inputs, s saliency.State, v *graph.Value, channels []int) ([]float32, error) {
 		t, ok := s[v].(*tensor.Tensor)
 		if !ok {
@@ -123,7 +158,7 @@ func (p *pair) lack(sample int) ([]float32, error) {
 		}
 		return in.Results(t, sample, channels)
 	}
-	was, err := read(p.x, p.was.States()[sample], p.skip.was, p.left)
+	was, err := read(p.x, then, p.skip.was, p.left)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +166,7 @@ func (p *pair) lack(sample int) ([]float32, error) {
 	for r := range all {
 		all[r] = r
 	}
-	is, err := read(p.y, p.is.States()[sample], p.skip.is, all)
+	is, err := read(p.y, now, p.skip.is, all)
 	if err != nil {
 		return nil, err
 	}
@@ -148,11 +183,14 @@ func (p *pair) lack(sample int) ([]float32, error) {
 //
 //	mean over columns |W y + b - want|^2 + damp |W - near|^2,
 //
-// with the damping that does best on the samples that are held back.
-func (f *fit) solve(near []float64) (weights, bias []float64) {
+// with the one of dampings that does best on the samples that are held back.
+func (f *fit) solve(near, damps []float64) (weights, bias []float64) {
 	damp, least := fewDamp, math.Inf(1)
-	for _, d := range fitDamps {
-		if f.held.Inputs.Count == 0 {
+	if len(damps) == 1 {
+		damp = damps[0]
+	}
+	for _, d := range damps {
+		if f.held.Inputs.Count == 0 || len(damps) == 1 {
 			break
 		}
 		w := f.fitted(f.train, near, d)

@@ -98,11 +98,11 @@ func (s *scorer) readersOf(j *passes.Job, g *Groups, groups []*Group) map[*Group
 // gather takes the moments of readers that lack them, of as many at once as can
 // be held. They leave out the samples that effects are measured on: a layer that
 // is fitted to few samples does well on those.
-func gather(j *passes.Job, readers []*reader) error {
+func (s *scorer) gather(j *passes.Job, readers []*reader) error {
 	var batch []*reader
 	held := int64(0)
 	flush := func() error {
-		err := gatherAll(j, batch)
+		err := s.gatherAll(j, batch)
 		batch, held = nil, 0
 		return err
 	}
@@ -122,7 +122,7 @@ func gather(j *passes.Job, readers []*reader) error {
 	return flush()
 }
 
-func gatherAll(j *passes.Job, readers []*reader) error {
+func (s *scorer) gatherAll(j *passes.Job, readers []*reader) error {
 	if len(readers) == 0 {
 		return nil
 	}
@@ -143,11 +143,12 @@ func gatherAll(j *passes.Job, readers []*reader) error {
 	}
 	var failed error
 	sample := map[*graph.Value]int{}
-	every := spacing(j, sensitivitySamples)
+	tried := func(n int) bool {
+		return s.trials != nil && 2*len(s.trials.numbers) <= j.Env.Samples && s.trials.numbers[n]
+	}
 	err = j.Observe(values, func(v *graph.Value, t *tensor.Tensor) {
-		held := every > 1 && sample[v]%every == 0
 		for _, r := range of[v] {
-			if held {
+			if tried(sample[v]) {
 				break
 			}
 			c, err := r.inputs.Read(t, sample[v])

@@ -25,6 +25,12 @@ func MakePlan(j *passes.Job, o NodesOptions) (*Plan, error) {
 	w := g.newWork()
 	p := &Plan{Groups: g, Before: w.total, After: w.total}
 	s := &scorer{criterion: o.Criterion, aggregate: o.Aggregate, rand: j.Rand(), readers: g.findReaders()}
+	if o.Scope == "sensitivity" {
+		var err error
+		if s.trials, err = takeSamples(j, sensitivitySamples, walkBytes); err != nil {
+			return nil, err
+		}
+	}
 	scores, err := o.scores(j, g, w, s)
 	if err != nil || len(scores) == 0 {
 		return p, err

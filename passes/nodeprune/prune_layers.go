@@ -81,10 +81,11 @@ func pruneLayers(j *passes.Job, o LayersOptions) error {
 		return fmt.Errorf("pass %q: by:loss needs labelled data, none was given", "prune-layers")
 	}
 	t := &thinner{job: j, options: o, original: j.Model.Clone()}
-	var err error
-	if t.feeds, t.labels, err = samples(j, t.original, scanSamples); err != nil {
+	s, err := takeSamples(j, scanSamples, walkBytes)
+	if err != nil {
 		return err
 	}
+	t.feeds, t.labels = s.feeds, s.labels
 	t.whole = macsOf(t.original)
 	if o.Budget > 0 {
 		if t.judge, err = saliency.NewJudge(j.Context(), t.original, j.Env.Calibration, j.Env.Labelled, j.Env.Threads); err != nil {

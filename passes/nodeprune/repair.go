@@ -1,7 +1,6 @@
 package nodeprune
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -19,7 +18,7 @@ const (
 	// repairColumns is how many columns of inputs are taken of them together,
 	// for each input of a layer, and fewColumns how many of a sample at least.
 	repairColumns, fewColumns = 32, 32
-	// walkBytes bounds what a walk over the samples holds.
+	// walkBytes bounds what a walk over samples holds.
 	walkBytes = 1 << 30
 )
 
@@ -27,18 +26,18 @@ const (
 // from the first to the last. Each layer sees inputs that are mended already.
 type mender struct {
 	job       *passes.Job
-	was, is   *saliency.Walk
+	was, is   *saliency.Stream
 	original  *graph.Model
 	kept      map[string][]int
-	fit       bool // weights, not biases alone
-	differs   map[*graph.Value]bool
+	damps     []float64 // that are tried
 	samples   int
 	processed int
 	kernels   *kernel.Table
 }
 
+// repair mends the job's model. With fit weights are fitted, else biases alone.
 func repair(j *passes.Job, original *graph.Model, kept map[string][]int, fit bool) error {
-	feeds, _, err := samples(j, original, repairSamples)
+	s, err := takeSamples(j, repairSamples, 0)
 	if err != nil {
 		return err
 	}
@@ -46,10 +45,15 @@ func repair(j *passes.Job, original *graph.Model, kept map[string][]int, fit boo
 	if err != nil {
 		return err
 	}
-	m := &mender{
-		job: j, kernels: kernels, original: original, kept: kept, fit: fit, samples: len(feeds),
-		was: saliency.NewWalk(j.Context(), original, feeds, j.Env.Threads),
-		is:  saliency.NewWalk(j.Context(), j.Model, feeds, j.Env.Threads),
+	m := &mender{job: j, kernels: kernels, original: original, kept: kept, samples: len(s.feeds), damps: keepWeights}
+	if fit {
+		m.damps = fitDamps
+	}
+	if m.was, err = saliency.NewStream(j.Context(), original, s.feeds, j.Env.Threads, walkBytes/2); err != nil {
+		return err
+	}
+	if m.is, err = saliency.NewStream(j.Context(), j.Model, s.feeds, j.Env.Threads, walkBytes/2); err != nil {
+		return err
 	}
 	total := j.Model.Graph.NumNodes()
 	for n := range j.Model.Graph.Nodes() {
@@ -62,38 +66,6 @@ func repair(j *passes.Job, original *graph.Model, kept map[string][]int, fit boo
 	return nil
 }
 
-// samples returns calibration samples and their labels, spread evenly, as many
-// as can be walked at once and at most the given number.
-func samples(j *passes.Job, original *graph.Model, most int) (feeds []map[string]tensor.Value, labels []int, err error) {
-	limit, every := most, spacing(j, most)
-	n := 0
-	for s, err := range j.Env.Calibration(j.Context()) {
-		if err != nil {
-			return nil, nil, fmt.Errorf("calibration data: %w", err)
-		}
-		if n == 0 {
-			peak, err := saliency.Peak(j.Context(), original, s.Feeds, j.Env.Threads)
-			if err != nil {
-				return nil, nil, err
-			}
-			limit = max(1, min(limit, int(walkBytes/max(peak, 1))))
-		}
-		if n%every == 0 {
-			feeds, labels = append(feeds, s.Feeds), append(labels, s.Label)
-		}
-		if n++; len(feeds) == limit {
-			break
-		}
-	}
-	if len(feeds) == 0 {
-		return nil, nil, errors.New("calibration data has no samples")
-	}
-	return feeds, labels, nil
-}
-
-// spacing is how far the samples are apart of which so many are taken.
-func spacing(j *passes.Job, most int) int { return max(1, j.Env.Samples/most) }
-
 // mend fits one layer.
 func (m *mender) mend(n *graph.Node) error {
 	l, ok := layerOf(n)
@@ -104,12 +76,6 @@ func (m *mender) mend(n *graph.Node) error {
 	old := m.original.Graph.Value(n.Out(0).Name())
 	if !known || old == nil || old.Producer() == nil || constant(n.In(l.slot)) == nil {
 		return nil
-	}
-	if err := m.was.To(old.Producer()); err != nil {
-		return err
-	}
-	if err := m.is.To(n); err != nil {
-		return err
 	}
 	p := &pair{mender: m, layer: l, old: old.Producer(), left: left}
 	return p.mend()
@@ -129,18 +95,14 @@ type pair struct {
 func (p *pair) mend() error {
 	n := p.layer.node
 	weight := constant(n.In(p.layer.slot))
-	bias, axis := biasSlot(n)
-	if n.Is("ConvTranspose") || weight.DType() != tensor.Float32 || bias == nil || axis < 0 && len(dimsOf(n.In(p.layer.slot))) != 2 {
+	bias, _ := biasSlot(n)
+	if n.Is("ConvTranspose") || weight.DType() != tensor.Float32 || bias == nil || n.Is("MatMul") && weight.Rank() != 2 {
 		p.job.Skip(n, "it is not mended: it has no float weight of its own with a bias, or is transposed")
 		return nil
 	}
-	b1 := bias.values(len(p.left))
-	if b1 == nil {
+	if bias.values(len(p.left)) == nil {
 		p.job.Skip(n, "it is not mended: its bias is no constant vector")
 		return nil
-	}
-	if !p.fit {
-		return p.matchMeans(bias, b1, axis)
 	}
 	oldWeight := constant(p.old.In(p.layer.slot))
 	var err error
@@ -160,7 +122,7 @@ func (p *pair) mend() error {
 	if err != nil {
 		return err
 	}
-	w, b := f.solve(tensor.Float64s(weight))
+	w, b := f.solve(tensor.Float64s(weight), p.damps)
 	setOperand(n, p.layer.slot, tensor.FromFloat64s(weight.DType(), weight.Shape(), w))
 	bias.set(b)
 	return nil
@@ -171,14 +133,14 @@ func (p *pair) mend() error {
 // 2017, section 3.3.)
 type skip struct{ was, is *graph.Value }
 
-// findSkip returns the shortcut around the layer, if the walks hold it.
+// findSkip returns the shortcut around the layer, if it is computed before.
 func (p *pair) findSkip(bias *holder) *skip {
 	old, _ := biasSlot(p.old)
 	if old == nil {
 		return nil
 	}
 	s := &skip{was: addedTo(p.old, old), is: addedTo(p.layer.node, bias)}
-	if s.was == nil || s.is == nil || p.was.States()[0][s.was] == nil || p.is.States()[0][s.is] == nil {
+	if s.was == nil || s.is == nil || !p.was.Precedes(s.was, p.old) || !p.is.Precedes(s.is, p.layer.node) {
 		return nil
 	}
 	return s
@@ -257,46 +219,4 @@ func setOperand(n *graph.Node, slot int, t *tensor.Tensor) {
 	}
 	name := n.Out(0).Name() + "_mended"
 	n.SetIn(slot, n.Graph().AddInit(name, t))
-}
-
-// matchMeans shifts bias b so that every output channel has the mean that it
-// has in the original.
-func (p *pair) matchMeans(bias *holder, b []float64, axis int) error {
-	is, err := channelStats(p.is, p.layer.node, axis)
-	if err != nil {
-		return err
-	}
-	was, err := channelStats(p.was, p.old, axis)
-	if err != nil {
-		return err
-	}
-	mean, meanWas := is.Means(), was.Means()
-	for i, r := range p.left {
-		b[i] += meanWas[r] - mean[i]
-	}
-	bias.set(b)
-	return nil
-}
-
-// channelStats runs n, which the walk has reached, on every sample.
-func channelStats(w *saliency.Walk, n *graph.Node, axis int) (*saliency.ChannelStats, error) {
-	run, err := w.Node(n)
-	if err != nil {
-		return nil, err
-	}
-	s := &saliency.ChannelStats{}
-	for _, state := range w.States() {
-		out, err := run(state)
-		if err != nil {
-			return nil, err
-		}
-		t, ok := out[n.Out(0)].(*tensor.Tensor)
-		if !ok {
-			return nil, fmt.Errorf("%v: result is no tensor", n)
-		}
-		if err := s.Add(t, axis); err != nil {
-			return nil, fmt.Errorf("%v: %w", n, err)
-		}
-	}
-	return s, nil
 }

@@ -21,6 +21,7 @@ type scorer struct {
 	rand      *rand.Rand
 	energy    map[*graph.Value][]float64 // of the inputs of layers, by channel, for wanda
 	readers   map[*axis][]layer          // layers that sum over an axis of their weight
+	trials    *sampled                   // on which effects are measured; nil if none are
 	measured  map[*Group][]float64       // of taylor, fisher, movement and obs
 }
 

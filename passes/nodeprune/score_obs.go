@@ -22,7 +22,7 @@ func (s *scorer) observeHessians(j *passes.Job, g *Groups, groups []*Group) erro
 	for _, group := range groups {
 		all = append(all, of[group]...)
 	}
-	if err := gather(j, all); err != nil {
+	if err := s.gather(j, all); err != nil {
 		return err
 	}
 	s.measured = map[*Group][]float64{}

@@ -33,7 +33,7 @@ func layersOf(m *graph.Model) []layer {
 // scores diverge when a third of its outputs is zero. Nodes before a layer run
 // once for all that is tried on it.
 func sensitivities(j *passes.Job) (map[string]float64, error) {
-	feeds, _, err := samples(j, j.Model, sensitivitySamples)
+	s, err := takeSamples(j, sensitivitySamples, walkBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func sensitivities(j *passes.Job) (map[string]float64, error) {
 		w := l.node.In(l.slot)
 		trials = append(trials, saliency.Trial{Node: l.node, Weight: w, Variants: []*tensor.Tensor{withoutThird(w.Init.Tensor, l.outputs)}})
 	}
-	effects, err := saliency.Scan(j.Context(), j.Model, feeds, nil, trials, j.Env.Threads,
+	effects, err := saliency.Scan(j.Context(), j.Model, s.feeds, nil, trials, j.Env.Threads,
 		func(done int) { j.ProgressAt("sensitivity", done, len(trials)) })
 	if err != nil {
 		return nil, err

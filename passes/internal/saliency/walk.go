@@ -129,6 +129,17 @@ func (w *Walk) live(from, to int) []*graph.Value {
 	return list
 }
 
+// Precedes reports whether v is known before n runs: as an input, or the result
+// of a node before it.
+func (w *Walk) Precedes(v *graph.Value, n *graph.Node) bool {
+	p := v.Producer()
+	if p == nil {
+		return v.IsInput()
+	}
+	at, ok := w.place[p]
+	return ok && at < w.place[n]
+}
+
 // Node compiles the next node, n, for runs that return all its results.
 func (w *Walk) Node(n *graph.Node) (func(State) (State, error), error) {
 	if w.at >= len(w.nodes) || w.nodes[w.at] != n {

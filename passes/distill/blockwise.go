@@ -1,6 +1,7 @@
 package distill
 
 import (
+	"fmt"
 	"maps"
 
 	"github.com/onnxpack/onnxpack/graph"
@@ -67,26 +68,37 @@ func weightsBefore(v *graph.Value) map[string]bool {
 
 // blockwise trains one block after the other: each to give the teacher's
 // value at its end, from what the blocks before it give, which stay as they
-// are by then; the rest of the network is not computed. The last is trained
-// on the loss of the logits.
-func (o Options) blockwise(j *passes.Job, i *imitation, pairs []pair, scores string, data, held train.Source) error {
+// are by then; the rest of neither network is computed. The last is trained on
+// the loss of the logits. ask opens the teacher for some of its values.
+func (o Options) blockwise(j *passes.Job, ask func(hidden []string, logits bool) (*imitation, error), pairs []pair, scores string, data, held train.Source) error {
 	list := phases(j.Model, pairs)
 	for k, p := range list {
-		j.Log().Info("block", "number", k+1, "of", len(list), "end", p.pair.student)
-		t := train.Task{Loss: o.terms(i, nil), Scores: scores}
-		if p.pair.student != "" {
-			if err := i.align(j.Context(), j.Model, []pair{p.pair}, data, j.Env.Threads); err != nil {
-				return err
-			}
-			t.Loss, t.Scores = []train.Term{i.hidden(p.pair, 1)}, ""
+		t, err := o.lesson(j, ask, p, scores, data)
+		if err != nil {
+			return err
 		}
 		if len(t.Loss) == 0 {
 			break
 		}
-		if err := o.learnPart(j, t, data, held, p.weights); err != nil {
-			return err
+		name := fmt.Sprintf("block %d of %d", k+1, len(list))
+		if err := o.learnPart(j, t, data, held, &part{name, p.weights}); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	j.Figure("blocks trained", float64(len(list)))
 	return nil
+}
+
+// lesson is what a block learns.
+func (o Options) lesson(j *passes.Job, ask func([]string, bool) (*imitation, error), p phase, scores string, data train.Source) (train.Task, error) {
+	if p.pair.student == "" {
+		i, err := ask(nil, true)
+		return train.Task{Loss: o.terms(i, nil), Scores: scores}, err
+	}
+	i, err := ask([]string{p.pair.teacher}, false)
+	if err != nil {
+		return train.Task{}, err
+	}
+	err = i.align(j.Context(), j.Model, []pair{p.pair}, data, j.Env.Threads)
+	return train.Task{Loss: []train.Term{i.hidden(p.pair, 1)}}, err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/passes"
@@ -104,14 +105,6 @@ func runDistill(j *passes.Job, o Options) error {
 			return errors.New("student and teacher have no hidden values of one extent: name some by the option \"pairs\"")
 		}
 	}
-	var hidden []string
-	for _, p := range pairs {
-		hidden = append(hidden, p.teacher)
-	}
-	t, err := newTeacher(j.Context(), models, names, hidden, sample, j.Env.Threads)
-	if err != nil {
-		return err
-	}
 	output, err := scoresOf(j.Model, o.Scores)
 	if err != nil {
 		return err
@@ -123,10 +116,21 @@ func runDistill(j *passes.Job, o Options) error {
 		}
 		scores = output
 	}
-	j.Note("teachers: %s", t)
-	i := &imitation{teacher: t, output: output}
+	j.Note("teachers: %s", strings.Join(names, ", "))
+	ask := func(hidden []string, logits bool) (*imitation, error) {
+		t, err := newTeacher(j.Context(), models, names, hidden, logits, sample, j.Env.Threads)
+		return &imitation{teacher: t, output: output}, err
+	}
 	if o.Blockwise {
-		return o.blockwise(j, i, pairs, scores, data, held)
+		return o.blockwise(j, ask, pairs, scores, data, held)
+	}
+	var hidden []string
+	for _, p := range pairs {
+		hidden = append(hidden, p.teacher)
+	}
+	i, err := ask(hidden, true)
+	if err != nil {
+		return err
 	}
 	if o.Hidden > 0 {
 		if err := i.align(j.Context(), j.Model, pairs, data, j.Env.Threads); err != nil {

@@ -65,13 +65,18 @@ func distilled(t *testing.T, options string, m *graph.Model, env *passes.Env) (*
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range report.Steps[0].Curves {
-		if c.Name == "loss" {
-			return m, report.Steps[0], c.Y
+	return m, report.Steps[0], curve(t, report.Steps[0], "loss")
+}
+
+func curve(t *testing.T, s *passes.StepReport, name string) []float64 {
+	t.Helper()
+	for _, c := range s.Curves {
+		if c.Name == name {
+			return c.Y
 		}
 	}
-	t.Fatal("there is no curve of the loss")
-	return nil, nil, nil
+	t.Fatalf("there is no curve %q among %v", name, s.Curves)
+	return nil
 }
 
 // TestTerms distills into a narrower student by each term alone: the loss
@@ -117,12 +122,22 @@ func TestBlockwise(t *testing.T) {
 	teacher := chain(2, 8, 1)
 	student := chain(2, 5, 2)
 	env := &passes.Env{Calibration: unlabelled(t, teacher), Models: map[string]*graph.Model{"teacher": teacher}, Seed: 1, Threads: 1}
-	made, report, loss := distilled(t, "blockwise:true;epochs:12;batch:8;lr:0.01", student.Clone(), env)
+	steps, err := passes.ParseSteps("distill=blockwise:true;epochs:12;batch:8;lr:0.01", []*passes.Pass{distill.Distill})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, all, err := passes.Pipeline{Steps: steps}.Run(context.Background(), student.Clone(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := all.Steps[0]
 	if report.Figures["blocks trained"] != 2 {
 		t.Errorf("figures are %v", report.Figures)
 	}
-	if loss[len(loss)-1] > 0.8*loss[0] {
-		t.Errorf("the loss goes %.4f", loss)
+	for _, block := range []string{"block 1 of 2", "block 2 of 2"} {
+		if loss := curve(t, report, block+", loss"); loss[len(loss)-1] > 0.8*loss[0] {
+			t.Errorf("%s: the loss goes %.4f", block, loss)
+		}
 	}
 	for _, v := range made.Graph.Inits() {
 		if v.Init.Tensor.Equal(student.Graph.Value(v.Name()).Init.Tensor) {
@@ -179,7 +194,7 @@ func TestRefusals(t *testing.T) {
 		{"distill", nil, "no model to learn from"},
 		{"distill", other, "has 4 elements, the teacher's has 7"},
 		{"distill=hard:1", m, "needs labels"},
-		{"distill=hidden:1;pairs:nope", m, "no such value"},
+		{"distill=hidden:1;pairs:nope", m, `there is no value "nope"`},
 		{"distill=student:depth=0.01", nil, "no residual block left"},
 		{"distill=freeze:w*|nope", m, `no initializer matches "nope"`},
 		{"fine-tune", nil, "no labels"},

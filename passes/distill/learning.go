@@ -89,16 +89,24 @@ func (l Learning) learn(j *passes.Job, t train.Task, data, held train.Source) er
 	return l.learnPart(j, t, data, held, nil)
 }
 
-// learnPart is learn that moves the given weights alone, all if part is nil.
-func (l Learning) learnPart(j *passes.Job, t train.Task, data, held train.Source, part map[string]bool) error {
+// part is what of a model learns at a time.
+type part struct {
+	name    string // in the report
+	weights map[string]bool
+}
+
+// learnPart is learn that moves the weights of a part alone, all if p is nil.
+func (l Learning) learnPart(j *passes.Job, t train.Task, data, held train.Source, p *part) error {
 	if err := l.checkFrozen(j.Model); err != nil {
 		return err
 	}
 	t.Model, t.Data, t.Held = j.Model, data, held
 	t.Options = l.options(j.Env)
-	if part != nil {
+	of := ""
+	if p != nil {
+		of = p.name + ", "
 		frozen := t.Options.Frozen
-		t.Options.Frozen = func(name string) bool { return !part[name] || frozen(name) }
+		t.Options.Frozen = func(name string) bool { return !p.weights[name] || frozen(name) }
 	}
 	t.Stop = j.Env.Stop
 	if j.Env.Checkpoints != nil {
@@ -107,7 +115,7 @@ func (l Learning) learnPart(j *passes.Job, t train.Task, data, held train.Source
 	state := ""
 	t.Watch = func(p train.Point) {
 		state = progressText(p, state)
-		j.ProgressAt(state, p.Step, p.Steps)
+		j.ProgressAt(of+state, p.Step, p.Steps)
 	}
 	r, err := train.Run(j.Context(), t)
 	if err != nil {
@@ -115,7 +123,7 @@ func (l Learning) learnPart(j *passes.Job, t train.Task, data, held train.Source
 	}
 	j.Model = r.Model
 	j.Changed(r.Steps)
-	report(j, r, t.Loss)
+	report(j, of, r, t.Loss)
 	return nil
 }
 
@@ -146,19 +154,20 @@ func progressText(p train.Point, last string) string {
 	return text
 }
 
-// report enters how a run went.
-func report(j *passes.Job, r *train.Result, terms []train.Term) {
+// report enters how a run went; of names what of the model it was about.
+func report(j *passes.Job, of string, r *train.Result, terms []train.Term) {
+	note := func(format string, args ...any) { j.Note("%s", of+fmt.Sprintf(format, args...)) }
 	for _, n := range r.Notes {
-		j.Note("%s", n)
+		note("%s", n)
 	}
 	if r.Stopped != "" {
-		j.Note("%s", r.Stopped)
+		note("%s", r.Stopped)
 	}
 	if r.Resumed > 0 {
-		j.Note("resumed after step %d", r.Resumed)
+		note("resumed after step %d", r.Resumed)
 	}
-	j.Figure("trained parameters", float64(r.Trained))
-	j.Figure("epochs", float64(len(r.Curve)))
+	j.Figure(of+"trained parameters", float64(r.Trained))
+	j.Figure(of+"epochs", float64(len(r.Curve)))
 	if len(r.Curve) == 0 {
 		return
 	}
@@ -172,9 +181,9 @@ func report(j *passes.Job, r *train.Result, terms []train.Term) {
 		if len(y) != len(r.Curve) {
 			return
 		}
-		j.Curve(name, y)
+		j.Curve(of+name, y)
 		if r.Best >= 0 {
-			j.Figure(name, y[r.Best])
+			j.Figure(of+name, y[r.Best])
 		}
 	}
 	column("loss", func(p train.Point) float64 { return p.Loss })
@@ -189,10 +198,10 @@ func report(j *passes.Job, r *train.Result, terms []train.Term) {
 	column("held loss", func(p train.Point) float64 { return p.HeldLoss })
 	column("held top-1", func(p train.Point) float64 { return p.Score })
 	if r.Best < 0 {
-		j.Note("no epoch of %d does better on held samples than the weights at the start, which stay", len(r.Curve))
+		note("no epoch of %d does better on held samples than the weights at the start, which stay: loss %.4g", len(r.Curve), r.Start.HeldLoss)
 		return
 	}
-	j.Note("weights are those after epoch %d of %d, the best on held samples: loss %.4g, %.4g at the start",
+	note("weights are those after epoch %d of %d, the best on held samples: loss %.4g, %.4g at the start",
 		r.Best+1, len(r.Curve), r.Curve[r.Best].HeldLoss, r.Start.HeldLoss)
 }
 

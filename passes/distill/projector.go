@@ -28,7 +28,7 @@ func (i *imitation) align(ctx context.Context, student *graph.Model, pairs []pai
 	for _, p := range pairs {
 		names = append(names, p.student)
 	}
-	s, err := newPupil(ctx, student, sample, names, threads)
+	s, err := newPupil(ctx, student, sample, names, false, threads)
 	if err != nil {
 		return err
 	}

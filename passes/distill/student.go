@@ -107,7 +107,7 @@ func newShortener(j *passes.Job, data train.Source) (*shortener, error) {
 
 // ask returns the logits of a model for the probe.
 func (s *shortener) ask(ctx context.Context, m *graph.Model) ([]float32, error) {
-	p, err := newPupil(ctx, m, s.probe[0], nil, s.threads)
+	p, err := newPupil(ctx, m, s.probe[0], nil, true, s.threads)
 	if err != nil {
 		return nil, err
 	}

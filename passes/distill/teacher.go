@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -33,8 +32,7 @@ type teacher struct {
 // pupil is a model that answers, open in its batch axis.
 type pupil struct {
 	name    string
-	model   *graph.Model
-	logits  string
+	logits  string // the value that holds them, "" if they are not asked for
 	session *engine.Session
 }
 
@@ -47,12 +45,16 @@ type cacheKey struct {
 // logitsKey is the name under which logits are answered.
 const logitsKey = "logits"
 
-// newTeacher opens models for samples like the given one; threads is that of
-// the engine.
-func newTeacher(ctx context.Context, models map[string]*graph.Model, names, hidden []string, s dataset.Sample, threads int) (*teacher, error) {
+// newTeacher opens models that answer for samples like the given one: logits,
+// if they are asked for, and hidden values of the first. What neither needs is
+// not computed. threads is that of the engine.
+func newTeacher(ctx context.Context, models map[string]*graph.Model, names, hidden []string, logits bool, s dataset.Sample, threads int) (*teacher, error) {
 	t := &teacher{hidden: hidden, kept: map[cacheKey][]float32{}, shapes: map[string]tensor.Shape{}}
+	if !logits {
+		names = names[:1]
+	}
 	for _, name := range names {
-		p, err := newPupil(ctx, models[name], s, append(slices.Clone(hidden), ""), threads)
+		p, err := newPupil(ctx, models[name], s, hidden, logits, threads)
 		if err != nil {
 			return nil, fmt.Errorf("teacher %q: %w", name, err)
 		}
@@ -63,24 +65,33 @@ func newTeacher(ctx context.Context, models map[string]*graph.Model, names, hidd
 	return t, t.probe(ctx, s)
 }
 
-// newPupil compiles a model that gives out logits and the named values.
-func newPupil(ctx context.Context, m *graph.Model, s dataset.Sample, values []string, threads int) (*pupil, error) {
+// newPupil compiles what of a model gives its logits, if they are asked for,
+// and the hidden values.
+func newPupil(ctx context.Context, m *graph.Model, s dataset.Sample, hidden []string, logits bool, threads int) (*pupil, error) {
+	p := &pupil{}
+	names := slices.Clone(hidden)
 	m = opened(m, s)
-	output, err := scoresOf(m, "")
-	if err != nil {
-		return nil, err
+	if logits {
+		output, err := scoresOf(m, "")
+		if err != nil {
+			return nil, err
+		}
+		p.logits = train.LogitsName(m, output)
+		names = append(names, p.logits)
 	}
-	p := &pupil{model: m, logits: train.LogitsName(m, output)}
-	want := []string{p.logits}
-	for _, v := range values {
-		if v != "" && v != p.logits {
-			want = append(want, v)
+	var outs []*graph.Value
+	for _, name := range names {
+		v := m.Graph.Value(name)
+		if v == nil {
+			return nil, fmt.Errorf("there is no value %q", name)
+		}
+		if !slices.Contains(outs, v) {
+			outs = append(outs, v)
 		}
 	}
-	want = slices.DeleteFunc(want, func(name string) bool {
-		return slices.ContainsFunc(m.Graph.Outputs(), func(v *graph.Value) bool { return v.Name() == name })
-	})
-	p.session, err = engine.Compile(ctx, m, engine.Options{Threads: threads, Outputs: want})
+	train.KeepOutputs(m.Graph, outs)
+	var err error
+	p.session, err = engine.Compile(ctx, m, engine.Options{Threads: threads})
 	return p, err
 }
 
@@ -114,27 +125,27 @@ func (t *teacher) run(ctx context.Context, feeds map[string]tensor.Value) (map[s
 		if err != nil {
 			return nil, fmt.Errorf("teacher %q: %w", p.name, err)
 		}
+		if i == 0 {
+			for _, name := range t.hidden {
+				if answer[name], err = floatsOf(out[name]); err != nil {
+					return nil, fmt.Errorf("teacher %q: %q: %w", p.name, name, err)
+				}
+			}
+		}
+		if p.logits == "" {
+			continue
+		}
 		z, err := floatsOf(out[p.logits])
 		if err != nil {
 			return nil, fmt.Errorf("teacher %q: %q: %w", p.name, p.logits, err)
 		}
-		if i > 0 {
-			if z, err = addScaled(answer[logitsKey], z, 1); err != nil {
-				return nil, fmt.Errorf("teachers %q and %q: %w", t.models[0].name, p.name, err)
-			}
-			answer[logitsKey] = z
-			continue
+		sum := answer[logitsKey]
+		if sum == nil {
+			sum = tensor.New(tensor.Float32, z.Shape())
 		}
-		answer[logitsKey] = z
-		for _, name := range t.hidden {
-			if answer[name], err = floatsOf(out[name]); err != nil {
-				return nil, fmt.Errorf("teacher %q: %q: %w", p.name, name, err)
-			}
+		if answer[logitsKey], err = addScaled(sum, z, 1/float32(len(t.models))); err != nil {
+			return nil, fmt.Errorf("teachers %q and %q: %w", t.models[0].name, p.name, err)
 		}
-	}
-	if n := len(t.models); n > 1 {
-		zero := tensor.New(tensor.Float32, answer[logitsKey].Shape())
-		answer[logitsKey], _ = addScaled(zero, answer[logitsKey], 1/float32(n))
 	}
 	return answer, nil
 }
@@ -221,13 +232,4 @@ func (t *teacher) keep(b *train.Batch, name string, x []float32) {
 		t.size += 4 * n
 		t.kept[key] = slices.Clone(x[i*n : (i+1)*n])
 	}
-}
-
-// String lists the models.
-func (t *teacher) String() string {
-	var names []string
-	for _, p := range t.models {
-		names = append(names, p.name)
-	}
-	return strings.Join(names, ", ")
 }

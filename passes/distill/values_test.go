@@ -90,6 +90,23 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// TestSeveralTeachers compares logits with the mean of those of two teachers.
+func TestSeveralTeachers(t *testing.T) {
+	one, two, student := mapped(t, 1), mapped(t, 3), mapped(t, 2)
+	data := unlabelled(t, one)
+	z, a, b := answersOf(t, student, data), answersOf(t, one, data), answersOf(t, two, data)
+	for i := range a.logits {
+		for k := range a.logits[i] {
+			a.logits[i][k] = (a.logits[i][k] + b.logits[i][k]) / 2
+		}
+	}
+	env := &passes.Env{Calibration: data, Models: map[string]*graph.Model{"teacher": one, "teacher 2": two, "other": student}}
+	_, _, loss := distilled(t, fmt.Sprintf("epochs:1;batch:%d;held:0;lr:1e-9;kl:0;mse:1", len(z.logits)), student.Clone(), env)
+	if want := meanSquareByHand(z.logits, a.logits); math.Abs(loss[0]-want) > 1e-4*want {
+		t.Errorf("loss is %.6f, want %.6f", loss[0], want)
+	}
+}
+
 // TestProjector compares three channels with two that span them: a projection
 // is found that leaves no difference.
 func TestProjector(t *testing.T) {

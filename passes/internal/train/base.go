@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -99,7 +100,7 @@ func batchDim(batch int) graph.Dim {
 // choose lists the parameters and statistics, in the order of initializers.
 func (b *base) choose() {
 	stats := map[*graph.Value]bool{}
-	for _, n := range batchNorms(b.model.Graph) {
+	for _, n := range b.norms(b.model.Graph) {
 		stats[n.In(3)], stats[n.In(4)] = true, true
 	}
 	others := 0
@@ -122,6 +123,14 @@ func (b *base) choose() {
 		b.notes = append(b.notes, fmt.Sprintf("%d weights are not float32 and stay as they are", others))
 	}
 	b.noteSubgraphs()
+}
+
+// norms returns the BatchNormalization nodes of g, a form of the model, whose
+// statistics training moves: constants of their own that are not frozen.
+func (b *base) norms(g *graph.Graph) []*graph.Node {
+	return slices.DeleteFunc(batchNorms(g), func(n *graph.Node) bool {
+		return b.opts.Frozen != nil && (b.opts.Frozen(n.In(3).Name()) || b.opts.Frozen(n.In(4).Name()))
+	})
 }
 
 // noteSubgraphs says what the bodies of If, Loop and Scan hold that does not

@@ -165,7 +165,7 @@ func (f *former) dropouts(work bool) error {
 // running statistics that it gives, in the order of base.stats.
 func (f *former) trainNorms() []*graph.Value {
 	made := map[string]*graph.Value{}
-	for _, n := range batchNorms(f.m.Graph) {
+	for _, n := range f.norms(f.m.Graph) {
 		n.SetAttr(graph.IntAttr("training_mode", 1))
 		for i, stat := range []*graph.Value{n.In(3), n.In(4)} {
 			for n.NumOut() <= i+1 {
@@ -212,25 +212,8 @@ func (f *former) addLoss(others []*graph.Value) error {
 	}
 	g.Rename(total, lossName)
 	total.Type = graph.TensorOf(tensor.Float32, graph.Dims{})
-	f.setOutputs(append([]*graph.Value{total}, others...))
+	KeepOutputs(g, append([]*graph.Value{total}, others...))
 	return nil
-}
-
-// setOutputs gives out these values alone, and removes the nodes that none of
-// them needs.
-func (f *former) setOutputs(outs []*graph.Value) {
-	g := f.m.Graph
-	for i := len(g.Outputs()) - 1; i >= 0; i-- {
-		g.DropOutput(i)
-	}
-	for _, v := range outs {
-		g.AddOutput(v)
-	}
-	for n := range g.Backward() {
-		if !slices.ContainsFunc(n.Outs(), func(v *graph.Value) bool { return v != nil && v.Used() }) {
-			g.Remove(n)
-		}
-	}
 }
 
 // compile makes inputs of the parameters and statistics and compiles.

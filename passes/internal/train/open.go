@@ -77,3 +77,19 @@ func openReshapes(m *graph.Model, types map[string]*graph.Type) {
 		}
 	}
 }
+
+// KeepOutputs gives out these values alone, and removes the nodes of g that
+// none of them needs.
+func KeepOutputs(g *graph.Graph, outs []*graph.Value) {
+	for i := len(g.Outputs()) - 1; i >= 0; i-- {
+		g.DropOutput(i)
+	}
+	for _, v := range outs {
+		g.AddOutput(v)
+	}
+	for n := range g.Backward() {
+		if !slices.ContainsFunc(n.Outs(), func(v *graph.Value) bool { return v != nil && v.Used() }) {
+			g.Remove(n)
+		}
+	}
+}

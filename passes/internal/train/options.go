@@ -33,8 +33,8 @@ type Options struct {
 
 	Patience int // epochs without a better validation before training ends, 0 for no end
 
-	// Frozen reports whether the parameter of the given name stays as it is;
-	// nil freezes none.
+	// Frozen reports whether the parameter or statistic of the given name stays
+	// as it is; nil freezes none.
 	Frozen func(name string) bool
 
 	// MaxMemory is how many bytes the weights and the values of a step may

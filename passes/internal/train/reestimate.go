@@ -32,10 +32,10 @@ func Reestimate(ctx context.Context, m *graph.Model, data Source, o Options) (*g
 		return nil, 0, err
 	}
 	outs := f.trainNorms()
-	for _, n := range batchNorms(f.m.Graph) {
+	for _, n := range f.norms(f.m.Graph) {
 		n.SetAttr(graph.FloatAttr("momentum", 0)) // what is given out is the batch's
 	}
-	f.setOutputs(outs)
+	KeepOutputs(f.m.Graph, outs)
 	form, err := f.compile(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -76,7 +76,7 @@ func (b *base) average(ctx context.Context, t *Task, f *form) error {
 		}
 		batches++
 	}
-	for _, n := range batchNorms(b.model.Graph) {
+	for _, n := range b.norms(b.model.Graph) {
 		mean, variance := at[n.In(3).Name()], at[n.In(4).Name()]
 		for k := range b.stats[mean].w {
 			m := sums[mean][k] / batches

@@ -376,6 +376,30 @@ func TestFrozen(t *testing.T) {
 	}
 }
 
+// TestFrozenNorms freezes one of two normalizations: its statistics stay, those
+// of the other follow the data.
+func TestFrozenNorms(t *testing.T) {
+	task := ringTask(t)
+	m, err := graph.ParseModel(`<ir_version: 8, opset_import: ["": 15]> g (float[1, 2] x) => (float[1, 3] y)
+		<float[2, 3] w = {1, -2, 0.5, 1, 2, 1}, float[3] s1 = {1, 1, 1}, float[3] t1 = {0, 0, 0}, float[3] m1 = {0, 0, 0}, float[3] v1 = {1, 1, 1},
+		 float[3] s2 = {1, 1, 1}, float[3] t2 = {0, 0, 0}, float[3] m2 = {0, 0, 0}, float[3] v2 = {1, 1, 1}> {
+			p = MatMul (x, w)  a = BatchNormalization (p, s1, t1, m1, v1)
+			r = Relu (a)  y = BatchNormalization (r, s2, t2, m2, v2)
+		}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task.Model, task.Held, task.Options.Epochs = m, nil, 1
+	task.Options.Frozen = func(name string) bool { return strings.HasSuffix(name, "1") }
+	trained := run(t, task).Model.Graph
+	for _, name := range []string{"s1", "t1", "m1", "v1", "s2", "t2", "m2", "v2"} {
+		stays := trained.Value(name).Init.Tensor.Equal(m.Graph.Value(name).Init.Tensor)
+		if frozen := strings.HasSuffix(name, "1"); stays != frozen {
+			t.Errorf("%s stays: %v, want %v", name, stays, frozen)
+		}
+	}
+}
+
 // TestLowRank trains updates of rank 1: what is added to each matrix has that
 // rank, and everything else stays.
 func TestLowRank(t *testing.T) {

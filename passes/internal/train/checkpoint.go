@@ -5,26 +5,44 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"maps"
+	"slices"
+
+	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
-// fingerprint names a run by all that its result depends on: options, terms,
-// samples as far as their number, and the weights at the start.
-func (r *trainer) fingerprint() string {
+// fingerprint names a run by all that its result depends on: options, the graph
+// of a step with its loss, weights at the start, and samples as far as their
+// number and the first and last of them.
+func (r *trainer) fingerprint() (string, error) {
 	h := fnv.New64a()
 	o := *r.o
 	o.Frozen, o.Threads = nil, 0
-	fmt.Fprintf(h, "%+v %d %d\n", o, r.task.Data.Len(), r.batch)
-	if r.task.Held != nil {
-		fmt.Fprintln(h, r.task.Held.Len(), r.task.Scores)
-	}
-	for _, t := range r.task.Loss {
-		fmt.Fprintln(h, t.Name, t.Weight)
-	}
+	fmt.Fprintf(h, "%+v %d %s\n", o, r.batch, r.task.Scores)
+	fmt.Fprintln(h, r.train.text)
 	for _, p := range r.all() {
 		fmt.Fprintln(h, p.name, p.tensor.Shape())
 		h.Write(p.tensor.Bytes())
 	}
-	return fmt.Sprintf("%016x", h.Sum64())
+	for _, src := range []Source{r.task.Data, r.task.Held} {
+		if src == nil || src.Len() == 0 {
+			continue
+		}
+		fmt.Fprintln(h, src.Len())
+		for _, i := range []int{0, src.Len() - 1} {
+			s, err := src.At(i)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintln(h, s.Label)
+			for _, name := range slices.Sorted(maps.Keys(s.Feeds)) {
+				if t, ok := s.Feeds[name].(*tensor.Tensor); ok && t.DType() != tensor.String {
+					h.Write(t.Bytes())
+				}
+			}
+		}
+	}
+	return fmt.Sprintf("%016x", h.Sum64()), nil
 }
 
 // resume takes up the run where its checkpoint left it, and returns that
@@ -33,7 +51,10 @@ func (r *trainer) resume() (int, error) {
 	if r.task.Checkpoints == nil {
 		return 0, nil
 	}
-	r.key = r.fingerprint()
+	var err error
+	if r.key, err = r.fingerprint(); err != nil {
+		return 0, err
+	}
 	f, err := r.task.Checkpoints.Load(r.key)
 	if err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", err)

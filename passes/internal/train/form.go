@@ -23,6 +23,7 @@ const (
 // for validation. Both read the same parameters.
 type form struct {
 	session  *engine.Session
+	text     string   // the graph, without contents of parameters
 	fed      []*param // parameters and statistics, given at every run
 	terms    []string // outputs, one for each term
 	grads    []string // outputs, one for each parameter
@@ -236,7 +237,7 @@ func (f *former) compile(ctx context.Context) (*form, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the training form does not compile: %w", err)
 	}
-	f.form.session = s
+	f.form.session, f.form.text = s, graph.Format(f.m)
 	return f.form, nil
 }
 

@@ -189,6 +189,28 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestResumesItself: a checkpoint of another loss or other data is not taken
+// up.
+func TestResumesItself(t *testing.T) {
+	for _, set := range []func(*Task){
+		func(k *Task) { k.Loss = []Term{Labelled("mse", "y", 0)} },
+		func(k *Task) { k.Loss[0].Weight = 2 },
+		func(k *Task) { k.Data = rings(240, 9) },
+		func(k *Task) { k.Options.Rate = 0.03 },
+	} {
+		task := ringTask(t)
+		task.Options.Epochs = 1
+		v := &vault{after: 5, stop: make(chan struct{})}
+		task.Checkpoints, task.Stop = v, v.stop
+		run(t, task)
+		task.Stop = nil
+		set(&task)
+		if r := run(t, task); r.Resumed != 0 {
+			t.Errorf("another run was resumed at step %d", r.Resumed)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		want string

@@ -4,143 +4,141 @@
 
 #include "textflag.h"
 
-DATA maskTable<>+0(SB)/4, $0xffffffff
-DATA maskTable<>+4(SB)/4, $0xffffffff
-DATA maskTable<>+8(SB)/4, $0xffffffff
-DATA maskTable<>+12(SB)/4, $0xffffffff
-DATA maskTable<>+16(SB)/4, $0xffffffff
-DATA maskTable<>+20(SB)/4, $0xffffffff
-DATA maskTable<>+24(SB)/4, $0xffffffff
-DATA maskTable<>+28(SB)/4, $0xffffffff
-DATA maskTable<>+32(SB)/4, $0xffffffff
-DATA maskTable<>+36(SB)/4, $0xffffffff
-DATA maskTable<>+40(SB)/4, $0xffffffff
-DATA maskTable<>+44(SB)/4, $0xffffffff
-DATA maskTable<>+48(SB)/4, $0xffffffff
-DATA maskTable<>+52(SB)/4, $0xffffffff
-DATA maskTable<>+56(SB)/4, $0xffffffff
-DATA maskTable<>+60(SB)/4, $0xffffffff
-DATA maskTable<>+64(SB)/4, $0x00000000
-DATA maskTable<>+68(SB)/4, $0x00000000
-DATA maskTable<>+72(SB)/4, $0x00000000
-DATA maskTable<>+76(SB)/4, $0x00000000
-DATA maskTable<>+80(SB)/4, $0x00000000
-DATA maskTable<>+84(SB)/4, $0x00000000
-DATA maskTable<>+88(SB)/4, $0x00000000
-DATA maskTable<>+92(SB)/4, $0x00000000
-DATA maskTable<>+96(SB)/4, $0x00000000
-DATA maskTable<>+100(SB)/4, $0x00000000
-DATA maskTable<>+104(SB)/4, $0x00000000
-DATA maskTable<>+108(SB)/4, $0x00000000
-DATA maskTable<>+112(SB)/4, $0x00000000
-DATA maskTable<>+116(SB)/4, $0x00000000
-DATA maskTable<>+120(SB)/4, $0x00000000
-DATA maskTable<>+124(SB)/4, $0x00000000
+DATA maskTable<>+0(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+8(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+16(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+24(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+32(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+40(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+48(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+56(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+64(SB)/8, $0x0000000000000000
+DATA maskTable<>+72(SB)/8, $0x0000000000000000
+DATA maskTable<>+80(SB)/8, $0x0000000000000000
+DATA maskTable<>+88(SB)/8, $0x0000000000000000
+DATA maskTable<>+96(SB)/8, $0x0000000000000000
+DATA maskTable<>+104(SB)/8, $0x0000000000000000
+DATA maskTable<>+112(SB)/8, $0x0000000000000000
+DATA maskTable<>+120(SB)/8, $0x0000000000000000
 GLOBL maskTable<>(SB), RODATA|NOPTR, $128
 
 // func gemm_f32_6x16_avx2(t *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·gemm_f32_6x16_avx2(SB), $136-8
-	MOVQ t+0(FP), R15
-	MOVQ 536(R15), AX
-	MOVQ AX, (SP)
-	MOVQ 24(R15), AX
-	MOVQ AX, 8(SP)
-	MOVQ $+0, 16(SP)
-	MOVQ 528(R15), AX
-	CMPQ AX, $+6
-	JEQ  rows6
-	CMPQ AX, $+5
-	JEQ  rows5
-	CMPQ AX, $+4
-	JEQ  rows4
-	CMPQ AX, $+3
-	JEQ  rows3
-	CMPQ AX, $+2
-	JEQ  rows2
-	CMPQ AX, $+1
-	JEQ  rows1
-	JMP  done
+	MOVQ  t+0(FP), R15
+	MOVQ  536(R15), AX
+	MOVQ  AX, (SP)
+	MOVQ  24(R15), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  $+0, 16(SP)
+	MOVQ  528(R15), AX
+	MOVQ  AX, 40(SP)
+	TESTQ AX, AX
+	JLE   done
+	MOVQ  136(R15)(AX*8), CX
+	MOVQ  CX, 144(R15)(AX*8)
 
-rows6:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+8
-	JLE        rows6narrow
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	VXORPS     Y11, Y11, Y11
-	VXORPS     Y12, Y12, Y12
-	VXORPS     Y13, Y13, Y13
-	VXORPS     Y14, Y14, Y14
-	VXORPS     Y15, Y15, Y15
+wide:
+	MOVQ   (SP), AX
+	TESTQ  AX, AX
+	JLE    done
+	CMPQ   AX, $+8
+	JLE    narrow
+	MOVQ   8(SP), BX
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	CMPQ   40(SP), $+4
+	JLE    over1
+	VXORPS Y12, Y12, Y12
+	VXORPS Y13, Y13, Y13
+	VXORPS Y14, Y14, Y14
+	VXORPS Y15, Y15, Y15
+
+over1:
 	MOVQ       t+0(FP), R15
 	CMPB       569(R15), $0x00
-	JEQ        rows6near
+	JEQ        widenear
 	MOVQ       48(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
 	MOVQ       272(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+1
+	JLE        over2
 	MOVQ       280(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+2
+	JLE        over2
 	MOVQ       288(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+3
+	JLE        over2
 	MOVQ       296(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+4
+	JLE        over2
 	MOVQ       304(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+5
+	JLE        over2
 	MOVQ       312(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 
-rows6near:
+over2:
+widenear:
 	MOVQ BX, 32(SP)
 	MOVQ $+0, 24(SP)
 
-rows6tap:
-	MOVQ    t+0(FP), R8
+widetap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R8)
-	JGE     rows6finish
-	MOVQ    120(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R8), R15
+	CMPQ    R15, 128(BX)
+	JGE     widefinish
+	MOVQ    120(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    544(BX), R15
 	SHLQ    $0x02, R15
-	ADDQ    (R8), R15
-	MOVQ    144(R8), AX
+	ADDQ    (BX), R15
+	MOVQ    144(BX), AX
 	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R8), CX
+	MOVQ    152(BX), CX
 	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R8), DX
+	CMPQ    40(SP), $+2
+	JLE     over3
+	MOVQ    160(BX), DX
 	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R8), SI
+	MOVQ    168(BX), SI
 	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R8), DI
+	CMPQ    40(SP), $+4
+	JLE     over3
+	MOVQ    176(BX), DI
 	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R8), R8
+	MOVQ    184(BX), R8
 	LEAQ    (R15)(R8*4), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows6single
 
-rows6many:
+over3:
+	MOVQ 544(BX), R15
+	SHLQ $0x02, R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+4
+	JLE  wide4
+	CMPQ R15, $-16
+	JG   wide6manyover
+
+wide6many:
 	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
@@ -228,13 +226,13 @@ rows6many:
 	ADDQ         $+16, R15
 	ADDQ         $+256, BX
 	CMPQ         R15, $-16
-	JLE          rows6many
+	JLE          wide6many
 
-rows6single:
+wide6manyover:
 	CMPQ R15, $-4
-	JG   rows6end
+	JG   wide6oneover
 
-rows6one:
+wide6one:
 	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VMOVUPS      32(BX), Y1
@@ -259,52 +257,137 @@ rows6one:
 	ADDQ         $+4, R15
 	ADDQ         $+64, BX
 	CMPQ         R15, $-4
-	JLE          rows6one
+	JLE          wide6one
 
-rows6end:
+wide6oneover:
+	JMP wideend
+
+wide4:
+	CMPQ 40(SP), $+2
+	JLE  wide2
+	CMPQ R15, $-4
+	JG   wide4oneover
+
+wide4one:
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VBROADCASTSS (AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS (CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	VBROADCASTSS (DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y8
+	VFMADD231PS  Y2, Y1, Y9
+	VBROADCASTSS (SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y10
+	VFMADD231PS  Y3, Y1, Y11
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide4one
+
+wide4oneover:
+	JMP wideend
+
+wide2:
+	CMPQ 40(SP), $+1
+	JLE  wide1
+	CMPQ R15, $-4
+	JG   wide2oneover
+
+wide2one:
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VBROADCASTSS (AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS (CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide2one
+
+wide2oneover:
+	JMP wideend
+
+wide1:
+	CMPQ R15, $-4
+	JG   wide1oneover
+
+wide1one:
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VBROADCASTSS (AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide1one
+
+wide1oneover:
+wideend:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows6tap
+	JMP  widetap
 
-rows6finish:
+widefinish:
 	MOVQ    t+0(FP), R15
+	MOVQ    40(SP), R14
 	CMPQ    (SP), $+16
-	JL      rows6masked
+	JL      widemasked
 	MOVQ    48(R15), R8
 	MOVQ    16(SP), CX
 	LEAQ    (R8)(CX*4), R8
 	CMPB    568(R15), $0x00
-	JEQ     rows6fresh
+	JEQ     widefresh
 	MOVQ    272(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y4, Y4
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y5, Y5
+	CMPQ    R14, $+1
+	JLE     over4
 	MOVQ    280(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y6, Y6
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y7, Y7
+	CMPQ    R14, $+2
+	JLE     over4
 	MOVQ    288(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y8, Y8
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y9, Y9
+	CMPQ    R14, $+3
+	JLE     over4
 	MOVQ    296(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y10, Y10
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y11, Y11
+	CMPQ    R14, $+4
+	JLE     over4
 	MOVQ    304(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y12, Y12
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y13, Y13
+	CMPQ    R14, $+5
+	JLE     over4
 	MOVQ    312(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
@@ -312,10 +395,11 @@ rows6finish:
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y15, Y15
 
-rows6fresh:
+over4:
+widefresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows6no72
+	JEQ     absent5
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -328,15 +412,18 @@ rows6fresh:
 	VADDPS  Y1, Y9, Y9
 	VADDPS  Y0, Y10, Y10
 	VADDPS  Y1, Y11, Y11
+	CMPQ    R14, $+4
+	JLE     over6
 	VADDPS  Y0, Y12, Y12
 	VADDPS  Y1, Y13, Y13
 	VADDPS  Y0, Y14, Y14
 	VADDPS  Y1, Y15, Y15
 
-rows6no72:
+over6:
+absent5:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows6nores
+	JEQ     widenores
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	MOVQ    400(R15), DX
@@ -345,30 +432,40 @@ rows6no72:
 	VADDPS  Y0, Y4, Y4
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y5, Y5
+	CMPQ    R14, $+1
+	JLE     over7
 	MOVQ    408(R15), DX
 	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y6, Y6
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y7, Y7
+	CMPQ    R14, $+2
+	JLE     over7
 	MOVQ    416(R15), DX
 	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y8, Y8
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y9, Y9
+	CMPQ    R14, $+3
+	JLE     over7
 	MOVQ    424(R15), DX
 	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y10, Y10
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y11, Y11
+	CMPQ    R14, $+4
+	JLE     over7
 	MOVQ    432(R15), DX
 	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y12, Y12
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y13, Y13
+	CMPQ    R14, $+5
+	JLE     over7
 	MOVQ    440(R15), DX
 	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y0
@@ -376,7 +473,8 @@ rows6no72:
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y15, Y15
 
-rows6nores:
+over7:
+widenores:
 	VBROADCASTSS 560(R15), Y0
 	VBROADCASTSS 564(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -395,6 +493,8 @@ rows6nores:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over8
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -403,33 +503,47 @@ rows6nores:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y12, (DX)
-	VMOVUPS      Y13, 32(DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y14, (DX)
-	VMOVUPS      Y15, 32(DX)
-	JMP          rows6finished
 
-rows6masked:
+over8:
+	MOVQ    272(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	CMPQ    R14, $+1
+	JLE     over9
+	MOVQ    280(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	CMPQ    R14, $+2
+	JLE     over9
+	MOVQ    288(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y8, (DX)
+	VMOVUPS Y9, 32(DX)
+	CMPQ    R14, $+3
+	JLE     over9
+	MOVQ    296(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y10, (DX)
+	VMOVUPS Y11, 32(DX)
+	CMPQ    R14, $+4
+	JLE     over9
+	MOVQ    304(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y12, (DX)
+	VMOVUPS Y13, 32(DX)
+	CMPQ    R14, $+5
+	JLE     over9
+	MOVQ    312(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y14, (DX)
+	VMOVUPS Y15, 32(DX)
+
+over9:
+	JMP widefinished
+
+widemasked:
 	MOVQ       (SP), AX
 	MOVQ       $+16, CX
 	CMPQ       AX, CX
@@ -442,37 +556,47 @@ rows6masked:
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
 	CMPB       568(R15), $0x00
-	JEQ        rows6maskedfresh
+	JEQ        widemaskedfresh
 	MOVQ       272(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y4, Y4
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y5, Y5
+	CMPQ       R14, $+1
+	JLE        over10
 	MOVQ       280(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y6, Y6
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y7, Y7
+	CMPQ       R14, $+2
+	JLE        over10
 	MOVQ       288(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y8, Y8
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y9, Y9
+	CMPQ       R14, $+3
+	JLE        over10
 	MOVQ       296(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y10, Y10
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over10
 	MOVQ       304(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y12, Y12
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y13, Y13
+	CMPQ       R14, $+5
+	JLE        over10
 	MOVQ       312(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
@@ -480,10 +604,11 @@ rows6masked:
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y15, Y15
 
-rows6maskedfresh:
+over10:
+widemaskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskedno72
+	JEQ        absent11
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -496,15 +621,18 @@ rows6maskedfresh:
 	VADDPS     Y1, Y9, Y9
 	VADDPS     Y0, Y10, Y10
 	VADDPS     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over12
 	VADDPS     Y0, Y12, Y12
 	VADDPS     Y1, Y13, Y13
 	VADDPS     Y0, Y14, Y14
 	VADDPS     Y1, Y15, Y15
 
-rows6maskedno72:
+over12:
+absent11:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskednores
+	JEQ        widemaskednores
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	MOVQ       400(R15), DX
@@ -513,30 +641,40 @@ rows6maskedno72:
 	VADDPS     Y0, Y4, Y4
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y5, Y5
+	CMPQ       R14, $+1
+	JLE        over13
 	MOVQ       408(R15), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y6, Y6
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y7, Y7
+	CMPQ       R14, $+2
+	JLE        over13
 	MOVQ       416(R15), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y8, Y8
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y9, Y9
+	CMPQ       R14, $+3
+	JLE        over13
 	MOVQ       424(R15), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y10, Y10
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over13
 	MOVQ       432(R15), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y12, Y12
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y13, Y13
+	CMPQ       R14, $+5
+	JLE        over13
 	MOVQ       440(R15), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
@@ -544,7 +682,8 @@ rows6maskedno72:
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y15, Y15
 
-rows6maskednores:
+over13:
+widemaskednores:
 	VBROADCASTSS 560(R15), Y0
 	VBROADCASTSS 564(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -563,6 +702,8 @@ rows6maskednores:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over14
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -571,108 +712,143 @@ rows6maskednores:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y12, Y2, (DX)
-	VMASKMOVPS   Y13, Y3, 32(DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y14, Y2, (DX)
-	VMASKMOVPS   Y15, Y3, 32(DX)
 
-rows6finished:
+over14:
+	MOVQ       272(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y4, Y2, (DX)
+	VMASKMOVPS Y5, Y3, 32(DX)
+	CMPQ       R14, $+1
+	JLE        over15
+	MOVQ       280(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y6, Y2, (DX)
+	VMASKMOVPS Y7, Y3, 32(DX)
+	CMPQ       R14, $+2
+	JLE        over15
+	MOVQ       288(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	VMASKMOVPS Y9, Y3, 32(DX)
+	CMPQ       R14, $+3
+	JLE        over15
+	MOVQ       296(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y10, Y2, (DX)
+	VMASKMOVPS Y11, Y3, 32(DX)
+	CMPQ       R14, $+4
+	JLE        over15
+	MOVQ       304(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y12, Y2, (DX)
+	VMASKMOVPS Y13, Y3, 32(DX)
+	CMPQ       R14, $+5
+	JLE        over15
+	MOVQ       312(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y14, Y2, (DX)
+	VMASKMOVPS Y15, Y3, 32(DX)
+
+over15:
+widefinished:
 	SUBQ $+16, (SP)
 	ADDQ $+16, 16(SP)
 	MOVQ t+0(FP), AX
 	MOVQ 552(AX), AX
 	SHLQ $0x02, AX
 	ADDQ AX, 8(SP)
-	JMP  rows6
+	JMP  wide
 
-rows6narrow:
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
+narrow:
+	MOVQ   8(SP), BX
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	CMPQ   40(SP), $+4
+	JLE    over16
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+
+over16:
 	MOVQ       t+0(FP), R15
 	CMPB       569(R15), $0x00
-	JEQ        rows6narrownear
+	JEQ        narrownear
 	MOVQ       48(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
 	MOVQ       272(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+1
+	JLE        over17
 	MOVQ       280(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+2
+	JLE        over17
 	MOVQ       288(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+3
+	JLE        over17
 	MOVQ       296(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+4
+	JLE        over17
 	MOVQ       304(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+5
+	JLE        over17
 	MOVQ       312(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 
-rows6narrownear:
+over17:
+narrownear:
 	MOVQ BX, 32(SP)
 	MOVQ $+0, 24(SP)
 
-rows6narrowtap:
-	MOVQ    t+0(FP), R8
+narrowtap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R8)
-	JGE     rows6narrowfinish
-	MOVQ    120(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R8), R15
+	CMPQ    R15, 128(BX)
+	JGE     narrowfinish
+	MOVQ    120(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    544(BX), R15
 	SHLQ    $0x02, R15
-	ADDQ    (R8), R15
-	MOVQ    144(R8), AX
+	ADDQ    (BX), R15
+	MOVQ    144(BX), AX
 	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R8), CX
+	MOVQ    152(BX), CX
 	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R8), DX
+	CMPQ    40(SP), $+2
+	JLE     over18
+	MOVQ    160(BX), DX
 	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R8), SI
+	MOVQ    168(BX), SI
 	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R8), DI
+	CMPQ    40(SP), $+4
+	JLE     over18
+	MOVQ    176(BX), DI
 	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R8), R8
+	MOVQ    184(BX), R8
 	LEAQ    (R15)(R8*4), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows6narrowsingle
 
-rows6narrowmany:
+over18:
+	MOVQ 544(BX), R15
+	SHLQ $0x02, R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+4
+	JLE  narrow4
+	CMPQ R15, $-16
+	JG   narrow6manyover
+
+narrow6many:
 	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VBROADCASTSS (AX)(R15*1), Y2
@@ -732,13 +908,13 @@ rows6narrowmany:
 	ADDQ         $+16, R15
 	ADDQ         $+256, BX
 	CMPQ         R15, $-16
-	JLE          rows6narrowmany
+	JLE          narrow6many
 
-rows6narrowsingle:
+narrow6manyover:
 	CMPQ R15, $-4
-	JG   rows6narrowend
+	JG   narrow6oneover
 
-rows6narrowone:
+narrow6one:
 	PREFETCHT0   4096(BX)
 	VMOVUPS      (BX), Y0
 	VBROADCASTSS (AX)(R15*1), Y2
@@ -756,15 +932,80 @@ rows6narrowone:
 	ADDQ         $+4, R15
 	ADDQ         $+64, BX
 	CMPQ         R15, $-4
-	JLE          rows6narrowone
+	JLE          narrow6one
 
-rows6narrowend:
+narrow6oneover:
+	JMP narrowend
+
+narrow4:
+	CMPQ 40(SP), $+2
+	JLE  narrow2
+	CMPQ R15, $-4
+	JG   narrow4oneover
+
+narrow4one:
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y0
+	VBROADCASTSS (AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VBROADCASTSS (CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y5
+	VBROADCASTSS (DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y6
+	VBROADCASTSS (SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y7
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow4one
+
+narrow4oneover:
+	JMP narrowend
+
+narrow2:
+	CMPQ 40(SP), $+1
+	JLE  narrow1
+	CMPQ R15, $-4
+	JG   narrow2oneover
+
+narrow2one:
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y0
+	VBROADCASTSS (AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VBROADCASTSS (CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y5
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow2one
+
+narrow2oneover:
+	JMP narrowend
+
+narrow1:
+	CMPQ R15, $-4
+	JG   narrow1oneover
+
+narrow1one:
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y0
+	VBROADCASTSS (AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow1one
+
+narrow1oneover:
+narrowend:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows6narrowtap
+	JMP  narrowtap
 
-rows6narrowfinish:
+narrowfinish:
 	MOVQ       t+0(FP), R15
+	MOVQ       40(SP), R14
 	MOVQ       (SP), AX
 	MOVQ       $+8, CX
 	CMPQ       AX, CX
@@ -776,36 +1017,47 @@ rows6narrowfinish:
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
 	CMPB       568(R15), $0x00
-	JEQ        rows6narrowfresh
+	JEQ        narrowfresh
 	MOVQ       272(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y4, Y4
+	CMPQ       R14, $+1
+	JLE        over19
 	MOVQ       280(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y5, Y5
+	CMPQ       R14, $+2
+	JLE        over19
 	MOVQ       288(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y6, Y6
+	CMPQ       R14, $+3
+	JLE        over19
 	MOVQ       296(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over19
 	MOVQ       304(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y8, Y8
+	CMPQ       R14, $+5
+	JLE        over19
 	MOVQ       312(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y9, Y9
 
-rows6narrowfresh:
+over19:
+narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrowno72
+	JEQ        absent20
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -813,41 +1065,55 @@ rows6narrowfresh:
 	VADDPS     Y0, Y5, Y5
 	VADDPS     Y0, Y6, Y6
 	VADDPS     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over21
 	VADDPS     Y0, Y8, Y8
 	VADDPS     Y0, Y9, Y9
 
-rows6narrowno72:
+over21:
+absent20:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrownores
+	JEQ        narrownores
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	MOVQ       400(R15), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y4, Y4
+	CMPQ       R14, $+1
+	JLE        over22
 	MOVQ       408(R15), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y5, Y5
+	CMPQ       R14, $+2
+	JLE        over22
 	MOVQ       416(R15), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y6, Y6
+	CMPQ       R14, $+3
+	JLE        over22
 	MOVQ       424(R15), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over22
 	MOVQ       432(R15), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y8, Y8
+	CMPQ       R14, $+5
+	JLE        over22
 	MOVQ       440(R15), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y9, Y9
 
-rows6narrownores:
+over22:
+narrownores:
 	VBROADCASTSS 560(R15), Y0
 	VBROADCASTSS 564(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -858,2689 +1124,44 @@ rows6narrownores:
 	VMINPS       Y6, Y1, Y6
 	VMAXPS       Y7, Y0, Y7
 	VMINPS       Y7, Y1, Y7
+	CMPQ         R14, $+4
+	JLE          over23
 	VMAXPS       Y8, Y0, Y8
 	VMINPS       Y8, Y1, Y8
 	VMAXPS       Y9, Y0, Y9
 	VMINPS       Y9, Y1, Y9
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y9, Y2, (DX)
-	JMP          done
 
-rows5:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+8
-	JLE        rows5narrow
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	VXORPS     Y11, Y11, Y11
-	VXORPS     Y12, Y12, Y12
-	VXORPS     Y13, Y13, Y13
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows5near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
+over23:
 	MOVQ       272(R15), DX
 	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
+	VMASKMOVPS Y4, Y2, (DX)
+	CMPQ       R14, $+1
+	JLE        over24
 	MOVQ       280(R15), DX
 	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
+	VMASKMOVPS Y5, Y2, (DX)
+	CMPQ       R14, $+2
+	JLE        over24
 	MOVQ       288(R15), DX
 	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
+	VMASKMOVPS Y6, Y2, (DX)
+	CMPQ       R14, $+3
+	JLE        over24
 	MOVQ       296(R15), DX
 	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
+	VMASKMOVPS Y7, Y2, (DX)
+	CMPQ       R14, $+4
+	JLE        over24
 	MOVQ       304(R15), DX
 	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows5near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows5tap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(DI)
-	JGE     rows5finish
-	MOVQ    120(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(DI), R15
-	SHLQ    $0x02, R15
-	ADDQ    (DI), R15
-	MOVQ    144(DI), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(DI), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(DI), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(DI), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(DI), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows5single
-
-rows5many:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VMOVUPS      32(BX), Y1
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	VBROADCASTSS (SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y10
-	VFMADD231PS  Y3, Y1, Y11
-	VBROADCASTSS (DI)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y12
-	VFMADD231PS  Y2, Y1, Y13
-	PREFETCHT0   4160(BX)
-	VMOVUPS      64(BX), Y0
-	VMOVUPS      96(BX), Y1
-	VBROADCASTSS 4(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 4(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS 4(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	VBROADCASTSS 4(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y10
-	VFMADD231PS  Y3, Y1, Y11
-	VBROADCASTSS 4(DI)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y12
-	VFMADD231PS  Y2, Y1, Y13
-	PREFETCHT0   4224(BX)
-	VMOVUPS      128(BX), Y0
-	VMOVUPS      160(BX), Y1
-	VBROADCASTSS 8(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 8(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS 8(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	VBROADCASTSS 8(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y10
-	VFMADD231PS  Y3, Y1, Y11
-	VBROADCASTSS 8(DI)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y12
-	VFMADD231PS  Y2, Y1, Y13
-	PREFETCHT0   4288(BX)
-	VMOVUPS      192(BX), Y0
-	VMOVUPS      224(BX), Y1
-	VBROADCASTSS 12(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 12(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS 12(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	VBROADCASTSS 12(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y10
-	VFMADD231PS  Y3, Y1, Y11
-	VBROADCASTSS 12(DI)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y12
-	VFMADD231PS  Y2, Y1, Y13
-	ADDQ         $+16, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-16
-	JLE          rows5many
-
-rows5single:
-	CMPQ R15, $-4
-	JG   rows5end
-
-rows5one:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VMOVUPS      32(BX), Y1
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	VBROADCASTSS (SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y10
-	VFMADD231PS  Y3, Y1, Y11
-	VBROADCASTSS (DI)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y12
-	VFMADD231PS  Y2, Y1, Y13
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows5one
-
-rows5end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5tap
-
-rows5finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows5masked
-	MOVQ    48(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	CMPB    568(R15), $0x00
-	JEQ     rows5fresh
-	MOVQ    272(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y5, Y5
-	MOVQ    280(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y7, Y7
-	MOVQ    288(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y9, Y9
-	MOVQ    296(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y10, Y10
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y11, Y11
-	MOVQ    304(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y12, Y12
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y13, Y13
-
-rows5fresh:
-	MOVQ    72(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows5no72
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-	VADDPS  Y0, Y10, Y10
-	VADDPS  Y1, Y11, Y11
-	VADDPS  Y0, Y12, Y12
-	VADDPS  Y1, Y13, Y13
-
-rows5no72:
-	MOVQ    96(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows5nores
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	MOVQ    400(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y5, Y5
-	MOVQ    408(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y7, Y7
-	MOVQ    416(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y9, Y9
-	MOVQ    424(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y10, Y10
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y11, Y11
-	MOVQ    432(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y12, Y12
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y13, Y13
-
-rows5nores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y12, (DX)
-	VMOVUPS      Y13, 32(DX)
-	JMP          rows5finished
-
-rows5masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
-	JEQ        rows5maskedfresh
-	MOVQ       272(R15), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	CMPQ       R14, $+5
+	JLE        over24
+	MOVQ       312(R15), DX
 	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y7, Y7
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y8, Y8
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y9, Y9
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y10, Y10
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y11, Y11
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y12, Y12
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y13, Y13
+	VMASKMOVPS Y9, Y2, (DX)
 
-rows5maskedfresh:
-	MOVQ       72(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5maskedno72
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-	VADDPS     Y0, Y10, Y10
-	VADDPS     Y1, Y11, Y11
-	VADDPS     Y0, Y12, Y12
-	VADDPS     Y1, Y13, Y13
-
-rows5maskedno72:
-	MOVQ       96(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5maskednores
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       408(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y7, Y7
-	MOVQ       416(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y8, Y8
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y9, Y9
-	MOVQ       424(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y10, Y10
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y11, Y11
-	MOVQ       432(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y12, Y12
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y13, Y13
-
-rows5maskednores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y12, Y2, (DX)
-	VMASKMOVPS   Y13, Y3, 32(DX)
-
-rows5finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 552(AX), AX
-	SHLQ $0x02, AX
-	ADDQ AX, 8(SP)
-	JMP  rows5
-
-rows5narrow:
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows5narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows5narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows5narrowtap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(DI)
-	JGE     rows5narrowfinish
-	MOVQ    120(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(DI), R15
-	SHLQ    $0x02, R15
-	ADDQ    (DI), R15
-	MOVQ    144(DI), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(DI), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(DI), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(DI), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(DI), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows5narrowsingle
-
-rows5narrowmany:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	VBROADCASTSS (SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y7
-	VBROADCASTSS (DI)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	PREFETCHT0   4160(BX)
-	VMOVUPS      64(BX), Y0
-	VBROADCASTSS 4(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 4(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS 4(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	VBROADCASTSS 4(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y7
-	VBROADCASTSS 4(DI)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	PREFETCHT0   4224(BX)
-	VMOVUPS      128(BX), Y0
-	VBROADCASTSS 8(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 8(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS 8(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	VBROADCASTSS 8(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y7
-	VBROADCASTSS 8(DI)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	PREFETCHT0   4288(BX)
-	VMOVUPS      192(BX), Y0
-	VBROADCASTSS 12(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 12(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS 12(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	VBROADCASTSS 12(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y7
-	VBROADCASTSS 12(DI)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	ADDQ         $+16, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-16
-	JLE          rows5narrowmany
-
-rows5narrowsingle:
-	CMPQ R15, $-4
-	JG   rows5narrowend
-
-rows5narrowone:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	VBROADCASTSS (SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y7
-	VBROADCASTSS (DI)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows5narrowone
-
-rows5narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5narrowtap
-
-rows5narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
-	JEQ        rows5narrowfresh
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y7, Y7
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y8, Y8
-
-rows5narrowfresh:
-	MOVQ       72(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5narrowno72
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y0, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-
-rows5narrowno72:
-	MOVQ       96(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5narrownores
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	MOVQ       408(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       416(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	MOVQ       424(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y7, Y7
-	MOVQ       432(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y8, Y8
-
-rows5narrownores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	JMP          done
-
-rows4:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+8
-	JLE        rows4narrow
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	VXORPS     Y11, Y11, Y11
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows4near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows4near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows4tap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(SI)
-	JGE     rows4finish
-	MOVQ    120(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(SI), R15
-	SHLQ    $0x02, R15
-	ADDQ    (SI), R15
-	MOVQ    144(SI), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(SI), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(SI), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(SI), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows4single
-
-rows4many:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VMOVUPS      32(BX), Y1
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	VBROADCASTSS (SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y10
-	VFMADD231PS  Y3, Y1, Y11
-	PREFETCHT0   4160(BX)
-	VMOVUPS      64(BX), Y0
-	VMOVUPS      96(BX), Y1
-	VBROADCASTSS 4(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 4(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS 4(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	VBROADCASTSS 4(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y10
-	VFMADD231PS  Y3, Y1, Y11
-	PREFETCHT0   4224(BX)
-	VMOVUPS      128(BX), Y0
-	VMOVUPS      160(BX), Y1
-	VBROADCASTSS 8(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 8(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS 8(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	VBROADCASTSS 8(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y10
-	VFMADD231PS  Y3, Y1, Y11
-	PREFETCHT0   4288(BX)
-	VMOVUPS      192(BX), Y0
-	VMOVUPS      224(BX), Y1
-	VBROADCASTSS 12(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 12(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS 12(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	VBROADCASTSS 12(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y10
-	VFMADD231PS  Y3, Y1, Y11
-	ADDQ         $+16, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-16
-	JLE          rows4many
-
-rows4single:
-	CMPQ R15, $-4
-	JG   rows4end
-
-rows4one:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VMOVUPS      32(BX), Y1
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	VBROADCASTSS (SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y10
-	VFMADD231PS  Y3, Y1, Y11
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows4one
-
-rows4end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4tap
-
-rows4finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows4masked
-	MOVQ    48(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	CMPB    568(R15), $0x00
-	JEQ     rows4fresh
-	MOVQ    272(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y5, Y5
-	MOVQ    280(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y7, Y7
-	MOVQ    288(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y9, Y9
-	MOVQ    296(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y10, Y10
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y11, Y11
-
-rows4fresh:
-	MOVQ    72(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows4no72
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-	VADDPS  Y0, Y10, Y10
-	VADDPS  Y1, Y11, Y11
-
-rows4no72:
-	MOVQ    96(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows4nores
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	MOVQ    400(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y5, Y5
-	MOVQ    408(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y7, Y7
-	MOVQ    416(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y9, Y9
-	MOVQ    424(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y10, Y10
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y11, Y11
-
-rows4nores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	JMP          rows4finished
-
-rows4masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
-	JEQ        rows4maskedfresh
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y7, Y7
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y8, Y8
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y9, Y9
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y10, Y10
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y11, Y11
-
-rows4maskedfresh:
-	MOVQ       72(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4maskedno72
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-	VADDPS     Y0, Y10, Y10
-	VADDPS     Y1, Y11, Y11
-
-rows4maskedno72:
-	MOVQ       96(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4maskednores
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       408(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y7, Y7
-	MOVQ       416(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y8, Y8
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y9, Y9
-	MOVQ       424(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y10, Y10
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y11, Y11
-
-rows4maskednores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-
-rows4finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 552(AX), AX
-	SHLQ $0x02, AX
-	ADDQ AX, 8(SP)
-	JMP  rows4
-
-rows4narrow:
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows4narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows4narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows4narrowtap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(SI)
-	JGE     rows4narrowfinish
-	MOVQ    120(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(SI), R15
-	SHLQ    $0x02, R15
-	ADDQ    (SI), R15
-	MOVQ    144(SI), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(SI), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(SI), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(SI), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows4narrowsingle
-
-rows4narrowmany:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	VBROADCASTSS (SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y7
-	PREFETCHT0   4160(BX)
-	VMOVUPS      64(BX), Y0
-	VBROADCASTSS 4(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 4(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS 4(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	VBROADCASTSS 4(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y7
-	PREFETCHT0   4224(BX)
-	VMOVUPS      128(BX), Y0
-	VBROADCASTSS 8(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 8(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS 8(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	VBROADCASTSS 8(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y7
-	PREFETCHT0   4288(BX)
-	VMOVUPS      192(BX), Y0
-	VBROADCASTSS 12(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 12(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS 12(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	VBROADCASTSS 12(SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y7
-	ADDQ         $+16, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-16
-	JLE          rows4narrowmany
-
-rows4narrowsingle:
-	CMPQ R15, $-4
-	JG   rows4narrowend
-
-rows4narrowone:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	VBROADCASTSS (SI)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows4narrowone
-
-rows4narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4narrowtap
-
-rows4narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
-	JEQ        rows4narrowfresh
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y7, Y7
-
-rows4narrowfresh:
-	MOVQ       72(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4narrowno72
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y0, Y7, Y7
-
-rows4narrowno72:
-	MOVQ       96(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4narrownores
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	MOVQ       408(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       416(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	MOVQ       424(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y7, Y7
-
-rows4narrownores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	JMP          done
-
-rows3:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+8
-	JLE        rows3narrow
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows3near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows3near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows3tap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(DX)
-	JGE     rows3finish
-	MOVQ    120(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(DX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (DX), R15
-	MOVQ    144(DX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(DX), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(DX), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows3single
-
-rows3many:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VMOVUPS      32(BX), Y1
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	PREFETCHT0   4160(BX)
-	VMOVUPS      64(BX), Y0
-	VMOVUPS      96(BX), Y1
-	VBROADCASTSS 4(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 4(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS 4(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	PREFETCHT0   4224(BX)
-	VMOVUPS      128(BX), Y0
-	VMOVUPS      160(BX), Y1
-	VBROADCASTSS 8(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 8(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS 8(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	PREFETCHT0   4288(BX)
-	VMOVUPS      192(BX), Y0
-	VMOVUPS      224(BX), Y1
-	VBROADCASTSS 12(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 12(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS 12(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	ADDQ         $+16, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-16
-	JLE          rows3many
-
-rows3single:
-	CMPQ R15, $-4
-	JG   rows3end
-
-rows3one:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VMOVUPS      32(BX), Y1
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y8
-	VFMADD231PS  Y2, Y1, Y9
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows3one
-
-rows3end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3tap
-
-rows3finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows3masked
-	MOVQ    48(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	CMPB    568(R15), $0x00
-	JEQ     rows3fresh
-	MOVQ    272(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y5, Y5
-	MOVQ    280(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y7, Y7
-	MOVQ    288(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y9, Y9
-
-rows3fresh:
-	MOVQ    72(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows3no72
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-
-rows3no72:
-	MOVQ    96(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows3nores
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	MOVQ    400(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y5, Y5
-	MOVQ    408(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y7, Y7
-	MOVQ    416(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y8, Y8
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y9, Y9
-
-rows3nores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	JMP          rows3finished
-
-rows3masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
-	JEQ        rows3maskedfresh
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y7, Y7
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y8, Y8
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y9, Y9
-
-rows3maskedfresh:
-	MOVQ       72(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3maskedno72
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-
-rows3maskedno72:
-	MOVQ       96(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3maskednores
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       408(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y7, Y7
-	MOVQ       416(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y8, Y8
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y9, Y9
-
-rows3maskednores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-
-rows3finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 552(AX), AX
-	SHLQ $0x02, AX
-	ADDQ AX, 8(SP)
-	JMP  rows3
-
-rows3narrow:
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows3narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows3narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows3narrowtap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(DX)
-	JGE     rows3narrowfinish
-	MOVQ    120(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(DX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (DX), R15
-	MOVQ    144(DX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(DX), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(DX), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows3narrowsingle
-
-rows3narrowmany:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	PREFETCHT0   4160(BX)
-	VMOVUPS      64(BX), Y0
-	VBROADCASTSS 4(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 4(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS 4(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	PREFETCHT0   4224(BX)
-	VMOVUPS      128(BX), Y0
-	VBROADCASTSS 8(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 8(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS 8(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	PREFETCHT0   4288(BX)
-	VMOVUPS      192(BX), Y0
-	VBROADCASTSS 12(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 12(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS 12(DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	ADDQ         $+16, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-16
-	JLE          rows3narrowmany
-
-rows3narrowsingle:
-	CMPQ R15, $-4
-	JG   rows3narrowend
-
-rows3narrowone:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	VBROADCASTSS (DX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y6
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows3narrowone
-
-rows3narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3narrowtap
-
-rows3narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
-	JEQ        rows3narrowfresh
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-
-rows3narrowfresh:
-	MOVQ       72(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3narrowno72
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-
-rows3narrowno72:
-	MOVQ       96(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3narrownores
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	MOVQ       408(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       416(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-
-rows3narrownores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	JMP          done
-
-rows2:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+8
-	JLE        rows2narrow
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows2near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows2near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows2tap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(CX)
-	JGE     rows2finish
-	MOVQ    120(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(CX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (CX), R15
-	MOVQ    144(CX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(CX), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows2single
-
-rows2many:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VMOVUPS      32(BX), Y1
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	PREFETCHT0   4160(BX)
-	VMOVUPS      64(BX), Y0
-	VMOVUPS      96(BX), Y1
-	VBROADCASTSS 4(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 4(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	PREFETCHT0   4224(BX)
-	VMOVUPS      128(BX), Y0
-	VMOVUPS      160(BX), Y1
-	VBROADCASTSS 8(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 8(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	PREFETCHT0   4288(BX)
-	VMOVUPS      192(BX), Y0
-	VMOVUPS      224(BX), Y1
-	VBROADCASTSS 12(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS 12(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	ADDQ         $+16, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-16
-	JLE          rows2many
-
-rows2single:
-	CMPQ R15, $-4
-	JG   rows2end
-
-rows2one:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VMOVUPS      32(BX), Y1
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y6
-	VFMADD231PS  Y3, Y1, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows2one
-
-rows2end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2tap
-
-rows2finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows2masked
-	MOVQ    48(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	CMPB    568(R15), $0x00
-	JEQ     rows2fresh
-	MOVQ    272(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y5, Y5
-	MOVQ    280(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y7, Y7
-
-rows2fresh:
-	MOVQ    72(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows2no72
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-
-rows2no72:
-	MOVQ    96(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows2nores
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	MOVQ    400(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y5, Y5
-	MOVQ    408(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y6, Y6
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y7, Y7
-
-rows2nores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	JMP          rows2finished
-
-rows2masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
-	JEQ        rows2maskedfresh
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y7, Y7
-
-rows2maskedfresh:
-	MOVQ       72(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2maskedno72
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-
-rows2maskedno72:
-	MOVQ       96(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2maskednores
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y5, Y5
-	MOVQ       408(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y6, Y6
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y7, Y7
-
-rows2maskednores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-
-rows2finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 552(AX), AX
-	SHLQ $0x02, AX
-	ADDQ AX, 8(SP)
-	JMP  rows2
-
-rows2narrow:
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows2narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows2narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows2narrowtap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(CX)
-	JGE     rows2narrowfinish
-	MOVQ    120(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(CX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (CX), R15
-	MOVQ    144(CX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(CX), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows2narrowsingle
-
-rows2narrowmany:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	PREFETCHT0   4160(BX)
-	VMOVUPS      64(BX), Y0
-	VBROADCASTSS 4(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 4(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	PREFETCHT0   4224(BX)
-	VMOVUPS      128(BX), Y0
-	VBROADCASTSS 8(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 8(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	PREFETCHT0   4288(BX)
-	VMOVUPS      192(BX), Y0
-	VBROADCASTSS 12(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS 12(CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	ADDQ         $+16, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-16
-	JLE          rows2narrowmany
-
-rows2narrowsingle:
-	CMPQ R15, $-4
-	JG   rows2narrowend
-
-rows2narrowone:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VBROADCASTSS (CX)(R15*1), Y3
-	VFMADD231PS  Y3, Y0, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows2narrowone
-
-rows2narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2narrowtap
-
-rows2narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
-	JEQ        rows2narrowfresh
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y5, Y5
-
-rows2narrowfresh:
-	MOVQ       72(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2narrowno72
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-
-rows2narrowno72:
-	MOVQ       96(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2narrownores
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	MOVQ       408(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y5, Y5
-
-rows2narrownores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	JMP          done
-
-rows1:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+8
-	JLE        rows1narrow
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows1near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows1near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows1tap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(AX)
-	JGE     rows1finish
-	MOVQ    120(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(AX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (AX), R15
-	MOVQ    144(AX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows1single
-
-rows1many:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VMOVUPS      32(BX), Y1
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	PREFETCHT0   4160(BX)
-	VMOVUPS      64(BX), Y0
-	VMOVUPS      96(BX), Y1
-	VBROADCASTSS 4(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	PREFETCHT0   4224(BX)
-	VMOVUPS      128(BX), Y0
-	VMOVUPS      160(BX), Y1
-	VBROADCASTSS 8(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	PREFETCHT0   4288(BX)
-	VMOVUPS      192(BX), Y0
-	VMOVUPS      224(BX), Y1
-	VBROADCASTSS 12(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	ADDQ         $+16, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-16
-	JLE          rows1many
-
-rows1single:
-	CMPQ R15, $-4
-	JG   rows1end
-
-rows1one:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VMOVUPS      32(BX), Y1
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	VFMADD231PS  Y2, Y1, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows1one
-
-rows1end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1tap
-
-rows1finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows1masked
-	MOVQ    48(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	CMPB    568(R15), $0x00
-	JEQ     rows1fresh
-	MOVQ    272(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y5, Y5
-
-rows1fresh:
-	MOVQ    72(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows1no72
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-
-rows1no72:
-	MOVQ    96(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows1nores
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	MOVQ    400(R15), DX
-	LEAQ    (AX)(DX*4), DX
-	VMOVUPS (DX), Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS 32(DX), Y0
-	VADDPS  Y0, Y5, Y5
-
-rows1nores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	JMP          rows1finished
-
-rows1masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
-	JEQ        rows1maskedfresh
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y5, Y5
-
-rows1maskedfresh:
-	MOVQ       72(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1maskedno72
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-
-rows1maskedno72:
-	MOVQ       96(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1maskednores
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS 32(DX), Y3, Y0
-	VADDPS     Y0, Y5, Y5
-
-rows1maskednores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-
-rows1finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 552(AX), AX
-	SHLQ $0x02, AX
-	ADDQ AX, 8(SP)
-	JMP  rows1
-
-rows1narrow:
-	MOVQ       8(SP), BX
-	VXORPS     Y4, Y4, Y4
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows1narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows1narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows1narrowtap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(AX)
-	JGE     rows1narrowfinish
-	MOVQ    120(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(AX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (AX), R15
-	MOVQ    144(AX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows1narrowsingle
-
-rows1narrowmany:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	PREFETCHT0   4160(BX)
-	VMOVUPS      64(BX), Y0
-	VBROADCASTSS 4(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	PREFETCHT0   4224(BX)
-	VMOVUPS      128(BX), Y0
-	VBROADCASTSS 8(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	PREFETCHT0   4288(BX)
-	VMOVUPS      192(BX), Y0
-	VBROADCASTSS 12(AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	ADDQ         $+16, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-16
-	JLE          rows1narrowmany
-
-rows1narrowsingle:
-	CMPQ R15, $-4
-	JG   rows1narrowend
-
-rows1narrowone:
-	PREFETCHT0   4096(BX)
-	VMOVUPS      (BX), Y0
-	VBROADCASTSS (AX)(R15*1), Y2
-	VFMADD231PS  Y2, Y0, Y4
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows1narrowone
-
-rows1narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1narrowtap
-
-rows1narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
-	JEQ        rows1narrowfresh
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-
-rows1narrowfresh:
-	MOVQ       72(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1narrowno72
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-
-rows1narrowno72:
-	MOVQ       96(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1narrownores
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-
-rows1narrownores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-
+over24:
 done:
 	VZEROUPPER
 	RET

@@ -5,73 +5,59 @@
 // func gemm_f32_12x32_avx512(t *byte)
 // Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gemm_f32_12x32_avx512(SB), $136-8
-	MOVQ t+0(FP), R15
-	MOVQ 536(R15), AX
-	MOVQ AX, (SP)
-	MOVQ 24(R15), AX
-	MOVQ AX, 8(SP)
-	MOVQ $+0, 16(SP)
-	MOVQ 528(R15), AX
-	CMPQ AX, $+12
-	JEQ  rows12
-	CMPQ AX, $+11
-	JEQ  rows11
-	CMPQ AX, $+10
-	JEQ  rows10
-	CMPQ AX, $+9
-	JEQ  rows9
-	CMPQ AX, $+8
-	JEQ  rows8
-	CMPQ AX, $+7
-	JEQ  rows7
-	CMPQ AX, $+6
-	JEQ  rows6
-	CMPQ AX, $+5
-	JEQ  rows5
-	CMPQ AX, $+4
-	JEQ  rows4
-	CMPQ AX, $+3
-	JEQ  rows3
-	CMPQ AX, $+2
-	JEQ  rows2
-	CMPQ AX, $+1
-	JEQ  rows1
-	JMP  done
+	MOVQ  t+0(FP), R15
+	MOVQ  536(R15), AX
+	MOVQ  AX, (SP)
+	MOVQ  24(R15), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  $+0, 16(SP)
+	MOVQ  528(R15), AX
+	MOVQ  AX, 40(SP)
+	TESTQ AX, AX
+	JLE   done
+	MOVQ  136(R15)(AX*8), CX
+	MOVQ  CX, 144(R15)(AX*8)
 
-rows12:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows12narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	VPXORD     Z26, Z26, Z26
-	VPXORD     Z27, Z27, Z27
-	VPXORD     Z28, Z28, Z28
-	VPXORD     Z29, Z29, Z29
-	VPXORD     Z30, Z30, Z30
-	VPXORD     Z31, Z31, Z31
+wide:
+	MOVQ   (SP), AX
+	TESTQ  AX, AX
+	JLE    done
+	CMPQ   AX, $+16
+	JLE    narrow
+	MOVQ   8(SP), BX
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	CMPQ   40(SP), $+4
+	JLE    over1
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	CMPQ   40(SP), $+8
+	JLE    over1
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	VPXORD Z28, Z28, Z28
+	VPXORD Z29, Z29, Z29
+	VPXORD Z30, Z30, Z30
+	VPXORD Z31, Z31, Z31
+
+over1:
 	MOVQ       t+0(FP), R15
 	CMPB       569(R15), $0x00
-	JEQ        rows12near
+	JEQ        widenear
 	MOVQ       48(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
@@ -79,98 +65,134 @@ rows12:
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
+	CMPQ       40(SP), $+1
+	JLE        over2
 	MOVQ       280(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
+	CMPQ       40(SP), $+2
+	JLE        over2
 	MOVQ       288(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
+	CMPQ       40(SP), $+3
+	JLE        over2
 	MOVQ       296(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
+	CMPQ       40(SP), $+4
+	JLE        over2
 	MOVQ       304(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
+	CMPQ       40(SP), $+5
+	JLE        over2
 	MOVQ       312(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
+	CMPQ       40(SP), $+6
+	JLE        over2
 	MOVQ       320(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
+	CMPQ       40(SP), $+7
+	JLE        over2
 	MOVQ       328(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
+	CMPQ       40(SP), $+8
+	JLE        over2
 	MOVQ       336(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
+	CMPQ       40(SP), $+9
+	JLE        over2
 	MOVQ       344(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
+	CMPQ       40(SP), $+10
+	JLE        over2
 	MOVQ       352(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
+	CMPQ       40(SP), $+11
+	JLE        over2
 	MOVQ       360(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 
-rows12near:
+over2:
+widenear:
 	MOVQ BX, 32(SP)
 	MOVQ $+0, 24(SP)
 
-rows12tap:
-	MOVQ    t+0(FP), R14
+widetap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R14)
-	JGE     rows12finish
-	MOVQ    120(R14), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R14), R15
+	CMPQ    R15, 128(BX)
+	JGE     widefinish
+	MOVQ    120(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    544(BX), R15
 	SHLQ    $0x02, R15
-	ADDQ    (R14), R15
-	MOVQ    144(R14), AX
+	ADDQ    (BX), R15
+	MOVQ    144(BX), AX
 	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R14), CX
+	MOVQ    152(BX), CX
 	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R14), DX
+	CMPQ    40(SP), $+2
+	JLE     over3
+	MOVQ    160(BX), DX
 	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R14), SI
+	MOVQ    168(BX), SI
 	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R14), DI
+	CMPQ    40(SP), $+4
+	JLE     over3
+	MOVQ    176(BX), DI
 	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R14), R8
+	MOVQ    184(BX), R8
 	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R14), R9
+	CMPQ    40(SP), $+6
+	JLE     over3
+	MOVQ    192(BX), R9
 	LEAQ    (R15)(R9*4), R9
-	MOVQ    200(R14), R10
+	MOVQ    200(BX), R10
 	LEAQ    (R15)(R10*4), R10
-	MOVQ    208(R14), R11
+	CMPQ    40(SP), $+8
+	JLE     over3
+	MOVQ    208(BX), R11
 	LEAQ    (R15)(R11*4), R11
-	MOVQ    216(R14), R12
+	MOVQ    216(BX), R12
 	LEAQ    (R15)(R12*4), R12
-	MOVQ    224(R14), R13
+	CMPQ    40(SP), $+10
+	JLE     over3
+	MOVQ    224(BX), R13
 	LEAQ    (R15)(R13*4), R13
-	MOVQ    232(R14), R14
+	MOVQ    232(BX), R14
 	LEAQ    (R15)(R14*4), R14
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows12single
 
-rows12many:
+over3:
+	MOVQ 544(BX), R15
+	SHLQ $0x02, R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+10
+	JLE  wide10
+	CMPQ R15, $-16
+	JG   wide12manyover
+
+wide12many:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
@@ -334,13 +356,13 @@ rows12many:
 	ADDQ         $+16, R15
 	ADDQ         $+512, BX
 	CMPQ         R15, $-16
-	JLE          rows12many
+	JLE          wide12many
 
-rows12single:
+wide12manyover:
 	CMPQ R15, $-4
-	JG   rows12end
+	JG   wide12oneover
 
-rows12one:
+wide12one:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
@@ -384,15 +406,222 @@ rows12one:
 	ADDQ         $+4, R15
 	ADDQ         $+128, BX
 	CMPQ         R15, $-4
-	JLE          rows12one
+	JLE          wide12one
 
-rows12end:
+wide12oneover:
+	JMP wideend
+
+wide10:
+	CMPQ 40(SP), $+8
+	JLE  wide8
+	CMPQ R15, $-4
+	JG   wide10oneover
+
+wide10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VBROADCASTSS (AX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z8
+	VFMADD231PS  Z2, Z1, Z9
+	VBROADCASTSS (CX)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z10
+	VFMADD231PS  Z3, Z1, Z11
+	VBROADCASTSS (DX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z12
+	VFMADD231PS  Z2, Z1, Z13
+	VBROADCASTSS (SI)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z14
+	VFMADD231PS  Z3, Z1, Z15
+	VBROADCASTSS (DI)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z16
+	VFMADD231PS  Z2, Z1, Z17
+	VBROADCASTSS (R8)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z18
+	VFMADD231PS  Z3, Z1, Z19
+	VBROADCASTSS (R9)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z20
+	VFMADD231PS  Z2, Z1, Z21
+	VBROADCASTSS (R10)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z22
+	VFMADD231PS  Z3, Z1, Z23
+	VBROADCASTSS (R11)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z24
+	VFMADD231PS  Z2, Z1, Z25
+	VBROADCASTSS (R12)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z26
+	VFMADD231PS  Z3, Z1, Z27
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide10one
+
+wide10oneover:
+	JMP wideend
+
+wide8:
+	CMPQ 40(SP), $+6
+	JLE  wide6
+	CMPQ R15, $-4
+	JG   wide8oneover
+
+wide8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VBROADCASTSS (AX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z8
+	VFMADD231PS  Z2, Z1, Z9
+	VBROADCASTSS (CX)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z10
+	VFMADD231PS  Z3, Z1, Z11
+	VBROADCASTSS (DX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z12
+	VFMADD231PS  Z2, Z1, Z13
+	VBROADCASTSS (SI)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z14
+	VFMADD231PS  Z3, Z1, Z15
+	VBROADCASTSS (DI)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z16
+	VFMADD231PS  Z2, Z1, Z17
+	VBROADCASTSS (R8)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z18
+	VFMADD231PS  Z3, Z1, Z19
+	VBROADCASTSS (R9)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z20
+	VFMADD231PS  Z2, Z1, Z21
+	VBROADCASTSS (R10)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z22
+	VFMADD231PS  Z3, Z1, Z23
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide8one
+
+wide8oneover:
+	JMP wideend
+
+wide6:
+	CMPQ 40(SP), $+4
+	JLE  wide4
+	CMPQ R15, $-4
+	JG   wide6oneover
+
+wide6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VBROADCASTSS (AX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z8
+	VFMADD231PS  Z2, Z1, Z9
+	VBROADCASTSS (CX)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z10
+	VFMADD231PS  Z3, Z1, Z11
+	VBROADCASTSS (DX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z12
+	VFMADD231PS  Z2, Z1, Z13
+	VBROADCASTSS (SI)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z14
+	VFMADD231PS  Z3, Z1, Z15
+	VBROADCASTSS (DI)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z16
+	VFMADD231PS  Z2, Z1, Z17
+	VBROADCASTSS (R8)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z18
+	VFMADD231PS  Z3, Z1, Z19
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide6one
+
+wide6oneover:
+	JMP wideend
+
+wide4:
+	CMPQ 40(SP), $+2
+	JLE  wide2
+	CMPQ R15, $-4
+	JG   wide4oneover
+
+wide4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VBROADCASTSS (AX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z8
+	VFMADD231PS  Z2, Z1, Z9
+	VBROADCASTSS (CX)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z10
+	VFMADD231PS  Z3, Z1, Z11
+	VBROADCASTSS (DX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z12
+	VFMADD231PS  Z2, Z1, Z13
+	VBROADCASTSS (SI)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z14
+	VFMADD231PS  Z3, Z1, Z15
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide4one
+
+wide4oneover:
+	JMP wideend
+
+wide2:
+	CMPQ 40(SP), $+1
+	JLE  wide1
+	CMPQ R15, $-4
+	JG   wide2oneover
+
+wide2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VBROADCASTSS (AX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z8
+	VFMADD231PS  Z2, Z1, Z9
+	VBROADCASTSS (CX)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z10
+	VFMADD231PS  Z3, Z1, Z11
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide2one
+
+wide2oneover:
+	JMP wideend
+
+wide1:
+	CMPQ R15, $-4
+	JG   wide1oneover
+
+wide1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VBROADCASTSS (AX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z8
+	VFMADD231PS  Z2, Z1, Z9
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide1one
+
+wide1oneover:
+wideend:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows12tap
+	JMP  widetap
 
-rows12finish:
+widefinish:
 	MOVQ      t+0(FP), R15
+	MOVQ      40(SP), R14
 	MOVQ      (SP), AX
 	MOVQ      $+32, CX
 	CMPQ      AX, CX
@@ -406,73 +635,95 @@ rows12finish:
 	MOVQ      16(SP), CX
 	LEAQ      (R8)(CX*4), R8
 	CMPB      568(R15), $0x00
-	JEQ       rows12fresh
+	JEQ       widefresh
 	MOVQ      272(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z8, Z8
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z9, Z9
+	CMPQ      R14, $+1
+	JLE       over4
 	MOVQ      280(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z10, Z10
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z11, Z11
+	CMPQ      R14, $+2
+	JLE       over4
 	MOVQ      288(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z12, Z12
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z13, Z13
+	CMPQ      R14, $+3
+	JLE       over4
 	MOVQ      296(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z14, Z14
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over4
 	MOVQ      304(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z16, Z16
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z17, Z17
+	CMPQ      R14, $+5
+	JLE       over4
 	MOVQ      312(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z18, Z18
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z19, Z19
+	CMPQ      R14, $+6
+	JLE       over4
 	MOVQ      320(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z20, Z20
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z21, Z21
+	CMPQ      R14, $+7
+	JLE       over4
 	MOVQ      328(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z22, Z22
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over4
 	MOVQ      336(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z24, Z24
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z25, Z25
+	CMPQ      R14, $+9
+	JLE       over4
 	MOVQ      344(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z26, Z26
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z27, Z27
+	CMPQ      R14, $+10
+	JLE       over4
 	MOVQ      352(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z28, Z28
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z29, Z29
+	CMPQ      R14, $+11
+	JLE       over4
 	MOVQ      360(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
@@ -480,10 +731,11 @@ rows12finish:
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z31, Z31
 
-rows12fresh:
+over4:
+widefresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12no72
+	JEQ       absent5
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -496,6 +748,8 @@ rows12fresh:
 	VADDPS    Z1, Z13, Z13
 	VADDPS    Z0, Z14, Z14
 	VADDPS    Z1, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over6
 	VADDPS    Z0, Z16, Z16
 	VADDPS    Z1, Z17, Z17
 	VADDPS    Z0, Z18, Z18
@@ -504,6 +758,8 @@ rows12fresh:
 	VADDPS    Z1, Z21, Z21
 	VADDPS    Z0, Z22, Z22
 	VADDPS    Z1, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over6
 	VADDPS    Z0, Z24, Z24
 	VADDPS    Z1, Z25, Z25
 	VADDPS    Z0, Z26, Z26
@@ -513,10 +769,11 @@ rows12fresh:
 	VADDPS    Z0, Z30, Z30
 	VADDPS    Z1, Z31, Z31
 
-rows12no72:
+over6:
+absent5:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12nores
+	JEQ       widenores
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	MOVQ      400(R15), DX
@@ -525,66 +782,88 @@ rows12no72:
 	VADDPS    Z0, Z8, Z8
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z9, Z9
+	CMPQ      R14, $+1
+	JLE       over7
 	MOVQ      408(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z10, Z10
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z11, Z11
+	CMPQ      R14, $+2
+	JLE       over7
 	MOVQ      416(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z12, Z12
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z13, Z13
+	CMPQ      R14, $+3
+	JLE       over7
 	MOVQ      424(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z14, Z14
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over7
 	MOVQ      432(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z16, Z16
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z17, Z17
+	CMPQ      R14, $+5
+	JLE       over7
 	MOVQ      440(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z18, Z18
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z19, Z19
+	CMPQ      R14, $+6
+	JLE       over7
 	MOVQ      448(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z20, Z20
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z21, Z21
+	CMPQ      R14, $+7
+	JLE       over7
 	MOVQ      456(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z22, Z22
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over7
 	MOVQ      464(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z24, Z24
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z25, Z25
+	CMPQ      R14, $+9
+	JLE       over7
 	MOVQ      472(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z26, Z26
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z27, Z27
+	CMPQ      R14, $+10
+	JLE       over7
 	MOVQ      480(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z28, Z28
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z29, Z29
+	CMPQ      R14, $+11
+	JLE       over7
 	MOVQ      488(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
@@ -592,7 +871,8 @@ rows12no72:
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z31, Z31
 
-rows12nores:
+over7:
+widenores:
 	VBROADCASTSS 560(R15), Z0
 	VBROADCASTSS 564(R15), Z1
 	VMAXPS       Z8, Z0, Z8
@@ -611,6 +891,8 @@ rows12nores:
 	VMINPS       Z14, Z1, Z14
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+4
+	JLE          over8
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
@@ -627,6 +909,8 @@ rows12nores:
 	VMINPS       Z22, Z1, Z22
 	VMAXPS       Z23, Z0, Z23
 	VMINPS       Z23, Z1, Z23
+	CMPQ         R14, $+8
+	JLE          over8
 	VMAXPS       Z24, Z0, Z24
 	VMINPS       Z24, Z1, Z24
 	VMAXPS       Z25, Z0, Z25
@@ -643,166 +927,234 @@ rows12nores:
 	VMINPS       Z30, Z1, Z30
 	VMAXPS       Z31, Z0, Z31
 	VMINPS       Z31, Z1, Z31
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         328(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         336(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z26, K1, (DX)
-	VMOVUPS      Z27, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z28, K1, (DX)
-	VMOVUPS      Z29, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z30, K1, (DX)
-	VMOVUPS      Z31, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows12
 
-rows12narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
+over8:
+	MOVQ    272(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z8, K1, (DX)
+	VMOVUPS Z9, K2, 64(DX)
+	CMPQ    R14, $+1
+	JLE     over9
+	MOVQ    280(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z10, K1, (DX)
+	VMOVUPS Z11, K2, 64(DX)
+	CMPQ    R14, $+2
+	JLE     over9
+	MOVQ    288(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z12, K1, (DX)
+	VMOVUPS Z13, K2, 64(DX)
+	CMPQ    R14, $+3
+	JLE     over9
+	MOVQ    296(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z14, K1, (DX)
+	VMOVUPS Z15, K2, 64(DX)
+	CMPQ    R14, $+4
+	JLE     over9
+	MOVQ    304(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z16, K1, (DX)
+	VMOVUPS Z17, K2, 64(DX)
+	CMPQ    R14, $+5
+	JLE     over9
+	MOVQ    312(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z18, K1, (DX)
+	VMOVUPS Z19, K2, 64(DX)
+	CMPQ    R14, $+6
+	JLE     over9
+	MOVQ    320(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z20, K1, (DX)
+	VMOVUPS Z21, K2, 64(DX)
+	CMPQ    R14, $+7
+	JLE     over9
+	MOVQ    328(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z22, K1, (DX)
+	VMOVUPS Z23, K2, 64(DX)
+	CMPQ    R14, $+8
+	JLE     over9
+	MOVQ    336(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z24, K1, (DX)
+	VMOVUPS Z25, K2, 64(DX)
+	CMPQ    R14, $+9
+	JLE     over9
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z26, K1, (DX)
+	VMOVUPS Z27, K2, 64(DX)
+	CMPQ    R14, $+10
+	JLE     over9
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z28, K1, (DX)
+	VMOVUPS Z29, K2, 64(DX)
+	CMPQ    R14, $+11
+	JLE     over9
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z30, K1, (DX)
+	VMOVUPS Z31, K2, 64(DX)
+
+over9:
+	SUBQ $+32, (SP)
+	ADDQ $+32, 16(SP)
+	MOVQ t+0(FP), AX
+	MOVQ 552(AX), AX
+	SHLQ $0x02, AX
+	ADDQ AX, 8(SP)
+	JMP  wide
+
+narrow:
+	MOVQ   8(SP), BX
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	CMPQ   40(SP), $+4
+	JLE    over10
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	CMPQ   40(SP), $+8
+	JLE    over10
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+over10:
 	MOVQ       t+0(FP), R15
 	CMPB       569(R15), $0x00
-	JEQ        rows12narrownear
+	JEQ        narrownear
 	MOVQ       48(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
 	MOVQ       272(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+1
+	JLE        over11
 	MOVQ       280(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+2
+	JLE        over11
 	MOVQ       288(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+3
+	JLE        over11
 	MOVQ       296(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+4
+	JLE        over11
 	MOVQ       304(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+5
+	JLE        over11
 	MOVQ       312(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+6
+	JLE        over11
 	MOVQ       320(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+7
+	JLE        over11
 	MOVQ       328(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+8
+	JLE        over11
 	MOVQ       336(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+9
+	JLE        over11
 	MOVQ       344(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+10
+	JLE        over11
 	MOVQ       352(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
+	CMPQ       40(SP), $+11
+	JLE        over11
 	MOVQ       360(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 
-rows12narrownear:
+over11:
+narrownear:
 	MOVQ BX, 32(SP)
 	MOVQ $+0, 24(SP)
 
-rows12narrowtap:
-	MOVQ    t+0(FP), R14
+narrowtap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R14)
-	JGE     rows12narrowfinish
-	MOVQ    120(R14), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R14), R15
+	CMPQ    R15, 128(BX)
+	JGE     narrowfinish
+	MOVQ    120(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    544(BX), R15
 	SHLQ    $0x02, R15
-	ADDQ    (R14), R15
-	MOVQ    144(R14), AX
+	ADDQ    (BX), R15
+	MOVQ    144(BX), AX
 	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R14), CX
+	MOVQ    152(BX), CX
 	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R14), DX
+	CMPQ    40(SP), $+2
+	JLE     over12
+	MOVQ    160(BX), DX
 	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R14), SI
+	MOVQ    168(BX), SI
 	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R14), DI
+	CMPQ    40(SP), $+4
+	JLE     over12
+	MOVQ    176(BX), DI
 	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R14), R8
+	MOVQ    184(BX), R8
 	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R14), R9
+	CMPQ    40(SP), $+6
+	JLE     over12
+	MOVQ    192(BX), R9
 	LEAQ    (R15)(R9*4), R9
-	MOVQ    200(R14), R10
+	MOVQ    200(BX), R10
 	LEAQ    (R15)(R10*4), R10
-	MOVQ    208(R14), R11
+	CMPQ    40(SP), $+8
+	JLE     over12
+	MOVQ    208(BX), R11
 	LEAQ    (R15)(R11*4), R11
-	MOVQ    216(R14), R12
+	MOVQ    216(BX), R12
 	LEAQ    (R15)(R12*4), R12
-	MOVQ    224(R14), R13
+	CMPQ    40(SP), $+10
+	JLE     over12
+	MOVQ    224(BX), R13
 	LEAQ    (R15)(R13*4), R13
-	MOVQ    232(R14), R14
+	MOVQ    232(BX), R14
 	LEAQ    (R15)(R14*4), R14
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows12narrowsingle
 
-rows12narrowmany:
+over12:
+	MOVQ 544(BX), R15
+	SHLQ $0x02, R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+10
+	JLE  narrow10
+	CMPQ R15, $-16
+	JG   narrow12manyover
+
+narrow12many:
 	PREFETCHT0       4096(BX)
 	PREFETCHT0       4160(BX)
 	VMOVUPS          (BX), Z0
@@ -866,13 +1218,13 @@ rows12narrowmany:
 	ADDQ             $+16, R15
 	ADDQ             $+512, BX
 	CMPQ             R15, $-16
-	JLE              rows12narrowmany
+	JLE              narrow12many
 
-rows12narrowsingle:
+narrow12manyover:
 	CMPQ R15, $-4
-	JG   rows12narrowend
+	JG   narrow12oneover
 
-rows12narrowone:
+narrow12one:
 	PREFETCHT0       4096(BX)
 	PREFETCHT0       4160(BX)
 	VMOVUPS          (BX), Z0
@@ -891,15 +1243,154 @@ rows12narrowone:
 	ADDQ             $+4, R15
 	ADDQ             $+128, BX
 	CMPQ             R15, $-4
-	JLE              rows12narrowone
+	JLE              narrow12one
 
-rows12narrowend:
+narrow12oneover:
+	JMP narrowend
+
+narrow10:
+	CMPQ 40(SP), $+8
+	JLE  narrow8
+	CMPQ R15, $-4
+	JG   narrow10oneover
+
+narrow10one:
+	PREFETCHT0       4096(BX)
+	PREFETCHT0       4160(BX)
+	VMOVUPS          (BX), Z0
+	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
+	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
+	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
+	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
+	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
+	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
+	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
+	VFMADD231PS.BCST (R10)(R15*1), Z0, Z15
+	VFMADD231PS.BCST (R11)(R15*1), Z0, Z16
+	VFMADD231PS.BCST (R12)(R15*1), Z0, Z17
+	ADDQ             $+4, R15
+	ADDQ             $+128, BX
+	CMPQ             R15, $-4
+	JLE              narrow10one
+
+narrow10oneover:
+	JMP narrowend
+
+narrow8:
+	CMPQ 40(SP), $+6
+	JLE  narrow6
+	CMPQ R15, $-4
+	JG   narrow8oneover
+
+narrow8one:
+	PREFETCHT0       4096(BX)
+	PREFETCHT0       4160(BX)
+	VMOVUPS          (BX), Z0
+	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
+	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
+	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
+	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
+	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
+	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
+	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
+	VFMADD231PS.BCST (R10)(R15*1), Z0, Z15
+	ADDQ             $+4, R15
+	ADDQ             $+128, BX
+	CMPQ             R15, $-4
+	JLE              narrow8one
+
+narrow8oneover:
+	JMP narrowend
+
+narrow6:
+	CMPQ 40(SP), $+4
+	JLE  narrow4
+	CMPQ R15, $-4
+	JG   narrow6oneover
+
+narrow6one:
+	PREFETCHT0       4096(BX)
+	PREFETCHT0       4160(BX)
+	VMOVUPS          (BX), Z0
+	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
+	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
+	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
+	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
+	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
+	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
+	ADDQ             $+4, R15
+	ADDQ             $+128, BX
+	CMPQ             R15, $-4
+	JLE              narrow6one
+
+narrow6oneover:
+	JMP narrowend
+
+narrow4:
+	CMPQ 40(SP), $+2
+	JLE  narrow2
+	CMPQ R15, $-4
+	JG   narrow4oneover
+
+narrow4one:
+	PREFETCHT0       4096(BX)
+	PREFETCHT0       4160(BX)
+	VMOVUPS          (BX), Z0
+	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
+	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
+	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
+	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
+	ADDQ             $+4, R15
+	ADDQ             $+128, BX
+	CMPQ             R15, $-4
+	JLE              narrow4one
+
+narrow4oneover:
+	JMP narrowend
+
+narrow2:
+	CMPQ 40(SP), $+1
+	JLE  narrow1
+	CMPQ R15, $-4
+	JG   narrow2oneover
+
+narrow2one:
+	PREFETCHT0       4096(BX)
+	PREFETCHT0       4160(BX)
+	VMOVUPS          (BX), Z0
+	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
+	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
+	ADDQ             $+4, R15
+	ADDQ             $+128, BX
+	CMPQ             R15, $-4
+	JLE              narrow2one
+
+narrow2oneover:
+	JMP narrowend
+
+narrow1:
+	CMPQ R15, $-4
+	JG   narrow1oneover
+
+narrow1one:
+	PREFETCHT0       4096(BX)
+	PREFETCHT0       4160(BX)
+	VMOVUPS          (BX), Z0
+	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
+	ADDQ             $+4, R15
+	ADDQ             $+128, BX
+	CMPQ             R15, $-4
+	JLE              narrow1one
+
+narrow1oneover:
+narrowend:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows12narrowtap
+	JMP  narrowtap
 
-rows12narrowfinish:
+narrowfinish:
 	MOVQ      t+0(FP), R15
+	MOVQ      40(SP), R14
 	MOVQ      (SP), AX
 	MOVQ      $+16, CX
 	CMPQ      AX, CX
@@ -911,60 +1402,83 @@ rows12narrowfinish:
 	MOVQ      16(SP), CX
 	LEAQ      (R8)(CX*4), R8
 	CMPB      568(R15), $0x00
-	JEQ       rows12narrowfresh
+	JEQ       narrowfresh
 	MOVQ      272(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z8, Z8
+	CMPQ      R14, $+1
+	JLE       over13
 	MOVQ      280(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z9, Z9
+	CMPQ      R14, $+2
+	JLE       over13
 	MOVQ      288(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z10, Z10
+	CMPQ      R14, $+3
+	JLE       over13
 	MOVQ      296(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over13
 	MOVQ      304(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z12, Z12
+	CMPQ      R14, $+5
+	JLE       over13
 	MOVQ      312(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z13, Z13
+	CMPQ      R14, $+6
+	JLE       over13
 	MOVQ      320(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z14, Z14
+	CMPQ      R14, $+7
+	JLE       over13
 	MOVQ      328(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over13
 	MOVQ      336(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z16, Z16
+	CMPQ      R14, $+9
+	JLE       over13
 	MOVQ      344(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z17, Z17
+	CMPQ      R14, $+10
+	JLE       over13
 	MOVQ      352(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z18, Z18
+	CMPQ      R14, $+11
+	JLE       over13
 	MOVQ      360(R15), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z19, Z19
 
-rows12narrowfresh:
+over13:
+narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12narrowno72
+	JEQ       absent14
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -972,71 +1486,99 @@ rows12narrowfresh:
 	VADDPS    Z0, Z9, Z9
 	VADDPS    Z0, Z10, Z10
 	VADDPS    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over15
 	VADDPS    Z0, Z12, Z12
 	VADDPS    Z0, Z13, Z13
 	VADDPS    Z0, Z14, Z14
 	VADDPS    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over15
 	VADDPS    Z0, Z16, Z16
 	VADDPS    Z0, Z17, Z17
 	VADDPS    Z0, Z18, Z18
 	VADDPS    Z0, Z19, Z19
 
-rows12narrowno72:
+over15:
+absent14:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12narrownores
+	JEQ       narrownores
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	MOVQ      400(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z8, Z8
+	CMPQ      R14, $+1
+	JLE       over16
 	MOVQ      408(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z9, Z9
+	CMPQ      R14, $+2
+	JLE       over16
 	MOVQ      416(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z10, Z10
+	CMPQ      R14, $+3
+	JLE       over16
 	MOVQ      424(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over16
 	MOVQ      432(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z12, Z12
+	CMPQ      R14, $+5
+	JLE       over16
 	MOVQ      440(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z13, Z13
+	CMPQ      R14, $+6
+	JLE       over16
 	MOVQ      448(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z14, Z14
+	CMPQ      R14, $+7
+	JLE       over16
 	MOVQ      456(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over16
 	MOVQ      464(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z16, Z16
+	CMPQ      R14, $+9
+	JLE       over16
 	MOVQ      472(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z17, Z17
+	CMPQ      R14, $+10
+	JLE       over16
 	MOVQ      480(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z18, Z18
+	CMPQ      R14, $+11
+	JLE       over16
 	MOVQ      488(R15), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z19, Z19
 
-rows12narrownores:
+over16:
+narrownores:
 	VBROADCASTSS 560(R15), Z0
 	VBROADCASTSS 564(R15), Z1
 	VMAXPS       Z8, Z0, Z8
@@ -1047,6 +1589,8 @@ rows12narrownores:
 	VMINPS       Z10, Z1, Z10
 	VMAXPS       Z11, Z0, Z11
 	VMINPS       Z11, Z1, Z11
+	CMPQ         R14, $+4
+	JLE          over17
 	VMAXPS       Z12, Z0, Z12
 	VMINPS       Z12, Z1, Z12
 	VMAXPS       Z13, Z0, Z13
@@ -1055,6 +1599,8 @@ rows12narrownores:
 	VMINPS       Z14, Z1, Z14
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+8
+	JLE          over17
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
@@ -1063,7116 +1609,68 @@ rows12narrownores:
 	VMINPS       Z18, Z1, Z18
 	VMAXPS       Z19, Z0, Z19
 	VMINPS       Z19, Z1, Z19
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         328(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         336(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z17, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z19, K1, (DX)
-	JMP          done
 
-rows11:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows11narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	VPXORD     Z26, Z26, Z26
-	VPXORD     Z27, Z27, Z27
-	VPXORD     Z28, Z28, Z28
-	VPXORD     Z29, Z29, Z29
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows11near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       320(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       328(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       336(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-
-rows11near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows11tap:
-	MOVQ    t+0(FP), R13
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R13)
-	JGE     rows11finish
-	MOVQ    120(R13), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R13), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R13), R15
-	MOVQ    144(R13), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R13), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R13), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R13), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R13), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R13), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R13), R9
-	LEAQ    (R15)(R9*4), R9
-	MOVQ    200(R13), R10
-	LEAQ    (R15)(R10*4), R10
-	MOVQ    208(R13), R11
-	LEAQ    (R15)(R11*4), R11
-	MOVQ    216(R13), R12
-	LEAQ    (R15)(R12*4), R12
-	MOVQ    224(R13), R13
-	LEAQ    (R15)(R13*4), R13
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows11single
-
-rows11many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS (R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS (R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS (R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	VBROADCASTSS (R12)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z26
-	VFMADD231PS  Z3, Z1, Z27
-	VBROADCASTSS (R13)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z28
-	VFMADD231PS  Z2, Z1, Z29
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VBROADCASTSS 4(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 4(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 4(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 4(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 4(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 4(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 4(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 4(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS 4(R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	VBROADCASTSS 4(R12)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z26
-	VFMADD231PS  Z3, Z1, Z27
-	VBROADCASTSS 4(R13)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z28
-	VFMADD231PS  Z2, Z1, Z29
-	PREFETCHT0   4352(BX)
-	PREFETCHT0   4416(BX)
-	VMOVUPS      256(BX), Z0
-	VMOVUPS      320(BX), Z1
-	VBROADCASTSS 8(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 8(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 8(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 8(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 8(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 8(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 8(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 8(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS 8(R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	VBROADCASTSS 8(R12)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z26
-	VFMADD231PS  Z3, Z1, Z27
-	VBROADCASTSS 8(R13)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z28
-	VFMADD231PS  Z2, Z1, Z29
-	PREFETCHT0   4480(BX)
-	PREFETCHT0   4544(BX)
-	VMOVUPS      384(BX), Z0
-	VMOVUPS      448(BX), Z1
-	VBROADCASTSS 12(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 12(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 12(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 12(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 12(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 12(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 12(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 12(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS 12(R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	VBROADCASTSS 12(R12)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z26
-	VFMADD231PS  Z3, Z1, Z27
-	VBROADCASTSS 12(R13)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z28
-	VFMADD231PS  Z2, Z1, Z29
-	ADDQ         $+16, R15
-	ADDQ         $+512, BX
-	CMPQ         R15, $-16
-	JLE          rows11many
-
-rows11single:
-	CMPQ R15, $-4
-	JG   rows11end
-
-rows11one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS (R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS (R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS (R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	VBROADCASTSS (R12)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z26
-	VFMADD231PS  Z3, Z1, Z27
-	VBROADCASTSS (R13)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z28
-	VFMADD231PS  Z2, Z1, Z29
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows11one
-
-rows11end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows11tap
-
-rows11finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows11fresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-	MOVQ      320(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z21, Z21
-	MOVQ      328(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z23, Z23
-	MOVQ      336(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z24, Z24
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z25, Z25
-	MOVQ      344(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z26, Z26
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z27, Z27
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z28, Z28
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z29, Z29
-
-rows11fresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11no72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-	VADDPS    Z0, Z24, Z24
-	VADDPS    Z1, Z25, Z25
-	VADDPS    Z0, Z26, Z26
-	VADDPS    Z1, Z27, Z27
-	VADDPS    Z0, Z28, Z28
-	VADDPS    Z1, Z29, Z29
-
-rows11no72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11nores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-	MOVQ      448(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z21, Z21
-	MOVQ      456(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z23, Z23
-	MOVQ      464(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z24, Z24
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z25, Z25
-	MOVQ      472(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z26, Z26
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z27, Z27
-	MOVQ      480(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z28, Z28
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z29, Z29
-
-rows11nores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VMAXPS       Z26, Z0, Z26
-	VMINPS       Z26, Z1, Z26
-	VMAXPS       Z27, Z0, Z27
-	VMINPS       Z27, Z1, Z27
-	VMAXPS       Z28, Z0, Z28
-	VMINPS       Z28, Z1, Z28
-	VMAXPS       Z29, Z0, Z29
-	VMINPS       Z29, Z1, Z29
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         328(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         336(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z26, K1, (DX)
-	VMOVUPS      Z27, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z28, K1, (DX)
-	VMOVUPS      Z29, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows11
-
-rows11narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows11narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       320(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       328(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       336(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows11narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows11narrowtap:
-	MOVQ    t+0(FP), R13
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R13)
-	JGE     rows11narrowfinish
-	MOVQ    120(R13), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R13), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R13), R15
-	MOVQ    144(R13), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R13), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R13), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R13), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R13), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R13), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R13), R9
-	LEAQ    (R15)(R9*4), R9
-	MOVQ    200(R13), R10
-	LEAQ    (R15)(R10*4), R10
-	MOVQ    208(R13), R11
-	LEAQ    (R15)(R11*4), R11
-	MOVQ    216(R13), R12
-	LEAQ    (R15)(R12*4), R12
-	MOVQ    224(R13), R13
-	LEAQ    (R15)(R13*4), R13
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows11narrowsingle
-
-rows11narrowmany:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST (R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST (R11)(R15*1), Z0, Z16
-	VFMADD231PS.BCST (R12)(R15*1), Z0, Z17
-	VFMADD231PS.BCST (R13)(R15*1), Z0, Z18
-	PREFETCHT0       4224(BX)
-	PREFETCHT0       4288(BX)
-	VMOVUPS          128(BX), Z0
-	VFMADD231PS.BCST 4(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 4(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 4(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 4(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 4(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 4(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 4(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 4(R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST 4(R11)(R15*1), Z0, Z16
-	VFMADD231PS.BCST 4(R12)(R15*1), Z0, Z17
-	VFMADD231PS.BCST 4(R13)(R15*1), Z0, Z18
-	PREFETCHT0       4352(BX)
-	PREFETCHT0       4416(BX)
-	VMOVUPS          256(BX), Z0
-	VFMADD231PS.BCST 8(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 8(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 8(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 8(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 8(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 8(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 8(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 8(R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST 8(R11)(R15*1), Z0, Z16
-	VFMADD231PS.BCST 8(R12)(R15*1), Z0, Z17
-	VFMADD231PS.BCST 8(R13)(R15*1), Z0, Z18
-	PREFETCHT0       4480(BX)
-	PREFETCHT0       4544(BX)
-	VMOVUPS          384(BX), Z0
-	VFMADD231PS.BCST 12(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 12(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 12(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 12(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 12(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 12(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 12(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 12(R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST 12(R11)(R15*1), Z0, Z16
-	VFMADD231PS.BCST 12(R12)(R15*1), Z0, Z17
-	VFMADD231PS.BCST 12(R13)(R15*1), Z0, Z18
-	ADDQ             $+16, R15
-	ADDQ             $+512, BX
-	CMPQ             R15, $-16
-	JLE              rows11narrowmany
-
-rows11narrowsingle:
-	CMPQ R15, $-4
-	JG   rows11narrowend
-
-rows11narrowone:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST (R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST (R11)(R15*1), Z0, Z16
-	VFMADD231PS.BCST (R12)(R15*1), Z0, Z17
-	VFMADD231PS.BCST (R13)(R15*1), Z0, Z18
-	ADDQ             $+4, R15
-	ADDQ             $+128, BX
-	CMPQ             R15, $-4
-	JLE              rows11narrowone
-
-rows11narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows11narrowtap
-
-rows11narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows11narrowfresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      320(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	MOVQ      328(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      336(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	MOVQ      344(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-
-rows11narrowfresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11narrowno72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z0, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-
-rows11narrowno72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11narrownores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      448(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	MOVQ      456(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      464(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	MOVQ      472(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      480(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-
-rows11narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         328(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         336(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z17, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	JMP          done
-
-rows10:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows10narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	VPXORD     Z26, Z26, Z26
-	VPXORD     Z27, Z27, Z27
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows10near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       320(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       328(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       336(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-
-rows10near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows10tap:
-	MOVQ    t+0(FP), R12
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R12)
-	JGE     rows10finish
-	MOVQ    120(R12), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R12), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R12), R15
-	MOVQ    144(R12), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R12), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R12), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R12), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R12), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R12), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R12), R9
-	LEAQ    (R15)(R9*4), R9
-	MOVQ    200(R12), R10
-	LEAQ    (R15)(R10*4), R10
-	MOVQ    208(R12), R11
-	LEAQ    (R15)(R11*4), R11
-	MOVQ    216(R12), R12
-	LEAQ    (R15)(R12*4), R12
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows10single
-
-rows10many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS (R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS (R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS (R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	VBROADCASTSS (R12)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z26
-	VFMADD231PS  Z3, Z1, Z27
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VBROADCASTSS 4(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 4(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 4(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 4(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 4(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 4(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 4(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 4(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS 4(R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	VBROADCASTSS 4(R12)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z26
-	VFMADD231PS  Z3, Z1, Z27
-	PREFETCHT0   4352(BX)
-	PREFETCHT0   4416(BX)
-	VMOVUPS      256(BX), Z0
-	VMOVUPS      320(BX), Z1
-	VBROADCASTSS 8(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 8(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 8(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 8(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 8(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 8(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 8(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 8(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS 8(R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	VBROADCASTSS 8(R12)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z26
-	VFMADD231PS  Z3, Z1, Z27
-	PREFETCHT0   4480(BX)
-	PREFETCHT0   4544(BX)
-	VMOVUPS      384(BX), Z0
-	VMOVUPS      448(BX), Z1
-	VBROADCASTSS 12(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 12(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 12(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 12(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 12(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 12(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 12(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 12(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS 12(R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	VBROADCASTSS 12(R12)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z26
-	VFMADD231PS  Z3, Z1, Z27
-	ADDQ         $+16, R15
-	ADDQ         $+512, BX
-	CMPQ         R15, $-16
-	JLE          rows10many
-
-rows10single:
-	CMPQ R15, $-4
-	JG   rows10end
-
-rows10one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS (R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS (R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS (R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	VBROADCASTSS (R12)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z26
-	VFMADD231PS  Z3, Z1, Z27
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows10one
-
-rows10end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows10tap
-
-rows10finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows10fresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-	MOVQ      320(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z21, Z21
-	MOVQ      328(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z23, Z23
-	MOVQ      336(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z24, Z24
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z25, Z25
-	MOVQ      344(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z26, Z26
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z27, Z27
-
-rows10fresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10no72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-	VADDPS    Z0, Z24, Z24
-	VADDPS    Z1, Z25, Z25
-	VADDPS    Z0, Z26, Z26
-	VADDPS    Z1, Z27, Z27
-
-rows10no72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10nores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-	MOVQ      448(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z21, Z21
-	MOVQ      456(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z23, Z23
-	MOVQ      464(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z24, Z24
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z25, Z25
-	MOVQ      472(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z26, Z26
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z27, Z27
-
-rows10nores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VMAXPS       Z26, Z0, Z26
-	VMINPS       Z26, Z1, Z26
-	VMAXPS       Z27, Z0, Z27
-	VMINPS       Z27, Z1, Z27
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         328(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         336(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z26, K1, (DX)
-	VMOVUPS      Z27, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows10
-
-rows10narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows10narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       320(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       328(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       336(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows10narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows10narrowtap:
-	MOVQ    t+0(FP), R12
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R12)
-	JGE     rows10narrowfinish
-	MOVQ    120(R12), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R12), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R12), R15
-	MOVQ    144(R12), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R12), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R12), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R12), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R12), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R12), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R12), R9
-	LEAQ    (R15)(R9*4), R9
-	MOVQ    200(R12), R10
-	LEAQ    (R15)(R10*4), R10
-	MOVQ    208(R12), R11
-	LEAQ    (R15)(R11*4), R11
-	MOVQ    216(R12), R12
-	LEAQ    (R15)(R12*4), R12
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows10narrowsingle
-
-rows10narrowmany:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST (R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST (R11)(R15*1), Z0, Z16
-	VFMADD231PS.BCST (R12)(R15*1), Z0, Z17
-	PREFETCHT0       4224(BX)
-	PREFETCHT0       4288(BX)
-	VMOVUPS          128(BX), Z0
-	VFMADD231PS.BCST 4(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 4(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 4(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 4(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 4(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 4(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 4(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 4(R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST 4(R11)(R15*1), Z0, Z16
-	VFMADD231PS.BCST 4(R12)(R15*1), Z0, Z17
-	PREFETCHT0       4352(BX)
-	PREFETCHT0       4416(BX)
-	VMOVUPS          256(BX), Z0
-	VFMADD231PS.BCST 8(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 8(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 8(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 8(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 8(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 8(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 8(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 8(R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST 8(R11)(R15*1), Z0, Z16
-	VFMADD231PS.BCST 8(R12)(R15*1), Z0, Z17
-	PREFETCHT0       4480(BX)
-	PREFETCHT0       4544(BX)
-	VMOVUPS          384(BX), Z0
-	VFMADD231PS.BCST 12(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 12(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 12(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 12(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 12(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 12(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 12(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 12(R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST 12(R11)(R15*1), Z0, Z16
-	VFMADD231PS.BCST 12(R12)(R15*1), Z0, Z17
-	ADDQ             $+16, R15
-	ADDQ             $+512, BX
-	CMPQ             R15, $-16
-	JLE              rows10narrowmany
-
-rows10narrowsingle:
-	CMPQ R15, $-4
-	JG   rows10narrowend
-
-rows10narrowone:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST (R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST (R11)(R15*1), Z0, Z16
-	VFMADD231PS.BCST (R12)(R15*1), Z0, Z17
-	ADDQ             $+4, R15
-	ADDQ             $+128, BX
-	CMPQ             R15, $-4
-	JLE              rows10narrowone
-
-rows10narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows10narrowtap
-
-rows10narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows10narrowfresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      320(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	MOVQ      328(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      336(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	MOVQ      344(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z17, Z17
-
-rows10narrowfresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10narrowno72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z0, Z17, Z17
-
-rows10narrowno72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10narrownores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      448(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	MOVQ      456(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      464(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	MOVQ      472(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z17, Z17
-
-rows10narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         328(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         336(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z17, K1, (DX)
-	JMP          done
-
-rows9:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows9narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows9near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       320(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       328(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       336(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-
-rows9near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows9tap:
-	MOVQ    t+0(FP), R11
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R11)
-	JGE     rows9finish
-	MOVQ    120(R11), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R11), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R11), R15
-	MOVQ    144(R11), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R11), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R11), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R11), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R11), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R11), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R11), R9
-	LEAQ    (R15)(R9*4), R9
-	MOVQ    200(R11), R10
-	LEAQ    (R15)(R10*4), R10
-	MOVQ    208(R11), R11
-	LEAQ    (R15)(R11*4), R11
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows9single
-
-rows9many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS (R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS (R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS (R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VBROADCASTSS 4(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 4(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 4(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 4(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 4(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 4(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 4(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 4(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS 4(R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	PREFETCHT0   4352(BX)
-	PREFETCHT0   4416(BX)
-	VMOVUPS      256(BX), Z0
-	VMOVUPS      320(BX), Z1
-	VBROADCASTSS 8(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 8(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 8(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 8(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 8(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 8(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 8(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 8(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS 8(R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	PREFETCHT0   4480(BX)
-	PREFETCHT0   4544(BX)
-	VMOVUPS      384(BX), Z0
-	VMOVUPS      448(BX), Z1
-	VBROADCASTSS 12(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 12(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 12(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 12(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 12(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 12(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 12(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 12(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS 12(R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	ADDQ         $+16, R15
-	ADDQ         $+512, BX
-	CMPQ         R15, $-16
-	JLE          rows9many
-
-rows9single:
-	CMPQ R15, $-4
-	JG   rows9end
-
-rows9one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS (R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS (R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	VBROADCASTSS (R11)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z24
-	VFMADD231PS  Z2, Z1, Z25
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows9one
-
-rows9end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows9tap
-
-rows9finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows9fresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-	MOVQ      320(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z21, Z21
-	MOVQ      328(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z23, Z23
-	MOVQ      336(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z24, Z24
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z25, Z25
-
-rows9fresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9no72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-	VADDPS    Z0, Z24, Z24
-	VADDPS    Z1, Z25, Z25
-
-rows9no72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9nores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-	MOVQ      448(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z21, Z21
-	MOVQ      456(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z23, Z23
-	MOVQ      464(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z24, Z24
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z25, Z25
-
-rows9nores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         328(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         336(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows9
-
-rows9narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows9narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       320(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       328(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       336(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows9narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows9narrowtap:
-	MOVQ    t+0(FP), R11
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R11)
-	JGE     rows9narrowfinish
-	MOVQ    120(R11), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R11), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R11), R15
-	MOVQ    144(R11), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R11), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R11), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R11), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R11), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R11), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R11), R9
-	LEAQ    (R15)(R9*4), R9
-	MOVQ    200(R11), R10
-	LEAQ    (R15)(R10*4), R10
-	MOVQ    208(R11), R11
-	LEAQ    (R15)(R11*4), R11
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows9narrowsingle
-
-rows9narrowmany:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST (R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST (R11)(R15*1), Z0, Z16
-	PREFETCHT0       4224(BX)
-	PREFETCHT0       4288(BX)
-	VMOVUPS          128(BX), Z0
-	VFMADD231PS.BCST 4(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 4(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 4(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 4(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 4(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 4(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 4(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 4(R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST 4(R11)(R15*1), Z0, Z16
-	PREFETCHT0       4352(BX)
-	PREFETCHT0       4416(BX)
-	VMOVUPS          256(BX), Z0
-	VFMADD231PS.BCST 8(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 8(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 8(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 8(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 8(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 8(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 8(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 8(R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST 8(R11)(R15*1), Z0, Z16
-	PREFETCHT0       4480(BX)
-	PREFETCHT0       4544(BX)
-	VMOVUPS          384(BX), Z0
-	VFMADD231PS.BCST 12(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 12(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 12(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 12(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 12(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 12(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 12(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 12(R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST 12(R11)(R15*1), Z0, Z16
-	ADDQ             $+16, R15
-	ADDQ             $+512, BX
-	CMPQ             R15, $-16
-	JLE              rows9narrowmany
-
-rows9narrowsingle:
-	CMPQ R15, $-4
-	JG   rows9narrowend
-
-rows9narrowone:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST (R10)(R15*1), Z0, Z15
-	VFMADD231PS.BCST (R11)(R15*1), Z0, Z16
-	ADDQ             $+4, R15
-	ADDQ             $+128, BX
-	CMPQ             R15, $-4
-	JLE              rows9narrowone
-
-rows9narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows9narrowtap
-
-rows9narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows9narrowfresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      320(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	MOVQ      328(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      336(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-
-rows9narrowfresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9narrowno72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-
-rows9narrowno72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9narrownores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      448(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	MOVQ      456(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      464(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-
-rows9narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         328(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         336(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	JMP          done
-
-rows8:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows8narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows8near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       320(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       328(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-
-rows8near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows8tap:
-	MOVQ    t+0(FP), R10
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R10)
-	JGE     rows8finish
-	MOVQ    120(R10), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R10), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R10), R15
-	MOVQ    144(R10), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R10), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R10), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R10), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R10), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R10), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R10), R9
-	LEAQ    (R15)(R9*4), R9
-	MOVQ    200(R10), R10
-	LEAQ    (R15)(R10*4), R10
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows8single
-
-rows8many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS (R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS (R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VBROADCASTSS 4(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 4(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 4(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 4(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 4(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 4(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 4(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 4(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	PREFETCHT0   4352(BX)
-	PREFETCHT0   4416(BX)
-	VMOVUPS      256(BX), Z0
-	VMOVUPS      320(BX), Z1
-	VBROADCASTSS 8(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 8(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 8(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 8(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 8(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 8(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 8(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 8(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	PREFETCHT0   4480(BX)
-	PREFETCHT0   4544(BX)
-	VMOVUPS      384(BX), Z0
-	VMOVUPS      448(BX), Z1
-	VBROADCASTSS 12(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 12(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 12(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 12(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 12(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 12(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 12(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS 12(R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	ADDQ         $+16, R15
-	ADDQ         $+512, BX
-	CMPQ         R15, $-16
-	JLE          rows8many
-
-rows8single:
-	CMPQ R15, $-4
-	JG   rows8end
-
-rows8one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS (R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	VBROADCASTSS (R10)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z22
-	VFMADD231PS  Z3, Z1, Z23
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows8one
-
-rows8end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows8tap
-
-rows8finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows8fresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-	MOVQ      320(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z21, Z21
-	MOVQ      328(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z23, Z23
-
-rows8fresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8no72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-
-rows8no72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8nores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-	MOVQ      448(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z21, Z21
-	MOVQ      456(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z22, Z22
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z23, Z23
-
-rows8nores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         328(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows8
-
-rows8narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows8narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       320(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       328(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows8narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows8narrowtap:
-	MOVQ    t+0(FP), R10
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R10)
-	JGE     rows8narrowfinish
-	MOVQ    120(R10), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R10), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R10), R15
-	MOVQ    144(R10), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R10), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R10), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R10), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R10), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R10), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R10), R9
-	LEAQ    (R15)(R9*4), R9
-	MOVQ    200(R10), R10
-	LEAQ    (R15)(R10*4), R10
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows8narrowsingle
-
-rows8narrowmany:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST (R10)(R15*1), Z0, Z15
-	PREFETCHT0       4224(BX)
-	PREFETCHT0       4288(BX)
-	VMOVUPS          128(BX), Z0
-	VFMADD231PS.BCST 4(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 4(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 4(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 4(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 4(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 4(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 4(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 4(R10)(R15*1), Z0, Z15
-	PREFETCHT0       4352(BX)
-	PREFETCHT0       4416(BX)
-	VMOVUPS          256(BX), Z0
-	VFMADD231PS.BCST 8(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 8(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 8(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 8(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 8(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 8(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 8(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 8(R10)(R15*1), Z0, Z15
-	PREFETCHT0       4480(BX)
-	PREFETCHT0       4544(BX)
-	VMOVUPS          384(BX), Z0
-	VFMADD231PS.BCST 12(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 12(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 12(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 12(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 12(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 12(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 12(R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST 12(R10)(R15*1), Z0, Z15
-	ADDQ             $+16, R15
-	ADDQ             $+512, BX
-	CMPQ             R15, $-16
-	JLE              rows8narrowmany
-
-rows8narrowsingle:
-	CMPQ R15, $-4
-	JG   rows8narrowend
-
-rows8narrowone:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
-	VFMADD231PS.BCST (R10)(R15*1), Z0, Z15
-	ADDQ             $+4, R15
-	ADDQ             $+128, BX
-	CMPQ             R15, $-4
-	JLE              rows8narrowone
-
-rows8narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows8narrowtap
-
-rows8narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows8narrowfresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      320(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	MOVQ      328(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z15, Z15
-
-rows8narrowfresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8narrowno72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-
-rows8narrowno72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8narrownores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      448(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	MOVQ      456(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z15, Z15
-
-rows8narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         328(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	JMP          done
-
-rows7:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows7narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows7near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       320(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-
-rows7near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows7tap:
-	MOVQ    t+0(FP), R9
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R9)
-	JGE     rows7finish
-	MOVQ    120(R9), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R9), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R9), R15
-	MOVQ    144(R9), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R9), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R9), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R9), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R9), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R9), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R9), R9
-	LEAQ    (R15)(R9*4), R9
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows7single
-
-rows7many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS (R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VBROADCASTSS 4(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 4(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 4(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 4(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 4(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 4(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 4(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	PREFETCHT0   4352(BX)
-	PREFETCHT0   4416(BX)
-	VMOVUPS      256(BX), Z0
-	VMOVUPS      320(BX), Z1
-	VBROADCASTSS 8(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 8(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 8(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 8(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 8(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 8(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 8(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	PREFETCHT0   4480(BX)
-	PREFETCHT0   4544(BX)
-	VMOVUPS      384(BX), Z0
-	VMOVUPS      448(BX), Z1
-	VBROADCASTSS 12(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 12(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 12(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 12(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 12(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 12(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS 12(R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	ADDQ         $+16, R15
-	ADDQ         $+512, BX
-	CMPQ         R15, $-16
-	JLE          rows7many
-
-rows7single:
-	CMPQ R15, $-4
-	JG   rows7end
-
-rows7one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	VBROADCASTSS (R9)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z20
-	VFMADD231PS  Z2, Z1, Z21
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows7one
-
-rows7end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows7tap
-
-rows7finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows7fresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-	MOVQ      320(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z21, Z21
-
-rows7fresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7no72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-
-rows7no72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7nores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-	MOVQ      448(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z20, Z20
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z21, Z21
-
-rows7nores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows7
-
-rows7narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows7narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       320(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows7narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows7narrowtap:
-	MOVQ    t+0(FP), R9
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R9)
-	JGE     rows7narrowfinish
-	MOVQ    120(R9), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R9), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R9), R15
-	MOVQ    144(R9), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R9), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R9), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R9), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R9), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R9), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    192(R9), R9
-	LEAQ    (R15)(R9*4), R9
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows7narrowsingle
-
-rows7narrowmany:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
-	PREFETCHT0       4224(BX)
-	PREFETCHT0       4288(BX)
-	VMOVUPS          128(BX), Z0
-	VFMADD231PS.BCST 4(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 4(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 4(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 4(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 4(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 4(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 4(R9)(R15*1), Z0, Z14
-	PREFETCHT0       4352(BX)
-	PREFETCHT0       4416(BX)
-	VMOVUPS          256(BX), Z0
-	VFMADD231PS.BCST 8(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 8(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 8(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 8(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 8(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 8(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 8(R9)(R15*1), Z0, Z14
-	PREFETCHT0       4480(BX)
-	PREFETCHT0       4544(BX)
-	VMOVUPS          384(BX), Z0
-	VFMADD231PS.BCST 12(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 12(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 12(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 12(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 12(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 12(R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST 12(R9)(R15*1), Z0, Z14
-	ADDQ             $+16, R15
-	ADDQ             $+512, BX
-	CMPQ             R15, $-16
-	JLE              rows7narrowmany
-
-rows7narrowsingle:
-	CMPQ R15, $-4
-	JG   rows7narrowend
-
-rows7narrowone:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	VFMADD231PS.BCST (R9)(R15*1), Z0, Z14
-	ADDQ             $+4, R15
-	ADDQ             $+128, BX
-	CMPQ             R15, $-4
-	JLE              rows7narrowone
-
-rows7narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows7narrowtap
-
-rows7narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows7narrowfresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      320(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-
-rows7narrowfresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7narrowno72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-
-rows7narrowno72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7narrownores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      448(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-
-rows7narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         320(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	JMP          done
-
-rows6:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows6narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows6near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-
-rows6near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows6tap:
-	MOVQ    t+0(FP), R8
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R8)
-	JGE     rows6finish
-	MOVQ    120(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R8), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R8), R15
-	MOVQ    144(R8), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R8), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R8), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R8), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R8), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R8), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows6single
-
-rows6many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VBROADCASTSS 4(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 4(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 4(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 4(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 4(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 4(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	PREFETCHT0   4352(BX)
-	PREFETCHT0   4416(BX)
-	VMOVUPS      256(BX), Z0
-	VMOVUPS      320(BX), Z1
-	VBROADCASTSS 8(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 8(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 8(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 8(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 8(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 8(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	PREFETCHT0   4480(BX)
-	PREFETCHT0   4544(BX)
-	VMOVUPS      384(BX), Z0
-	VMOVUPS      448(BX), Z1
-	VBROADCASTSS 12(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 12(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 12(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 12(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 12(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS 12(R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	ADDQ         $+16, R15
-	ADDQ         $+512, BX
-	CMPQ         R15, $-16
-	JLE          rows6many
-
-rows6single:
-	CMPQ R15, $-4
-	JG   rows6end
-
-rows6one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	VBROADCASTSS (R8)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z18
-	VFMADD231PS  Z3, Z1, Z19
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows6one
-
-rows6end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows6tap
-
-rows6finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows6fresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-
-rows6fresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6no72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-
-rows6no72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6nores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z18, Z18
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z19, Z19
-
-rows6nores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows6
-
-rows6narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows6narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       312(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows6narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows6narrowtap:
-	MOVQ    t+0(FP), R8
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(R8)
-	JGE     rows6narrowfinish
-	MOVQ    120(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(R8), R15
-	SHLQ    $0x02, R15
-	ADDQ    (R8), R15
-	MOVQ    144(R8), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(R8), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(R8), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(R8), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(R8), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    184(R8), R8
-	LEAQ    (R15)(R8*4), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows6narrowsingle
-
-rows6narrowmany:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	PREFETCHT0       4224(BX)
-	PREFETCHT0       4288(BX)
-	VMOVUPS          128(BX), Z0
-	VFMADD231PS.BCST 4(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 4(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 4(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 4(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 4(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 4(R8)(R15*1), Z0, Z13
-	PREFETCHT0       4352(BX)
-	PREFETCHT0       4416(BX)
-	VMOVUPS          256(BX), Z0
-	VFMADD231PS.BCST 8(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 8(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 8(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 8(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 8(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 8(R8)(R15*1), Z0, Z13
-	PREFETCHT0       4480(BX)
-	PREFETCHT0       4544(BX)
-	VMOVUPS          384(BX), Z0
-	VFMADD231PS.BCST 12(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 12(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 12(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 12(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 12(DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST 12(R8)(R15*1), Z0, Z13
-	ADDQ             $+16, R15
-	ADDQ             $+512, BX
-	CMPQ             R15, $-16
-	JLE              rows6narrowmany
-
-rows6narrowsingle:
-	CMPQ R15, $-4
-	JG   rows6narrowend
-
-rows6narrowone:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	VFMADD231PS.BCST (R8)(R15*1), Z0, Z13
-	ADDQ             $+4, R15
-	ADDQ             $+128, BX
-	CMPQ             R15, $-4
-	JLE              rows6narrowone
-
-rows6narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows6narrowtap
-
-rows6narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows6narrowfresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      312(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-
-rows6narrowfresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6narrowno72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-
-rows6narrowno72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6narrownores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	MOVQ      440(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z13, Z13
-
-rows6narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         312(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	JMP          done
-
-rows5:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows5narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows5near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-
-rows5near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows5tap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(DI)
-	JGE     rows5finish
-	MOVQ    120(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(DI), R15
-	SHLQ    $0x02, R15
-	ADDQ    (DI), R15
-	MOVQ    144(DI), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(DI), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(DI), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(DI), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(DI), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows5single
-
-rows5many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VBROADCASTSS 4(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 4(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 4(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 4(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 4(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	PREFETCHT0   4352(BX)
-	PREFETCHT0   4416(BX)
-	VMOVUPS      256(BX), Z0
-	VMOVUPS      320(BX), Z1
-	VBROADCASTSS 8(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 8(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 8(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 8(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 8(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	PREFETCHT0   4480(BX)
-	PREFETCHT0   4544(BX)
-	VMOVUPS      384(BX), Z0
-	VMOVUPS      448(BX), Z1
-	VBROADCASTSS 12(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 12(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 12(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 12(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS 12(DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	ADDQ         $+16, R15
-	ADDQ         $+512, BX
-	CMPQ         R15, $-16
-	JLE          rows5many
-
-rows5single:
-	CMPQ R15, $-4
-	JG   rows5end
-
-rows5one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	VBROADCASTSS (DI)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z16
-	VFMADD231PS  Z2, Z1, Z17
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5one
-
-rows5end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5tap
-
-rows5finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows5fresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-
-rows5fresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5no72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-
-rows5no72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5nores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z16, Z16
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z17, Z17
-
-rows5nores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows5
-
-rows5narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows5narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       304(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows5narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows5narrowtap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(DI)
-	JGE     rows5narrowfinish
-	MOVQ    120(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(DI), R15
-	SHLQ    $0x02, R15
-	ADDQ    (DI), R15
-	MOVQ    144(DI), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(DI), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(DI), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(DI), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    176(DI), DI
-	LEAQ    (R15)(DI*4), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows5narrowsingle
-
-rows5narrowmany:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	PREFETCHT0       4224(BX)
-	PREFETCHT0       4288(BX)
-	VMOVUPS          128(BX), Z0
-	VFMADD231PS.BCST 4(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 4(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 4(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 4(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 4(DI)(R15*1), Z0, Z12
-	PREFETCHT0       4352(BX)
-	PREFETCHT0       4416(BX)
-	VMOVUPS          256(BX), Z0
-	VFMADD231PS.BCST 8(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 8(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 8(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 8(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 8(DI)(R15*1), Z0, Z12
-	PREFETCHT0       4480(BX)
-	PREFETCHT0       4544(BX)
-	VMOVUPS          384(BX), Z0
-	VFMADD231PS.BCST 12(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 12(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 12(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 12(SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST 12(DI)(R15*1), Z0, Z12
-	ADDQ             $+16, R15
-	ADDQ             $+512, BX
-	CMPQ             R15, $-16
-	JLE              rows5narrowmany
-
-rows5narrowsingle:
-	CMPQ R15, $-4
-	JG   rows5narrowend
-
-rows5narrowone:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	VFMADD231PS.BCST (DI)(R15*1), Z0, Z12
-	ADDQ             $+4, R15
-	ADDQ             $+128, BX
-	CMPQ             R15, $-4
-	JLE              rows5narrowone
-
-rows5narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5narrowtap
-
-rows5narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows5narrowfresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      304(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-
-rows5narrowfresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5narrowno72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-
-rows5narrowno72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5narrownores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      432(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-
-rows5narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         304(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	JMP          done
-
-rows4:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows4narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows4near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-
-rows4near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows4tap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(SI)
-	JGE     rows4finish
-	MOVQ    120(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(SI), R15
-	SHLQ    $0x02, R15
-	ADDQ    (SI), R15
-	MOVQ    144(SI), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(SI), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(SI), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(SI), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows4single
-
-rows4many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VBROADCASTSS 4(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 4(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 4(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 4(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	PREFETCHT0   4352(BX)
-	PREFETCHT0   4416(BX)
-	VMOVUPS      256(BX), Z0
-	VMOVUPS      320(BX), Z1
-	VBROADCASTSS 8(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 8(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 8(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 8(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	PREFETCHT0   4480(BX)
-	PREFETCHT0   4544(BX)
-	VMOVUPS      384(BX), Z0
-	VMOVUPS      448(BX), Z1
-	VBROADCASTSS 12(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 12(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 12(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS 12(SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	ADDQ         $+16, R15
-	ADDQ         $+512, BX
-	CMPQ         R15, $-16
-	JLE          rows4many
-
-rows4single:
-	CMPQ R15, $-4
-	JG   rows4end
-
-rows4one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	VBROADCASTSS (SI)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z14
-	VFMADD231PS  Z3, Z1, Z15
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4one
-
-rows4end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4tap
-
-rows4finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows4fresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-
-rows4fresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4no72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-
-rows4no72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4nores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z14, Z14
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z15, Z15
-
-rows4nores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows4
-
-rows4narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows4narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       296(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows4narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows4narrowtap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(SI)
-	JGE     rows4narrowfinish
-	MOVQ    120(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(SI), R15
-	SHLQ    $0x02, R15
-	ADDQ    (SI), R15
-	MOVQ    144(SI), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(SI), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(SI), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    168(SI), SI
-	LEAQ    (R15)(SI*4), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows4narrowsingle
-
-rows4narrowmany:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	PREFETCHT0       4224(BX)
-	PREFETCHT0       4288(BX)
-	VMOVUPS          128(BX), Z0
-	VFMADD231PS.BCST 4(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 4(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 4(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 4(SI)(R15*1), Z0, Z11
-	PREFETCHT0       4352(BX)
-	PREFETCHT0       4416(BX)
-	VMOVUPS          256(BX), Z0
-	VFMADD231PS.BCST 8(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 8(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 8(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 8(SI)(R15*1), Z0, Z11
-	PREFETCHT0       4480(BX)
-	PREFETCHT0       4544(BX)
-	VMOVUPS          384(BX), Z0
-	VFMADD231PS.BCST 12(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 12(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 12(DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST 12(SI)(R15*1), Z0, Z11
-	ADDQ             $+16, R15
-	ADDQ             $+512, BX
-	CMPQ             R15, $-16
-	JLE              rows4narrowmany
-
-rows4narrowsingle:
-	CMPQ R15, $-4
-	JG   rows4narrowend
-
-rows4narrowone:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	VFMADD231PS.BCST (SI)(R15*1), Z0, Z11
-	ADDQ             $+4, R15
-	ADDQ             $+128, BX
-	CMPQ             R15, $-4
-	JLE              rows4narrowone
-
-rows4narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4narrowtap
-
-rows4narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows4narrowfresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      296(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-
-rows4narrowfresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4narrowno72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-
-rows4narrowno72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4narrownores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	MOVQ      424(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z11, Z11
-
-rows4narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         296(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	JMP          done
-
-rows3:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows3narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows3near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-
-rows3near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows3tap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(DX)
-	JGE     rows3finish
-	MOVQ    120(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(DX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (DX), R15
-	MOVQ    144(DX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(DX), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(DX), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows3single
-
-rows3many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VBROADCASTSS 4(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 4(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 4(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	PREFETCHT0   4352(BX)
-	PREFETCHT0   4416(BX)
-	VMOVUPS      256(BX), Z0
-	VMOVUPS      320(BX), Z1
-	VBROADCASTSS 8(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 8(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 8(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	PREFETCHT0   4480(BX)
-	PREFETCHT0   4544(BX)
-	VMOVUPS      384(BX), Z0
-	VMOVUPS      448(BX), Z1
-	VBROADCASTSS 12(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 12(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS 12(DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	ADDQ         $+16, R15
-	ADDQ         $+512, BX
-	CMPQ         R15, $-16
-	JLE          rows3many
-
-rows3single:
-	CMPQ R15, $-4
-	JG   rows3end
-
-rows3one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	VBROADCASTSS (DX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z12
-	VFMADD231PS  Z2, Z1, Z13
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3one
-
-rows3end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3tap
-
-rows3finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows3fresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-
-rows3fresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3no72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-
-rows3no72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3nores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z12, Z12
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z13, Z13
-
-rows3nores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows3
-
-rows3narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows3narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       288(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows3narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows3narrowtap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(DX)
-	JGE     rows3narrowfinish
-	MOVQ    120(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(DX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (DX), R15
-	MOVQ    144(DX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(DX), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    160(DX), DX
-	LEAQ    (R15)(DX*4), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows3narrowsingle
-
-rows3narrowmany:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	PREFETCHT0       4224(BX)
-	PREFETCHT0       4288(BX)
-	VMOVUPS          128(BX), Z0
-	VFMADD231PS.BCST 4(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 4(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 4(DX)(R15*1), Z0, Z10
-	PREFETCHT0       4352(BX)
-	PREFETCHT0       4416(BX)
-	VMOVUPS          256(BX), Z0
-	VFMADD231PS.BCST 8(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 8(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 8(DX)(R15*1), Z0, Z10
-	PREFETCHT0       4480(BX)
-	PREFETCHT0       4544(BX)
-	VMOVUPS          384(BX), Z0
-	VFMADD231PS.BCST 12(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 12(CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST 12(DX)(R15*1), Z0, Z10
-	ADDQ             $+16, R15
-	ADDQ             $+512, BX
-	CMPQ             R15, $-16
-	JLE              rows3narrowmany
-
-rows3narrowsingle:
-	CMPQ R15, $-4
-	JG   rows3narrowend
-
-rows3narrowone:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	VFMADD231PS.BCST (DX)(R15*1), Z0, Z10
-	ADDQ             $+4, R15
-	ADDQ             $+128, BX
-	CMPQ             R15, $-4
-	JLE              rows3narrowone
-
-rows3narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3narrowtap
-
-rows3narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows3narrowfresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      288(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-
-rows3narrowfresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3narrowno72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-
-rows3narrowno72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3narrownores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      416(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-
-rows3narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         288(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	JMP          done
-
-rows2:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows2narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows2near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-
-rows2near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows2tap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(CX)
-	JGE     rows2finish
-	MOVQ    120(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(CX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (CX), R15
-	MOVQ    144(CX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(CX), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows2single
-
-rows2many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VBROADCASTSS 4(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 4(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	PREFETCHT0   4352(BX)
-	PREFETCHT0   4416(BX)
-	VMOVUPS      256(BX), Z0
-	VMOVUPS      320(BX), Z1
-	VBROADCASTSS 8(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 8(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	PREFETCHT0   4480(BX)
-	PREFETCHT0   4544(BX)
-	VMOVUPS      384(BX), Z0
-	VMOVUPS      448(BX), Z1
-	VBROADCASTSS 12(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS 12(CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	ADDQ         $+16, R15
-	ADDQ         $+512, BX
-	CMPQ         R15, $-16
-	JLE          rows2many
-
-rows2single:
-	CMPQ R15, $-4
-	JG   rows2end
-
-rows2one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	VBROADCASTSS (CX)(R15*1), Z3
-	VFMADD231PS  Z3, Z0, Z10
-	VFMADD231PS  Z3, Z1, Z11
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2one
-
-rows2end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2tap
-
-rows2finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows2fresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-
-rows2fresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2no72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-
-rows2no72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2nores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z10, Z10
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z11, Z11
-
-rows2nores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows2
-
-rows2narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows2narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	MOVQ       280(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows2narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows2narrowtap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(CX)
-	JGE     rows2narrowfinish
-	MOVQ    120(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(CX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (CX), R15
-	MOVQ    144(CX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    152(CX), CX
-	LEAQ    (R15)(CX*4), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows2narrowsingle
-
-rows2narrowmany:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	PREFETCHT0       4224(BX)
-	PREFETCHT0       4288(BX)
-	VMOVUPS          128(BX), Z0
-	VFMADD231PS.BCST 4(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 4(CX)(R15*1), Z0, Z9
-	PREFETCHT0       4352(BX)
-	PREFETCHT0       4416(BX)
-	VMOVUPS          256(BX), Z0
-	VFMADD231PS.BCST 8(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 8(CX)(R15*1), Z0, Z9
-	PREFETCHT0       4480(BX)
-	PREFETCHT0       4544(BX)
-	VMOVUPS          384(BX), Z0
-	VFMADD231PS.BCST 12(AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST 12(CX)(R15*1), Z0, Z9
-	ADDQ             $+16, R15
-	ADDQ             $+512, BX
-	CMPQ             R15, $-16
-	JLE              rows2narrowmany
-
-rows2narrowsingle:
-	CMPQ R15, $-4
-	JG   rows2narrowend
-
-rows2narrowone:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	VFMADD231PS.BCST (CX)(R15*1), Z0, Z9
-	ADDQ             $+4, R15
-	ADDQ             $+128, BX
-	CMPQ             R15, $-4
-	JLE              rows2narrowone
-
-rows2narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2narrowtap
-
-rows2narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows2narrowfresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      280(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-
-rows2narrowfresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2narrowno72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-
-rows2narrowno72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2narrownores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	MOVQ      408(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z9, Z9
-
-rows2narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         280(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	JMP          done
-
-rows1:
-	MOVQ       (SP), AX
-	TESTQ      AX, AX
-	JLE        done
-	CMPQ       AX, $+16
-	JLE        rows1narrow
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows1near
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 64(DX)
-
-rows1near:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows1tap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(AX)
-	JGE     rows1finish
-	MOVQ    120(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(AX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (AX), R15
-	MOVQ    144(AX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows1single
-
-rows1many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VBROADCASTSS 4(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	PREFETCHT0   4352(BX)
-	PREFETCHT0   4416(BX)
-	VMOVUPS      256(BX), Z0
-	VMOVUPS      320(BX), Z1
-	VBROADCASTSS 8(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	PREFETCHT0   4480(BX)
-	PREFETCHT0   4544(BX)
-	VMOVUPS      384(BX), Z0
-	VMOVUPS      448(BX), Z1
-	VBROADCASTSS 12(AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	ADDQ         $+16, R15
-	ADDQ         $+512, BX
-	CMPQ         R15, $-16
-	JLE          rows1many
-
-rows1single:
-	CMPQ R15, $-4
-	JG   rows1end
-
-rows1one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VBROADCASTSS (AX)(R15*1), Z2
-	VFMADD231PS  Z2, Z0, Z8
-	VFMADD231PS  Z2, Z1, Z9
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1one
-
-rows1end:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1tap
-
-rows1finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows1fresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-
-rows1fresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1no72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-
-rows1no72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1nores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VMOVUPS.Z 64(DX), K2, Z0
-	VADDPS    Z0, Z9, Z9
-
-rows1nores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	SUBQ         $+32, (SP)
-	ADDQ         $+32, 16(SP)
-	MOVQ         t+0(FP), AX
-	MOVQ         552(AX), AX
-	SHLQ         $0x02, AX
-	ADDQ         AX, 8(SP)
-	JMP          rows1
-
-rows1narrow:
-	MOVQ       8(SP), BX
-	VPXORD     Z8, Z8, Z8
-	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
-	JEQ        rows1narrownear
-	MOVQ       48(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	PREFETCHT0 (DX)
-
-rows1narrownear:
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
-
-rows1narrowtap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 128(AX)
-	JGE     rows1narrowfinish
-	MOVQ    120(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    544(AX), R15
-	SHLQ    $0x02, R15
-	ADDQ    (AX), R15
-	MOVQ    144(AX), AX
-	LEAQ    (R15)(AX*4), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    544(R15), R15
-	SHLQ    $0x02, R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-16
-	JG      rows1narrowsingle
-
-rows1narrowmany:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	PREFETCHT0       4224(BX)
-	PREFETCHT0       4288(BX)
-	VMOVUPS          128(BX), Z0
-	VFMADD231PS.BCST 4(AX)(R15*1), Z0, Z8
-	PREFETCHT0       4352(BX)
-	PREFETCHT0       4416(BX)
-	VMOVUPS          256(BX), Z0
-	VFMADD231PS.BCST 8(AX)(R15*1), Z0, Z8
-	PREFETCHT0       4480(BX)
-	PREFETCHT0       4544(BX)
-	VMOVUPS          384(BX), Z0
-	VFMADD231PS.BCST 12(AX)(R15*1), Z0, Z8
-	ADDQ             $+16, R15
-	ADDQ             $+512, BX
-	CMPQ             R15, $-16
-	JLE              rows1narrowmany
-
-rows1narrowsingle:
-	CMPQ R15, $-4
-	JG   rows1narrowend
-
-rows1narrowone:
-	PREFETCHT0       4096(BX)
-	PREFETCHT0       4160(BX)
-	VMOVUPS          (BX), Z0
-	VFMADD231PS.BCST (AX)(R15*1), Z0, Z8
-	ADDQ             $+4, R15
-	ADDQ             $+128, BX
-	CMPQ             R15, $-4
-	JLE              rows1narrowone
-
-rows1narrowend:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1narrowtap
-
-rows1narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      48(R15), R8
-	MOVQ      16(SP), CX
-	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
-	JEQ       rows1narrowfresh
-	MOVQ      272(R15), DX
-	LEAQ      (R8)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-
-rows1narrowfresh:
-	MOVQ      72(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1narrowno72
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-
-rows1narrowno72:
-	MOVQ      96(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1narrownores
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-
-rows1narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	MOVQ         272(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-
+over17:
+	MOVQ    272(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z8, K1, (DX)
+	CMPQ    R14, $+1
+	JLE     over18
+	MOVQ    280(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z9, K1, (DX)
+	CMPQ    R14, $+2
+	JLE     over18
+	MOVQ    288(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z10, K1, (DX)
+	CMPQ    R14, $+3
+	JLE     over18
+	MOVQ    296(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z11, K1, (DX)
+	CMPQ    R14, $+4
+	JLE     over18
+	MOVQ    304(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z12, K1, (DX)
+	CMPQ    R14, $+5
+	JLE     over18
+	MOVQ    312(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z13, K1, (DX)
+	CMPQ    R14, $+6
+	JLE     over18
+	MOVQ    320(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z14, K1, (DX)
+	CMPQ    R14, $+7
+	JLE     over18
+	MOVQ    328(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z15, K1, (DX)
+	CMPQ    R14, $+8
+	JLE     over18
+	MOVQ    336(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z16, K1, (DX)
+	CMPQ    R14, $+9
+	JLE     over18
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z17, K1, (DX)
+	CMPQ    R14, $+10
+	JLE     over18
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z18, K1, (DX)
+	CMPQ    R14, $+11
+	JLE     over18
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z19, K1, (DX)
+
+over18:
 done:
 	VZEROUPPER
 	RET

@@ -4,70 +4,46 @@
 
 #include "textflag.h"
 
-DATA maskTable<>+0(SB)/4, $0xffffffff
-DATA maskTable<>+4(SB)/4, $0xffffffff
-DATA maskTable<>+8(SB)/4, $0xffffffff
-DATA maskTable<>+12(SB)/4, $0xffffffff
-DATA maskTable<>+16(SB)/4, $0xffffffff
-DATA maskTable<>+20(SB)/4, $0xffffffff
-DATA maskTable<>+24(SB)/4, $0xffffffff
-DATA maskTable<>+28(SB)/4, $0xffffffff
-DATA maskTable<>+32(SB)/4, $0xffffffff
-DATA maskTable<>+36(SB)/4, $0xffffffff
-DATA maskTable<>+40(SB)/4, $0xffffffff
-DATA maskTable<>+44(SB)/4, $0xffffffff
-DATA maskTable<>+48(SB)/4, $0xffffffff
-DATA maskTable<>+52(SB)/4, $0xffffffff
-DATA maskTable<>+56(SB)/4, $0xffffffff
-DATA maskTable<>+60(SB)/4, $0xffffffff
-DATA maskTable<>+64(SB)/4, $0x00000000
-DATA maskTable<>+68(SB)/4, $0x00000000
-DATA maskTable<>+72(SB)/4, $0x00000000
-DATA maskTable<>+76(SB)/4, $0x00000000
-DATA maskTable<>+80(SB)/4, $0x00000000
-DATA maskTable<>+84(SB)/4, $0x00000000
-DATA maskTable<>+88(SB)/4, $0x00000000
-DATA maskTable<>+92(SB)/4, $0x00000000
-DATA maskTable<>+96(SB)/4, $0x00000000
-DATA maskTable<>+100(SB)/4, $0x00000000
-DATA maskTable<>+104(SB)/4, $0x00000000
-DATA maskTable<>+108(SB)/4, $0x00000000
-DATA maskTable<>+112(SB)/4, $0x00000000
-DATA maskTable<>+116(SB)/4, $0x00000000
-DATA maskTable<>+120(SB)/4, $0x00000000
-DATA maskTable<>+124(SB)/4, $0x00000000
+DATA maskTable<>+0(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+8(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+16(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+24(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+32(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+40(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+48(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+56(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+64(SB)/8, $0x0000000000000000
+DATA maskTable<>+72(SB)/8, $0x0000000000000000
+DATA maskTable<>+80(SB)/8, $0x0000000000000000
+DATA maskTable<>+88(SB)/8, $0x0000000000000000
+DATA maskTable<>+96(SB)/8, $0x0000000000000000
+DATA maskTable<>+104(SB)/8, $0x0000000000000000
+DATA maskTable<>+112(SB)/8, $0x0000000000000000
+DATA maskTable<>+120(SB)/8, $0x0000000000000000
 GLOBL maskTable<>(SB), RODATA|NOPTR, $128
 
 // func gemm_u8s8_6x16_avx2(t *byte)
 // Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·gemm_u8s8_6x16_avx2(SB), $136-8
-	MOVQ t+0(FP), R15
-	MOVQ 480(R15), AX
-	MOVQ AX, (SP)
-	MOVQ 24(R15), AX
-	MOVQ AX, 8(SP)
-	MOVQ $+0, 16(SP)
-	MOVQ 472(R15), AX
-	CMPQ AX, $+6
-	JEQ  rows6
-	CMPQ AX, $+5
-	JEQ  rows5
-	CMPQ AX, $+4
-	JEQ  rows4
-	CMPQ AX, $+3
-	JEQ  rows3
-	CMPQ AX, $+2
-	JEQ  rows2
-	CMPQ AX, $+1
-	JEQ  rows1
-	JMP  done
+	MOVQ  t+0(FP), R15
+	MOVQ  480(R15), AX
+	MOVQ  AX, (SP)
+	MOVQ  24(R15), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  $+0, 16(SP)
+	MOVQ  472(R15), AX
+	MOVQ  AX, 40(SP)
+	TESTQ AX, AX
+	JLE   done
+	MOVQ  208(R15)(AX*8), CX
+	MOVQ  CX, 216(R15)(AX*8)
 
-rows6:
+wide:
 	MOVQ         (SP), AX
 	TESTQ        AX, AX
 	JLE          done
 	CMPQ         AX, $+8
-	JLE          rows6narrow
+	JLE          narrow
 	MOVQ         8(SP), BX
 	MOVL         $+16711935, AX
 	VMOVD        AX, X3
@@ -80,121 +56,54 @@ rows6:
 	VXORPS       Y9, Y9, Y9
 	VXORPS       Y10, Y10, Y10
 	VXORPS       Y11, Y11, Y11
+	CMPQ         40(SP), $+4
+	JLE          over1
 	VXORPS       Y12, Y12, Y12
 	VXORPS       Y13, Y13, Y13
 	VXORPS       Y14, Y14, Y14
 	VXORPS       Y15, Y15, Y15
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
 
-rows6tap:
-	MOVQ    t+0(FP), R8
+over1:
+	ADDQ $+64, BX
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+widetap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R8)
-	JGE     rows6finish
-	MOVQ    192(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R8), R15
-	ADDQ    (R8), R15
-	MOVQ    216(R8), AX
+	CMPQ    R15, 200(BX)
+	JGE     widefinish
+	MOVQ    192(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    488(BX), R15
+	ADDQ    (BX), R15
+	MOVQ    216(BX), AX
 	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R8), CX
+	MOVQ    224(BX), CX
 	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R8), DX
+	CMPQ    40(SP), $+2
+	JLE     over2
+	MOVQ    232(BX), DX
 	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R8), SI
+	MOVQ    240(BX), SI
 	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R8), DI
+	CMPQ    40(SP), $+4
+	JLE     over2
+	MOVQ    248(BX), DI
 	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R8), R8
+	MOVQ    256(BX), R8
 	LEAQ    (R15)(R8*1), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows6single
 
-rows6many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPBROADCASTD (R8)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows6many
-
-rows6single:
+over2:
+	MOVQ 488(BX), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+4
+	JLE  wide4
 	CMPQ R15, $-4
-	JG   rows6end
+	JG   wide6manyover
 
-rows6one:
+wide6many:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -266,17 +175,16 @@ rows6one:
 	ADDQ         $+4, R15
 	ADDQ         $+128, BX
 	CMPQ         R15, $-4
-	JLE          rows6one
+	JLE          wide6many
 
-rows6end:
-	TESTQ        R15, R15
-	JEQ          rows6whole
-	CMPQ         R15, $-3
-	JNE          rows6not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+wide6manyover:
+	CMPQ R15, $-4
+	JG   wide6oneover
+
+wide6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y4, Y4
@@ -287,10 +195,7 @@ rows6end:
 	VPADDD       Y1, Y4, Y4
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (CX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y6, Y6
@@ -301,10 +206,7 @@ rows6end:
 	VPADDD       Y1, Y6, Y6
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (DX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y8, Y8
@@ -315,10 +217,7 @@ rows6end:
 	VPADDD       Y1, Y8, Y8
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (SI)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y10, Y10
@@ -329,10 +228,7 @@ rows6end:
 	VPADDD       Y1, Y10, Y10
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (DI)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y12, Y12
@@ -343,10 +239,7 @@ rows6end:
 	VPADDD       Y1, Y12, Y12
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y13, Y13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (R8)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y14, Y14
@@ -357,190 +250,312 @@ rows6end:
 	VPADDD       Y1, Y14, Y14
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y15, Y15
+	ADDQ         $+4, R15
 	ADDQ         $+128, BX
-	JMP          rows6whole
+	CMPQ         R15, $-4
+	JLE          wide6one
 
-rows6not3:
+wide6oneover:
+	JMP wideend
+
+wide4:
+	CMPQ 40(SP), $+2
+	JLE  wide2
+	CMPQ R15, $-4
+	JG   wide4oneover
+
+wide4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide4one
+
+wide4oneover:
+	JMP wideend
+
+wide2:
+	CMPQ 40(SP), $+1
+	JLE  wide1
+	CMPQ R15, $-4
+	JG   wide2oneover
+
+wide2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide2one
+
+wide2oneover:
+	JMP wideend
+
+wide1:
+	CMPQ R15, $-4
+	JG   wide1oneover
+
+wide1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide1one
+
+wide1oneover:
+wideend:
+	TESTQ   R15, R15
+	JEQ     widewhole
+	VPXOR   X2, X2, X2
+	CMPQ    R15, $-2
+	JG      one4
+	JEQ     two5
+	VPINSRB $0x02, 2(AX)(R15*1), X2, X2
+
+two5:
+	VPINSRW $0x00, (AX)(R15*1), X2, X2
+	JMP     filled6
+
+one4:
+	VPINSRB $0x00, (AX)(R15*1), X2, X2
+
+filled6:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPXOR        X2, X2, X2
 	CMPQ         R15, $-2
-	JNE          rows6not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	ADDQ         $+128, BX
-	JMP          rows6whole
+	JG           one7
+	JEQ          two8
+	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
 
-rows6not2:
-	CMPQ         R15, $-1
-	JNE          rows6not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	ADDQ         $+128, BX
-	JMP          rows6whole
+two8:
+	VPINSRW $0x00, (CX)(R15*1), X2, X2
+	JMP     filled9
 
-rows6not1:
-rows6whole:
+one7:
+	VPINSRB $0x00, (CX)(R15*1), X2, X2
+
+filled9:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	CMPQ         40(SP), $+2
+	JLE          over3
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one10
+	JEQ          two11
+	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+
+two11:
+	VPINSRW $0x00, (DX)(R15*1), X2, X2
+	JMP     filled12
+
+one10:
+	VPINSRB $0x00, (DX)(R15*1), X2, X2
+
+filled12:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one13
+	JEQ          two14
+	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+
+two14:
+	VPINSRW $0x00, (SI)(R15*1), X2, X2
+	JMP     filled15
+
+one13:
+	VPINSRB $0x00, (SI)(R15*1), X2, X2
+
+filled15:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	CMPQ         40(SP), $+4
+	JLE          over3
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one16
+	JEQ          two17
+	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+
+two17:
+	VPINSRW $0x00, (DI)(R15*1), X2, X2
+	JMP     filled18
+
+one16:
+	VPINSRB $0x00, (DI)(R15*1), X2, X2
+
+filled18:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one19
+	JEQ          two20
+	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+
+two20:
+	VPINSRW $0x00, (R8)(R15*1), X2, X2
+	JMP     filled21
+
+one19:
+	VPINSRB $0x00, (R8)(R15*1), X2, X2
+
+filled21:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y14, Y14
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y15, Y15
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y14, Y14
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y15, Y15
+
+over3:
+	ADDQ $+128, BX
+
+widewhole:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows6tap
+	JMP  widetap
 
-rows6finish:
+widefinish:
 	MOVQ    t+0(FP), R15
+	MOVQ    40(SP), R14
 	CMPQ    (SP), $+16
-	JL      rows6masked
+	JL      widemasked
 	MOVQ    120(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows6no120
+	JEQ     absent22
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -553,14 +568,17 @@ rows6finish:
 	VPADDD  Y1, Y9, Y9
 	VPADDD  Y0, Y10, Y10
 	VPADDD  Y1, Y11, Y11
+	CMPQ    R14, $+4
+	JLE     over23
 	VPADDD  Y0, Y12, Y12
 	VPADDD  Y1, Y13, Y13
 	VPADDD  Y0, Y14, Y14
 	VPADDD  Y1, Y15, Y15
 
-rows6no120:
+over23:
+absent22:
 	CMPB    516(R15), $0x00
-	JNE     rows6scale
+	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
 	LEAQ    (R8)(CX*4), R8
@@ -568,32 +586,44 @@ rows6no120:
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y4, (DX)
 	VMOVUPS Y5, 32(DX)
+	CMPQ    R14, $+1
+	JLE     over24
 	MOVQ    352(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y6, (DX)
 	VMOVUPS Y7, 32(DX)
+	CMPQ    R14, $+2
+	JLE     over24
 	MOVQ    360(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y8, (DX)
 	VMOVUPS Y9, 32(DX)
+	CMPQ    R14, $+3
+	JLE     over24
 	MOVQ    368(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y10, (DX)
 	VMOVUPS Y11, 32(DX)
+	CMPQ    R14, $+4
+	JLE     over24
 	MOVQ    376(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y12, (DX)
 	VMOVUPS Y13, 32(DX)
+	CMPQ    R14, $+5
+	JLE     over24
 	MOVQ    384(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y14, (DX)
 	VMOVUPS Y15, 32(DX)
-	JMP     rows6stored
 
-rows6scale:
+over24:
+	JMP widestored
+
+widescale:
 	MOVQ      144(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows6no144
+	JEQ       absent25
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS   (AX), Y0
@@ -614,6 +644,8 @@ rows6scale:
 	VMULPS    Y0, Y10, Y10
 	VCVTDQ2PS Y11, Y11
 	VMULPS    Y1, Y11, Y11
+	CMPQ      R14, $+4
+	JLE       over26
 	VCVTDQ2PS Y12, Y12
 	VMULPS    Y0, Y12, Y12
 	VCVTDQ2PS Y13, Y13
@@ -623,12 +655,13 @@ rows6scale:
 	VCVTDQ2PS Y15, Y15
 	VMULPS    Y1, Y15, Y15
 
-rows6no144:
+over26:
+absent25:
 	CMPB    516(R15), $0x02
-	JEQ     rows6quantize
+	JEQ     widequantize
 	MOVQ    168(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows6no168
+	JEQ     absent27
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -641,12 +674,15 @@ rows6no144:
 	VADDPS  Y1, Y9, Y9
 	VADDPS  Y0, Y10, Y10
 	VADDPS  Y1, Y11, Y11
+	CMPQ    R14, $+4
+	JLE     over28
 	VADDPS  Y0, Y12, Y12
 	VADDPS  Y1, Y13, Y13
 	VADDPS  Y0, Y14, Y14
 	VADDPS  Y1, Y15, Y15
 
-rows6no168:
+over28:
+absent27:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -665,6 +701,8 @@ rows6no168:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over29
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -673,36 +711,50 @@ rows6no168:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y12, (DX)
-	VMOVUPS      Y13, 32(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y14, (DX)
-	VMOVUPS      Y15, 32(DX)
-	JMP          rows6stored
 
-rows6quantize:
+over29:
+	MOVQ    96(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	CMPQ    R14, $+1
+	JLE     over30
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	CMPQ    R14, $+2
+	JLE     over30
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y8, (DX)
+	VMOVUPS Y9, 32(DX)
+	CMPQ    R14, $+3
+	JLE     over30
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y10, (DX)
+	VMOVUPS Y11, 32(DX)
+	CMPQ    R14, $+4
+	JLE     over30
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y12, (DX)
+	VMOVUPS Y13, 32(DX)
+	CMPQ    R14, $+5
+	JLE     over30
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y14, (DX)
+	VMOVUPS Y15, 32(DX)
+
+over30:
+	JMP widestored
+
+widequantize:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -721,6 +773,8 @@ rows6quantize:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over31
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -729,6 +783,8 @@ rows6quantize:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
+
+over31:
 	VPBROADCASTD 512(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
@@ -746,6 +802,8 @@ rows6quantize:
 	VPADDD       Y0, Y10, Y10
 	VCVTPS2DQ    Y11, Y11
 	VPADDD       Y0, Y11, Y11
+	CMPQ         R14, $+4
+	JLE          over32
 	VCVTPS2DQ    Y12, Y12
 	VPADDD       Y0, Y12, Y12
 	VCVTPS2DQ    Y13, Y13
@@ -754,6 +812,8 @@ rows6quantize:
 	VPADDD       Y0, Y14, Y14
 	VCVTPS2DQ    Y15, Y15
 	VPADDD       Y0, Y15, Y15
+
+over32:
 	MOVQ         48(R15), R8
 	MOVQ         16(SP), CX
 	LEAQ         (R8)(CX*1), R8
@@ -769,6 +829,8 @@ rows6quantize:
 	VPACKUSWB    Y4, Y4, Y4
 	VPERMQ       $0xd8, Y4, Y4
 	VMOVDQU      X4, (DX)
+	CMPQ         R14, $+1
+	JLE          over33
 	MOVQ         352(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y6, Y6
@@ -778,6 +840,8 @@ rows6quantize:
 	VPACKUSWB    Y6, Y6, Y6
 	VPERMQ       $0xd8, Y6, Y6
 	VMOVDQU      X6, (DX)
+	CMPQ         R14, $+2
+	JLE          over33
 	MOVQ         360(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y8, Y8
@@ -787,6 +851,8 @@ rows6quantize:
 	VPACKUSWB    Y8, Y8, Y8
 	VPERMQ       $0xd8, Y8, Y8
 	VMOVDQU      X8, (DX)
+	CMPQ         R14, $+3
+	JLE          over33
 	MOVQ         368(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y10, Y10
@@ -796,6 +862,8 @@ rows6quantize:
 	VPACKUSWB    Y10, Y10, Y10
 	VPERMQ       $0xd8, Y10, Y10
 	VMOVDQU      X10, (DX)
+	CMPQ         R14, $+4
+	JLE          over33
 	MOVQ         376(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y12, Y12
@@ -805,6 +873,8 @@ rows6quantize:
 	VPACKUSWB    Y12, Y12, Y12
 	VPERMQ       $0xd8, Y12, Y12
 	VMOVDQU      X12, (DX)
+	CMPQ         R14, $+5
+	JLE          over33
 	MOVQ         384(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y14, Y14
@@ -815,10 +885,11 @@ rows6quantize:
 	VPERMQ       $0xd8, Y14, Y14
 	VMOVDQU      X14, (DX)
 
-rows6stored:
-	JMP rows6finished
+over33:
+widestored:
+	JMP widefinished
 
-rows6masked:
+widemasked:
 	MOVQ       (SP), AX
 	MOVQ       $+16, CX
 	CMPQ       AX, CX
@@ -829,7 +900,7 @@ rows6masked:
 	VMOVDQU    96(DX)(AX*4), Y3
 	MOVQ       120(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskedno120
+	JEQ        absent34
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -842,14 +913,17 @@ rows6masked:
 	VPADDD     Y1, Y9, Y9
 	VPADDD     Y0, Y10, Y10
 	VPADDD     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over35
 	VPADDD     Y0, Y12, Y12
 	VPADDD     Y1, Y13, Y13
 	VPADDD     Y0, Y14, Y14
 	VPADDD     Y1, Y15, Y15
 
-rows6maskedno120:
+over35:
+absent34:
 	CMPB       516(R15), $0x00
-	JNE        rows6maskedscale
+	JNE        widemaskedscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
@@ -857,32 +931,44 @@ rows6maskedno120:
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y4, Y2, (DX)
 	VMASKMOVPS Y5, Y3, 32(DX)
+	CMPQ       R14, $+1
+	JLE        over36
 	MOVQ       352(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y6, Y2, (DX)
 	VMASKMOVPS Y7, Y3, 32(DX)
+	CMPQ       R14, $+2
+	JLE        over36
 	MOVQ       360(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y8, Y2, (DX)
 	VMASKMOVPS Y9, Y3, 32(DX)
+	CMPQ       R14, $+3
+	JLE        over36
 	MOVQ       368(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y10, Y2, (DX)
 	VMASKMOVPS Y11, Y3, 32(DX)
+	CMPQ       R14, $+4
+	JLE        over36
 	MOVQ       376(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y12, Y2, (DX)
 	VMASKMOVPS Y13, Y3, 32(DX)
+	CMPQ       R14, $+5
+	JLE        over36
 	MOVQ       384(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y14, Y2, (DX)
 	VMASKMOVPS Y15, Y3, 32(DX)
-	JMP        rows6maskedstored
 
-rows6maskedscale:
+over36:
+	JMP widemaskedstored
+
+widemaskedscale:
 	MOVQ       144(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskedno144
+	JEQ        absent37
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -903,6 +989,8 @@ rows6maskedscale:
 	VMULPS     Y0, Y10, Y10
 	VCVTDQ2PS  Y11, Y11
 	VMULPS     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over38
 	VCVTDQ2PS  Y12, Y12
 	VMULPS     Y0, Y12, Y12
 	VCVTDQ2PS  Y13, Y13
@@ -912,12 +1000,13 @@ rows6maskedscale:
 	VCVTDQ2PS  Y15, Y15
 	VMULPS     Y1, Y15, Y15
 
-rows6maskedno144:
+over38:
+absent37:
 	CMPB       516(R15), $0x02
-	JEQ        rows6maskedquantize
+	JEQ        widemaskedquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskedno168
+	JEQ        absent39
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -930,12 +1019,15 @@ rows6maskedno144:
 	VADDPS     Y1, Y9, Y9
 	VADDPS     Y0, Y10, Y10
 	VADDPS     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over40
 	VADDPS     Y0, Y12, Y12
 	VADDPS     Y1, Y13, Y13
 	VADDPS     Y0, Y14, Y14
 	VADDPS     Y1, Y15, Y15
 
-rows6maskedno168:
+over40:
+absent39:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -954,6 +1046,8 @@ rows6maskedno168:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over41
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -962,36 +1056,50 @@ rows6maskedno168:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y12, Y2, (DX)
-	VMASKMOVPS   Y13, Y3, 32(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y14, Y2, (DX)
-	VMASKMOVPS   Y15, Y3, 32(DX)
-	JMP          rows6maskedstored
 
-rows6maskedquantize:
+over41:
+	MOVQ       96(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y4, Y2, (DX)
+	VMASKMOVPS Y5, Y3, 32(DX)
+	CMPQ       R14, $+1
+	JLE        over42
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y6, Y2, (DX)
+	VMASKMOVPS Y7, Y3, 32(DX)
+	CMPQ       R14, $+2
+	JLE        over42
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	VMASKMOVPS Y9, Y3, 32(DX)
+	CMPQ       R14, $+3
+	JLE        over42
+	MOVQ       368(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y10, Y2, (DX)
+	VMASKMOVPS Y11, Y3, 32(DX)
+	CMPQ       R14, $+4
+	JLE        over42
+	MOVQ       376(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y12, Y2, (DX)
+	VMASKMOVPS Y13, Y3, 32(DX)
+	CMPQ       R14, $+5
+	JLE        over42
+	MOVQ       384(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y14, Y2, (DX)
+	VMASKMOVPS Y15, Y3, 32(DX)
+
+over42:
+	JMP widemaskedstored
+
+widemaskedquantize:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -1010,6 +1118,8 @@ rows6maskedquantize:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over43
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -1018,6 +1128,8 @@ rows6maskedquantize:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
+
+over43:
 	VPBROADCASTD 512(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
@@ -1035,6 +1147,8 @@ rows6maskedquantize:
 	VPADDD       Y0, Y10, Y10
 	VCVTPS2DQ    Y11, Y11
 	VPADDD       Y0, Y11, Y11
+	CMPQ         R14, $+4
+	JLE          over44
 	VCVTPS2DQ    Y12, Y12
 	VPADDD       Y0, Y12, Y12
 	VCVTPS2DQ    Y13, Y13
@@ -1043,6 +1157,8 @@ rows6maskedquantize:
 	VPADDD       Y0, Y14, Y14
 	VCVTPS2DQ    Y15, Y15
 	VPADDD       Y0, Y15, Y15
+
+over44:
 	MOVQ         48(R15), R8
 	MOVQ         16(SP), CX
 	LEAQ         (R8)(CX*1), R8
@@ -1058,40 +1174,42 @@ rows6maskedquantize:
 	VPACKUSWB    Y4, Y4, Y4
 	VPERMQ       $0xd8, Y4, Y4
 	CMPQ         (SP), $+16
-	JL           store1x16
+	JL           store46x16
 	VMOVDQU      X4, (DX)
-	JMP          store1x0
+	JMP          store46x0
 
-store1x16:
+store46x16:
 	TESTB   $0x08, (SP)
-	JEQ     store1x8
+	JEQ     store46x8
 	VMOVQ   X4, (DX)
 	VPSRLDQ $0x08, X4, X4
 	ADDQ    $+8, DX
 
-store1x8:
+store46x8:
 	TESTB   $0x04, (SP)
-	JEQ     store1x4
+	JEQ     store46x4
 	VMOVD   X4, (DX)
 	VPSRLDQ $0x04, X4, X4
 	ADDQ    $+4, DX
 
-store1x4:
+store46x4:
 	TESTB   $0x02, (SP)
-	JEQ     store1x2
+	JEQ     store46x2
 	VPEXTRW $0x00, X4, (DX)
 	VPSRLDQ $0x02, X4, X4
 	ADDQ    $+2, DX
 
-store1x2:
+store46x2:
 	TESTB   $0x01, (SP)
-	JEQ     store1x1
+	JEQ     store46x1
 	VPEXTRB $0x00, X4, (DX)
 	VPSRLDQ $0x01, X4, X4
 	ADDQ    $+1, DX
 
-store1x1:
-store1x0:
+store46x1:
+store46x0:
+	CMPQ      R14, $+1
+	JLE       over45
 	MOVQ      352(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y6, Y6
@@ -1101,40 +1219,42 @@ store1x0:
 	VPACKUSWB Y6, Y6, Y6
 	VPERMQ    $0xd8, Y6, Y6
 	CMPQ      (SP), $+16
-	JL        store2x16
+	JL        store47x16
 	VMOVDQU   X6, (DX)
-	JMP       store2x0
+	JMP       store47x0
 
-store2x16:
+store47x16:
 	TESTB   $0x08, (SP)
-	JEQ     store2x8
+	JEQ     store47x8
 	VMOVQ   X6, (DX)
 	VPSRLDQ $0x08, X6, X6
 	ADDQ    $+8, DX
 
-store2x8:
+store47x8:
 	TESTB   $0x04, (SP)
-	JEQ     store2x4
+	JEQ     store47x4
 	VMOVD   X6, (DX)
 	VPSRLDQ $0x04, X6, X6
 	ADDQ    $+4, DX
 
-store2x4:
+store47x4:
 	TESTB   $0x02, (SP)
-	JEQ     store2x2
+	JEQ     store47x2
 	VPEXTRW $0x00, X6, (DX)
 	VPSRLDQ $0x02, X6, X6
 	ADDQ    $+2, DX
 
-store2x2:
+store47x2:
 	TESTB   $0x01, (SP)
-	JEQ     store2x1
+	JEQ     store47x1
 	VPEXTRB $0x00, X6, (DX)
 	VPSRLDQ $0x01, X6, X6
 	ADDQ    $+1, DX
 
-store2x1:
-store2x0:
+store47x1:
+store47x0:
+	CMPQ      R14, $+2
+	JLE       over45
 	MOVQ      360(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y8, Y8
@@ -1144,40 +1264,42 @@ store2x0:
 	VPACKUSWB Y8, Y8, Y8
 	VPERMQ    $0xd8, Y8, Y8
 	CMPQ      (SP), $+16
-	JL        store3x16
+	JL        store48x16
 	VMOVDQU   X8, (DX)
-	JMP       store3x0
+	JMP       store48x0
 
-store3x16:
+store48x16:
 	TESTB   $0x08, (SP)
-	JEQ     store3x8
+	JEQ     store48x8
 	VMOVQ   X8, (DX)
 	VPSRLDQ $0x08, X8, X8
 	ADDQ    $+8, DX
 
-store3x8:
+store48x8:
 	TESTB   $0x04, (SP)
-	JEQ     store3x4
+	JEQ     store48x4
 	VMOVD   X8, (DX)
 	VPSRLDQ $0x04, X8, X8
 	ADDQ    $+4, DX
 
-store3x4:
+store48x4:
 	TESTB   $0x02, (SP)
-	JEQ     store3x2
+	JEQ     store48x2
 	VPEXTRW $0x00, X8, (DX)
 	VPSRLDQ $0x02, X8, X8
 	ADDQ    $+2, DX
 
-store3x2:
+store48x2:
 	TESTB   $0x01, (SP)
-	JEQ     store3x1
+	JEQ     store48x1
 	VPEXTRB $0x00, X8, (DX)
 	VPSRLDQ $0x01, X8, X8
 	ADDQ    $+1, DX
 
-store3x1:
-store3x0:
+store48x1:
+store48x0:
+	CMPQ      R14, $+3
+	JLE       over45
 	MOVQ      368(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y10, Y10
@@ -1187,40 +1309,42 @@ store3x0:
 	VPACKUSWB Y10, Y10, Y10
 	VPERMQ    $0xd8, Y10, Y10
 	CMPQ      (SP), $+16
-	JL        store4x16
+	JL        store49x16
 	VMOVDQU   X10, (DX)
-	JMP       store4x0
+	JMP       store49x0
 
-store4x16:
+store49x16:
 	TESTB   $0x08, (SP)
-	JEQ     store4x8
+	JEQ     store49x8
 	VMOVQ   X10, (DX)
 	VPSRLDQ $0x08, X10, X10
 	ADDQ    $+8, DX
 
-store4x8:
+store49x8:
 	TESTB   $0x04, (SP)
-	JEQ     store4x4
+	JEQ     store49x4
 	VMOVD   X10, (DX)
 	VPSRLDQ $0x04, X10, X10
 	ADDQ    $+4, DX
 
-store4x4:
+store49x4:
 	TESTB   $0x02, (SP)
-	JEQ     store4x2
+	JEQ     store49x2
 	VPEXTRW $0x00, X10, (DX)
 	VPSRLDQ $0x02, X10, X10
 	ADDQ    $+2, DX
 
-store4x2:
+store49x2:
 	TESTB   $0x01, (SP)
-	JEQ     store4x1
+	JEQ     store49x1
 	VPEXTRB $0x00, X10, (DX)
 	VPSRLDQ $0x01, X10, X10
 	ADDQ    $+1, DX
 
-store4x1:
-store4x0:
+store49x1:
+store49x0:
+	CMPQ      R14, $+4
+	JLE       over45
 	MOVQ      376(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y12, Y12
@@ -1230,40 +1354,42 @@ store4x0:
 	VPACKUSWB Y12, Y12, Y12
 	VPERMQ    $0xd8, Y12, Y12
 	CMPQ      (SP), $+16
-	JL        store5x16
+	JL        store50x16
 	VMOVDQU   X12, (DX)
-	JMP       store5x0
+	JMP       store50x0
 
-store5x16:
+store50x16:
 	TESTB   $0x08, (SP)
-	JEQ     store5x8
+	JEQ     store50x8
 	VMOVQ   X12, (DX)
 	VPSRLDQ $0x08, X12, X12
 	ADDQ    $+8, DX
 
-store5x8:
+store50x8:
 	TESTB   $0x04, (SP)
-	JEQ     store5x4
+	JEQ     store50x4
 	VMOVD   X12, (DX)
 	VPSRLDQ $0x04, X12, X12
 	ADDQ    $+4, DX
 
-store5x4:
+store50x4:
 	TESTB   $0x02, (SP)
-	JEQ     store5x2
+	JEQ     store50x2
 	VPEXTRW $0x00, X12, (DX)
 	VPSRLDQ $0x02, X12, X12
 	ADDQ    $+2, DX
 
-store5x2:
+store50x2:
 	TESTB   $0x01, (SP)
-	JEQ     store5x1
+	JEQ     store50x1
 	VPEXTRB $0x00, X12, (DX)
 	VPSRLDQ $0x01, X12, X12
 	ADDQ    $+1, DX
 
-store5x1:
-store5x0:
+store50x1:
+store50x0:
+	CMPQ      R14, $+5
+	JLE       over45
 	MOVQ      384(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y14, Y14
@@ -1273,50 +1399,51 @@ store5x0:
 	VPACKUSWB Y14, Y14, Y14
 	VPERMQ    $0xd8, Y14, Y14
 	CMPQ      (SP), $+16
-	JL        store6x16
+	JL        store51x16
 	VMOVDQU   X14, (DX)
-	JMP       store6x0
+	JMP       store51x0
 
-store6x16:
+store51x16:
 	TESTB   $0x08, (SP)
-	JEQ     store6x8
+	JEQ     store51x8
 	VMOVQ   X14, (DX)
 	VPSRLDQ $0x08, X14, X14
 	ADDQ    $+8, DX
 
-store6x8:
+store51x8:
 	TESTB   $0x04, (SP)
-	JEQ     store6x4
+	JEQ     store51x4
 	VMOVD   X14, (DX)
 	VPSRLDQ $0x04, X14, X14
 	ADDQ    $+4, DX
 
-store6x4:
+store51x4:
 	TESTB   $0x02, (SP)
-	JEQ     store6x2
+	JEQ     store51x2
 	VPEXTRW $0x00, X14, (DX)
 	VPSRLDQ $0x02, X14, X14
 	ADDQ    $+2, DX
 
-store6x2:
+store51x2:
 	TESTB   $0x01, (SP)
-	JEQ     store6x1
+	JEQ     store51x1
 	VPEXTRB $0x00, X14, (DX)
 	VPSRLDQ $0x01, X14, X14
 	ADDQ    $+1, DX
 
-store6x1:
-store6x0:
-rows6maskedstored:
-rows6finished:
+store51x1:
+store51x0:
+over45:
+widemaskedstored:
+widefinished:
 	SUBQ $+16, (SP)
 	ADDQ $+16, 16(SP)
 	MOVQ t+0(FP), AX
 	MOVQ 496(AX), AX
 	ADDQ AX, 8(SP)
-	JMP  rows6
+	JMP  wide
 
-rows6narrow:
+narrow:
 	MOVQ         8(SP), BX
 	MOVL         $+16711935, AX
 	VMOVD        AX, X3
@@ -1325,95 +1452,52 @@ rows6narrow:
 	VXORPS       Y5, Y5, Y5
 	VXORPS       Y6, Y6, Y6
 	VXORPS       Y7, Y7, Y7
+	CMPQ         40(SP), $+4
+	JLE          over52
 	VXORPS       Y8, Y8, Y8
 	VXORPS       Y9, Y9, Y9
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
 
-rows6narrowtap:
-	MOVQ    t+0(FP), R8
+over52:
+	ADDQ $+64, BX
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+narrowtap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R8)
-	JGE     rows6narrowfinish
-	MOVQ    192(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R8), R15
-	ADDQ    (R8), R15
-	MOVQ    216(R8), AX
+	CMPQ    R15, 200(BX)
+	JGE     narrowfinish
+	MOVQ    192(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    488(BX), R15
+	ADDQ    (BX), R15
+	MOVQ    216(BX), AX
 	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R8), CX
+	MOVQ    224(BX), CX
 	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R8), DX
+	CMPQ    40(SP), $+2
+	JLE     over53
+	MOVQ    232(BX), DX
 	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R8), SI
+	MOVQ    240(BX), SI
 	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R8), DI
+	CMPQ    40(SP), $+4
+	JLE     over53
+	MOVQ    248(BX), DI
 	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R8), R8
+	MOVQ    256(BX), R8
 	LEAQ    (R15)(R8*1), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows6narrowsingle
 
-rows6narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPBROADCASTD (R8)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows6narrowmany
-
-rows6narrowsingle:
+over53:
+	MOVQ 488(BX), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+4
+	JLE  narrow4
 	CMPQ R15, $-4
-	JG   rows6narrowend
+	JG   narrow6manyover
 
-rows6narrowone:
+narrow6many:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -1461,204 +1545,306 @@ rows6narrowone:
 	ADDQ         $+4, R15
 	ADDQ         $+128, BX
 	CMPQ         R15, $-4
-	JLE          rows6narrowone
+	JLE          narrow6many
 
-rows6narrowend:
-	TESTQ        R15, R15
-	JEQ          rows6narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows6narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+narrow6manyover:
+	CMPQ R15, $-4
+	JG   narrow6oneover
+
+narrow6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y4, Y4
 	VPSRLW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (CX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y5, Y5
 	VPSRLW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (DX)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y6, Y6
 	VPSRLW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (SI)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y7, Y7
 	VPSRLW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (DI)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y8, Y8
 	VPSRLW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y8, Y8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (R8)(R15*1), Y2
 	VPAND        Y3, Y2, Y0
 	VPMADDWD     (BX), Y0, Y1
 	VPADDD       Y1, Y9, Y9
 	VPSRLW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y9, Y9
+	ADDQ         $+4, R15
 	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
+	CMPQ         R15, $-4
+	JLE          narrow6one
 
-rows6narrownot3:
+narrow6oneover:
+	JMP narrowend
+
+narrow4:
+	CMPQ 40(SP), $+2
+	JLE  narrow2
+	CMPQ R15, $-4
+	JG   narrow4oneover
+
+narrow4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow4one
+
+narrow4oneover:
+	JMP narrowend
+
+narrow2:
+	CMPQ 40(SP), $+1
+	JLE  narrow1
+	CMPQ R15, $-4
+	JG   narrow2oneover
+
+narrow2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow2one
+
+narrow2oneover:
+	JMP narrowend
+
+narrow1:
+	CMPQ R15, $-4
+	JG   narrow1oneover
+
+narrow1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow1one
+
+narrow1oneover:
+narrowend:
+	TESTQ   R15, R15
+	JEQ     narrowwhole
+	VPXOR   X2, X2, X2
+	CMPQ    R15, $-2
+	JG      one55
+	JEQ     two56
+	VPINSRB $0x02, 2(AX)(R15*1), X2, X2
+
+two56:
+	VPINSRW $0x00, (AX)(R15*1), X2, X2
+	JMP     filled57
+
+one55:
+	VPINSRB $0x00, (AX)(R15*1), X2, X2
+
+filled57:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPXOR        X2, X2, X2
 	CMPQ         R15, $-2
-	JNE          rows6narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
+	JG           one58
+	JEQ          two59
+	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
 
-rows6narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows6narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
+two59:
+	VPINSRW $0x00, (CX)(R15*1), X2, X2
+	JMP     filled60
 
-rows6narrownot1:
-rows6narrowwhole:
+one58:
+	VPINSRB $0x00, (CX)(R15*1), X2, X2
+
+filled60:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	CMPQ         40(SP), $+2
+	JLE          over54
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one61
+	JEQ          two62
+	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+
+two62:
+	VPINSRW $0x00, (DX)(R15*1), X2, X2
+	JMP     filled63
+
+one61:
+	VPINSRB $0x00, (DX)(R15*1), X2, X2
+
+filled63:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one64
+	JEQ          two65
+	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+
+two65:
+	VPINSRW $0x00, (SI)(R15*1), X2, X2
+	JMP     filled66
+
+one64:
+	VPINSRB $0x00, (SI)(R15*1), X2, X2
+
+filled66:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	CMPQ         40(SP), $+4
+	JLE          over54
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one67
+	JEQ          two68
+	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+
+two68:
+	VPINSRW $0x00, (DI)(R15*1), X2, X2
+	JMP     filled69
+
+one67:
+	VPINSRB $0x00, (DI)(R15*1), X2, X2
+
+filled69:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one70
+	JEQ          two71
+	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+
+two71:
+	VPINSRW $0x00, (R8)(R15*1), X2, X2
+	JMP     filled72
+
+one70:
+	VPINSRB $0x00, (R8)(R15*1), X2, X2
+
+filled72:
+	VPBROADCASTD X2, Y2
+	VPAND        Y3, Y2, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPSRLW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+
+over54:
+	ADDQ $+128, BX
+
+narrowwhole:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows6narrowtap
+	JMP  narrowtap
 
-rows6narrowfinish:
+narrowfinish:
 	MOVQ       t+0(FP), R15
+	MOVQ       40(SP), R14
 	MOVQ       (SP), AX
 	MOVQ       $+8, CX
 	CMPQ       AX, CX
@@ -1668,7 +1854,7 @@ rows6narrowfinish:
 	VMOVDQU    64(DX)(AX*4), Y2
 	MOVQ       120(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrowno120
+	JEQ        absent73
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -1676,39 +1862,54 @@ rows6narrowfinish:
 	VPADDD     Y0, Y5, Y5
 	VPADDD     Y0, Y6, Y6
 	VPADDD     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over74
 	VPADDD     Y0, Y8, Y8
 	VPADDD     Y0, Y9, Y9
 
-rows6narrowno120:
+over74:
+absent73:
 	CMPB       516(R15), $0x00
-	JNE        rows6narrowscale
+	JNE        narrowscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
 	MOVQ       344(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y4, Y2, (DX)
+	CMPQ       R14, $+1
+	JLE        over75
 	MOVQ       352(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y5, Y2, (DX)
+	CMPQ       R14, $+2
+	JLE        over75
 	MOVQ       360(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y6, Y2, (DX)
+	CMPQ       R14, $+3
+	JLE        over75
 	MOVQ       368(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y7, Y2, (DX)
+	CMPQ       R14, $+4
+	JLE        over75
 	MOVQ       376(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y8, Y2, (DX)
+	CMPQ       R14, $+5
+	JLE        over75
 	MOVQ       384(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y9, Y2, (DX)
-	JMP        rows6narrowstored
 
-rows6narrowscale:
+over75:
+	JMP narrowstored
+
+narrowscale:
 	MOVQ       144(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrowno144
+	JEQ        absent76
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -1720,17 +1921,20 @@ rows6narrowscale:
 	VMULPS     Y0, Y6, Y6
 	VCVTDQ2PS  Y7, Y7
 	VMULPS     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over77
 	VCVTDQ2PS  Y8, Y8
 	VMULPS     Y0, Y8, Y8
 	VCVTDQ2PS  Y9, Y9
 	VMULPS     Y0, Y9, Y9
 
-rows6narrowno144:
+over77:
+absent76:
 	CMPB       516(R15), $0x02
-	JEQ        rows6narrowquantize
+	JEQ        narrowquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrowno168
+	JEQ        absent78
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -1738,10 +1942,13 @@ rows6narrowno144:
 	VADDPS     Y0, Y5, Y5
 	VADDPS     Y0, Y6, Y6
 	VADDPS     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over79
 	VADDPS     Y0, Y8, Y8
 	VADDPS     Y0, Y9, Y9
 
-rows6narrowno168:
+over79:
+absent78:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -1752,34 +1959,50 @@ rows6narrowno168:
 	VMINPS       Y6, Y1, Y6
 	VMAXPS       Y7, Y0, Y7
 	VMINPS       Y7, Y1, Y7
+	CMPQ         R14, $+4
+	JLE          over80
 	VMAXPS       Y8, Y0, Y8
 	VMINPS       Y8, Y1, Y8
 	VMAXPS       Y9, Y0, Y9
 	VMINPS       Y9, Y1, Y9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y9, Y2, (DX)
-	JMP          rows6narrowstored
 
-rows6narrowquantize:
+over80:
+	MOVQ       96(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y4, Y2, (DX)
+	CMPQ       R14, $+1
+	JLE        over81
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y5, Y2, (DX)
+	CMPQ       R14, $+2
+	JLE        over81
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y6, Y2, (DX)
+	CMPQ       R14, $+3
+	JLE        over81
+	MOVQ       368(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y7, Y2, (DX)
+	CMPQ       R14, $+4
+	JLE        over81
+	MOVQ       376(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	CMPQ       R14, $+5
+	JLE        over81
+	MOVQ       384(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y9, Y2, (DX)
+
+over81:
+	JMP narrowstored
+
+narrowquantize:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -1790,10 +2013,14 @@ rows6narrowquantize:
 	VMINPS       Y6, Y1, Y6
 	VMAXPS       Y7, Y0, Y7
 	VMINPS       Y7, Y1, Y7
+	CMPQ         R14, $+4
+	JLE          over82
 	VMAXPS       Y8, Y0, Y8
 	VMINPS       Y8, Y1, Y8
 	VMAXPS       Y9, Y0, Y9
 	VMINPS       Y9, Y1, Y9
+
+over82:
 	VPBROADCASTD 512(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
@@ -1803,10 +2030,14 @@ rows6narrowquantize:
 	VPADDD       Y0, Y6, Y6
 	VCVTPS2DQ    Y7, Y7
 	VPADDD       Y0, Y7, Y7
+	CMPQ         R14, $+4
+	JLE          over83
 	VCVTPS2DQ    Y8, Y8
 	VPADDD       Y0, Y8, Y8
 	VCVTPS2DQ    Y9, Y9
 	VPADDD       Y0, Y9, Y9
+
+over83:
 	MOVQ         48(R15), R8
 	MOVQ         16(SP), CX
 	LEAQ         (R8)(CX*1), R8
@@ -1821,40 +2052,42 @@ rows6narrowquantize:
 	VPACKUSWB    Y4, Y4, Y4
 	VPERMQ       $0xd8, Y4, Y4
 	CMPQ         (SP), $+16
-	JL           store7x16
+	JL           store85x16
 	VMOVDQU      X4, (DX)
-	JMP          store7x0
+	JMP          store85x0
 
-store7x16:
+store85x16:
 	TESTB   $0x08, (SP)
-	JEQ     store7x8
+	JEQ     store85x8
 	VMOVQ   X4, (DX)
 	VPSRLDQ $0x08, X4, X4
 	ADDQ    $+8, DX
 
-store7x8:
+store85x8:
 	TESTB   $0x04, (SP)
-	JEQ     store7x4
+	JEQ     store85x4
 	VMOVD   X4, (DX)
 	VPSRLDQ $0x04, X4, X4
 	ADDQ    $+4, DX
 
-store7x4:
+store85x4:
 	TESTB   $0x02, (SP)
-	JEQ     store7x2
+	JEQ     store85x2
 	VPEXTRW $0x00, X4, (DX)
 	VPSRLDQ $0x02, X4, X4
 	ADDQ    $+2, DX
 
-store7x2:
+store85x2:
 	TESTB   $0x01, (SP)
-	JEQ     store7x1
+	JEQ     store85x1
 	VPEXTRB $0x00, X4, (DX)
 	VPSRLDQ $0x01, X4, X4
 	ADDQ    $+1, DX
 
-store7x1:
-store7x0:
+store85x1:
+store85x0:
+	CMPQ      R14, $+1
+	JLE       over84
 	MOVQ      352(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y5, Y5
@@ -1863,40 +2096,42 @@ store7x0:
 	VPACKUSWB Y5, Y5, Y5
 	VPERMQ    $0xd8, Y5, Y5
 	CMPQ      (SP), $+16
-	JL        store8x16
+	JL        store86x16
 	VMOVDQU   X5, (DX)
-	JMP       store8x0
+	JMP       store86x0
 
-store8x16:
+store86x16:
 	TESTB   $0x08, (SP)
-	JEQ     store8x8
+	JEQ     store86x8
 	VMOVQ   X5, (DX)
 	VPSRLDQ $0x08, X5, X5
 	ADDQ    $+8, DX
 
-store8x8:
+store86x8:
 	TESTB   $0x04, (SP)
-	JEQ     store8x4
+	JEQ     store86x4
 	VMOVD   X5, (DX)
 	VPSRLDQ $0x04, X5, X5
 	ADDQ    $+4, DX
 
-store8x4:
+store86x4:
 	TESTB   $0x02, (SP)
-	JEQ     store8x2
+	JEQ     store86x2
 	VPEXTRW $0x00, X5, (DX)
 	VPSRLDQ $0x02, X5, X5
 	ADDQ    $+2, DX
 
-store8x2:
+store86x2:
 	TESTB   $0x01, (SP)
-	JEQ     store8x1
+	JEQ     store86x1
 	VPEXTRB $0x00, X5, (DX)
 	VPSRLDQ $0x01, X5, X5
 	ADDQ    $+1, DX
 
-store8x1:
-store8x0:
+store86x1:
+store86x0:
+	CMPQ      R14, $+2
+	JLE       over84
 	MOVQ      360(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y6, Y6
@@ -1905,40 +2140,42 @@ store8x0:
 	VPACKUSWB Y6, Y6, Y6
 	VPERMQ    $0xd8, Y6, Y6
 	CMPQ      (SP), $+16
-	JL        store9x16
+	JL        store87x16
 	VMOVDQU   X6, (DX)
-	JMP       store9x0
+	JMP       store87x0
 
-store9x16:
+store87x16:
 	TESTB   $0x08, (SP)
-	JEQ     store9x8
+	JEQ     store87x8
 	VMOVQ   X6, (DX)
 	VPSRLDQ $0x08, X6, X6
 	ADDQ    $+8, DX
 
-store9x8:
+store87x8:
 	TESTB   $0x04, (SP)
-	JEQ     store9x4
+	JEQ     store87x4
 	VMOVD   X6, (DX)
 	VPSRLDQ $0x04, X6, X6
 	ADDQ    $+4, DX
 
-store9x4:
+store87x4:
 	TESTB   $0x02, (SP)
-	JEQ     store9x2
+	JEQ     store87x2
 	VPEXTRW $0x00, X6, (DX)
 	VPSRLDQ $0x02, X6, X6
 	ADDQ    $+2, DX
 
-store9x2:
+store87x2:
 	TESTB   $0x01, (SP)
-	JEQ     store9x1
+	JEQ     store87x1
 	VPEXTRB $0x00, X6, (DX)
 	VPSRLDQ $0x01, X6, X6
 	ADDQ    $+1, DX
 
-store9x1:
-store9x0:
+store87x1:
+store87x0:
+	CMPQ      R14, $+3
+	JLE       over84
 	MOVQ      368(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y7, Y7
@@ -1947,40 +2184,42 @@ store9x0:
 	VPACKUSWB Y7, Y7, Y7
 	VPERMQ    $0xd8, Y7, Y7
 	CMPQ      (SP), $+16
-	JL        store10x16
+	JL        store88x16
 	VMOVDQU   X7, (DX)
-	JMP       store10x0
+	JMP       store88x0
 
-store10x16:
+store88x16:
 	TESTB   $0x08, (SP)
-	JEQ     store10x8
+	JEQ     store88x8
 	VMOVQ   X7, (DX)
 	VPSRLDQ $0x08, X7, X7
 	ADDQ    $+8, DX
 
-store10x8:
+store88x8:
 	TESTB   $0x04, (SP)
-	JEQ     store10x4
+	JEQ     store88x4
 	VMOVD   X7, (DX)
 	VPSRLDQ $0x04, X7, X7
 	ADDQ    $+4, DX
 
-store10x4:
+store88x4:
 	TESTB   $0x02, (SP)
-	JEQ     store10x2
+	JEQ     store88x2
 	VPEXTRW $0x00, X7, (DX)
 	VPSRLDQ $0x02, X7, X7
 	ADDQ    $+2, DX
 
-store10x2:
+store88x2:
 	TESTB   $0x01, (SP)
-	JEQ     store10x1
+	JEQ     store88x1
 	VPEXTRB $0x00, X7, (DX)
 	VPSRLDQ $0x01, X7, X7
 	ADDQ    $+1, DX
 
-store10x1:
-store10x0:
+store88x1:
+store88x0:
+	CMPQ      R14, $+4
+	JLE       over84
 	MOVQ      376(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y8, Y8
@@ -1989,40 +2228,42 @@ store10x0:
 	VPACKUSWB Y8, Y8, Y8
 	VPERMQ    $0xd8, Y8, Y8
 	CMPQ      (SP), $+16
-	JL        store11x16
+	JL        store89x16
 	VMOVDQU   X8, (DX)
-	JMP       store11x0
+	JMP       store89x0
 
-store11x16:
+store89x16:
 	TESTB   $0x08, (SP)
-	JEQ     store11x8
+	JEQ     store89x8
 	VMOVQ   X8, (DX)
 	VPSRLDQ $0x08, X8, X8
 	ADDQ    $+8, DX
 
-store11x8:
+store89x8:
 	TESTB   $0x04, (SP)
-	JEQ     store11x4
+	JEQ     store89x4
 	VMOVD   X8, (DX)
 	VPSRLDQ $0x04, X8, X8
 	ADDQ    $+4, DX
 
-store11x4:
+store89x4:
 	TESTB   $0x02, (SP)
-	JEQ     store11x2
+	JEQ     store89x2
 	VPEXTRW $0x00, X8, (DX)
 	VPSRLDQ $0x02, X8, X8
 	ADDQ    $+2, DX
 
-store11x2:
+store89x2:
 	TESTB   $0x01, (SP)
-	JEQ     store11x1
+	JEQ     store89x1
 	VPEXTRB $0x00, X8, (DX)
 	VPSRLDQ $0x01, X8, X8
 	ADDQ    $+1, DX
 
-store11x1:
-store11x0:
+store89x1:
+store89x0:
+	CMPQ      R14, $+5
+	JLE       over84
 	MOVQ      384(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y9, Y9
@@ -2031,5916 +2272,42 @@ store11x0:
 	VPACKUSWB Y9, Y9, Y9
 	VPERMQ    $0xd8, Y9, Y9
 	CMPQ      (SP), $+16
-	JL        store12x16
+	JL        store90x16
 	VMOVDQU   X9, (DX)
-	JMP       store12x0
+	JMP       store90x0
 
-store12x16:
+store90x16:
 	TESTB   $0x08, (SP)
-	JEQ     store12x8
+	JEQ     store90x8
 	VMOVQ   X9, (DX)
 	VPSRLDQ $0x08, X9, X9
 	ADDQ    $+8, DX
 
-store12x8:
+store90x8:
 	TESTB   $0x04, (SP)
-	JEQ     store12x4
+	JEQ     store90x4
 	VMOVD   X9, (DX)
 	VPSRLDQ $0x04, X9, X9
 	ADDQ    $+4, DX
 
-store12x4:
+store90x4:
 	TESTB   $0x02, (SP)
-	JEQ     store12x2
+	JEQ     store90x2
 	VPEXTRW $0x00, X9, (DX)
 	VPSRLDQ $0x02, X9, X9
 	ADDQ    $+2, DX
 
-store12x2:
+store90x2:
 	TESTB   $0x01, (SP)
-	JEQ     store12x1
+	JEQ     store90x1
 	VPEXTRB $0x00, X9, (DX)
 	VPSRLDQ $0x01, X9, X9
 	ADDQ    $+1, DX
 
-store12x1:
-store12x0:
-rows6narrowstored:
-	JMP done
-
-rows5:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          rows5narrow
-	MOVQ         8(SP), BX
-	MOVL         $+16711935, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	VXORPS       Y10, Y10, Y10
-	VXORPS       Y11, Y11, Y11
-	VXORPS       Y12, Y12, Y12
-	VXORPS       Y13, Y13, Y13
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows5tap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DI)
-	JGE     rows5finish
-	MOVQ    192(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DI), R15
-	ADDQ    (DI), R15
-	MOVQ    216(DI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(DI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(DI), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows5single
-
-rows5many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5many
-
-rows5single:
-	CMPQ R15, $-4
-	JG   rows5end
-
-rows5one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5one
-
-rows5end:
-	TESTQ        R15, R15
-	JEQ          rows5whole
-	CMPQ         R15, $-3
-	JNE          rows5not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not3:
-	CMPQ         R15, $-2
-	JNE          rows5not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not2:
-	CMPQ         R15, $-1
-	JNE          rows5not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not1:
-rows5whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5tap
-
-rows5finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows5masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows5no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-	VPADDD  Y0, Y8, Y8
-	VPADDD  Y1, Y9, Y9
-	VPADDD  Y0, Y10, Y10
-	VPADDD  Y1, Y11, Y11
-	VPADDD  Y0, Y12, Y12
-	VPADDD  Y1, Y13, Y13
-
-rows5no120:
-	CMPB    516(R15), $0x00
-	JNE     rows5scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y8, (DX)
-	VMOVUPS Y9, 32(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y10, (DX)
-	VMOVUPS Y11, 32(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y12, (DX)
-	VMOVUPS Y13, 32(DX)
-	JMP     rows5stored
-
-rows5scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y8, Y8
-	VMULPS    Y0, Y8, Y8
-	VCVTDQ2PS Y9, Y9
-	VMULPS    Y1, Y9, Y9
-	VCVTDQ2PS Y10, Y10
-	VMULPS    Y0, Y10, Y10
-	VCVTDQ2PS Y11, Y11
-	VMULPS    Y1, Y11, Y11
-	VCVTDQ2PS Y12, Y12
-	VMULPS    Y0, Y12, Y12
-	VCVTDQ2PS Y13, Y13
-	VMULPS    Y1, Y13, Y13
-
-rows5no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows5quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows5no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-	VADDPS  Y0, Y10, Y10
-	VADDPS  Y1, Y11, Y11
-	VADDPS  Y0, Y12, Y12
-	VADDPS  Y1, Y13, Y13
-
-rows5no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y12, (DX)
-	VMOVUPS      Y13, 32(DX)
-	JMP          rows5stored
-
-rows5quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	VCVTPS2DQ    Y12, Y12
-	VPADDD       Y0, Y12, Y12
-	VCVTPS2DQ    Y13, Y13
-	VPADDD       Y0, Y13, Y13
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y8, Y8
-	VPAND        Y2, Y9, Y9
-	VPACKUSDW    Y9, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VPACKUSWB    Y8, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VMOVDQU      X8, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y10, Y10
-	VPAND        Y2, Y11, Y11
-	VPACKUSDW    Y11, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VPACKUSWB    Y10, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VMOVDQU      X10, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y12, Y12
-	VPAND        Y2, Y13, Y13
-	VPACKUSDW    Y13, Y12, Y12
-	VPERMQ       $0xd8, Y12, Y12
-	VPACKUSWB    Y12, Y12, Y12
-	VPERMQ       $0xd8, Y12, Y12
-	VMOVDQU      X12, (DX)
-
-rows5stored:
-	JMP rows5finished
-
-rows5masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-	VPADDD     Y1, Y9, Y9
-	VPADDD     Y0, Y10, Y10
-	VPADDD     Y1, Y11, Y11
-	VPADDD     Y0, Y12, Y12
-	VPADDD     Y1, Y13, Y13
-
-rows5maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows5maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	VMASKMOVPS Y9, Y3, 32(DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y10, Y2, (DX)
-	VMASKMOVPS Y11, Y3, 32(DX)
-	MOVQ       376(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y12, Y2, (DX)
-	VMASKMOVPS Y13, Y3, 32(DX)
-	JMP        rows5maskedstored
-
-rows5maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-	VCVTDQ2PS  Y9, Y9
-	VMULPS     Y1, Y9, Y9
-	VCVTDQ2PS  Y10, Y10
-	VMULPS     Y0, Y10, Y10
-	VCVTDQ2PS  Y11, Y11
-	VMULPS     Y1, Y11, Y11
-	VCVTDQ2PS  Y12, Y12
-	VMULPS     Y0, Y12, Y12
-	VCVTDQ2PS  Y13, Y13
-	VMULPS     Y1, Y13, Y13
-
-rows5maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows5maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-	VADDPS     Y0, Y10, Y10
-	VADDPS     Y1, Y11, Y11
-	VADDPS     Y0, Y12, Y12
-	VADDPS     Y1, Y13, Y13
-
-rows5maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y12, Y2, (DX)
-	VMASKMOVPS   Y13, Y3, 32(DX)
-	JMP          rows5maskedstored
-
-rows5maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	VCVTPS2DQ    Y12, Y12
-	VPADDD       Y0, Y12, Y12
-	VCVTPS2DQ    Y13, Y13
-	VPADDD       Y0, Y13, Y13
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store13x16
-	VMOVDQU      X4, (DX)
-	JMP          store13x0
-
-store13x16:
-	TESTB   $0x08, (SP)
-	JEQ     store13x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store13x8:
-	TESTB   $0x04, (SP)
-	JEQ     store13x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store13x4:
-	TESTB   $0x02, (SP)
-	JEQ     store13x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store13x2:
-	TESTB   $0x01, (SP)
-	JEQ     store13x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store13x1:
-store13x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store14x16
-	VMOVDQU   X6, (DX)
-	JMP       store14x0
-
-store14x16:
-	TESTB   $0x08, (SP)
-	JEQ     store14x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store14x8:
-	TESTB   $0x04, (SP)
-	JEQ     store14x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store14x4:
-	TESTB   $0x02, (SP)
-	JEQ     store14x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store14x2:
-	TESTB   $0x01, (SP)
-	JEQ     store14x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store14x1:
-store14x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPAND     Y2, Y9, Y9
-	VPACKUSDW Y9, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store15x16
-	VMOVDQU   X8, (DX)
-	JMP       store15x0
-
-store15x16:
-	TESTB   $0x08, (SP)
-	JEQ     store15x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store15x8:
-	TESTB   $0x04, (SP)
-	JEQ     store15x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store15x4:
-	TESTB   $0x02, (SP)
-	JEQ     store15x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store15x2:
-	TESTB   $0x01, (SP)
-	JEQ     store15x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store15x1:
-store15x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y10, Y10
-	VPAND     Y2, Y11, Y11
-	VPACKUSDW Y11, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	VPACKUSWB Y10, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	CMPQ      (SP), $+16
-	JL        store16x16
-	VMOVDQU   X10, (DX)
-	JMP       store16x0
-
-store16x16:
-	TESTB   $0x08, (SP)
-	JEQ     store16x8
-	VMOVQ   X10, (DX)
-	VPSRLDQ $0x08, X10, X10
-	ADDQ    $+8, DX
-
-store16x8:
-	TESTB   $0x04, (SP)
-	JEQ     store16x4
-	VMOVD   X10, (DX)
-	VPSRLDQ $0x04, X10, X10
-	ADDQ    $+4, DX
-
-store16x4:
-	TESTB   $0x02, (SP)
-	JEQ     store16x2
-	VPEXTRW $0x00, X10, (DX)
-	VPSRLDQ $0x02, X10, X10
-	ADDQ    $+2, DX
-
-store16x2:
-	TESTB   $0x01, (SP)
-	JEQ     store16x1
-	VPEXTRB $0x00, X10, (DX)
-	VPSRLDQ $0x01, X10, X10
-	ADDQ    $+1, DX
-
-store16x1:
-store16x0:
-	MOVQ      376(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y12, Y12
-	VPAND     Y2, Y13, Y13
-	VPACKUSDW Y13, Y12, Y12
-	VPERMQ    $0xd8, Y12, Y12
-	VPACKUSWB Y12, Y12, Y12
-	VPERMQ    $0xd8, Y12, Y12
-	CMPQ      (SP), $+16
-	JL        store17x16
-	VMOVDQU   X12, (DX)
-	JMP       store17x0
-
-store17x16:
-	TESTB   $0x08, (SP)
-	JEQ     store17x8
-	VMOVQ   X12, (DX)
-	VPSRLDQ $0x08, X12, X12
-	ADDQ    $+8, DX
-
-store17x8:
-	TESTB   $0x04, (SP)
-	JEQ     store17x4
-	VMOVD   X12, (DX)
-	VPSRLDQ $0x04, X12, X12
-	ADDQ    $+4, DX
-
-store17x4:
-	TESTB   $0x02, (SP)
-	JEQ     store17x2
-	VPEXTRW $0x00, X12, (DX)
-	VPSRLDQ $0x02, X12, X12
-	ADDQ    $+2, DX
-
-store17x2:
-	TESTB   $0x01, (SP)
-	JEQ     store17x1
-	VPEXTRB $0x00, X12, (DX)
-	VPSRLDQ $0x01, X12, X12
-	ADDQ    $+1, DX
-
-store17x1:
-store17x0:
-rows5maskedstored:
-rows5finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows5
-
-rows5narrow:
-	MOVQ         8(SP), BX
-	MOVL         $+16711935, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows5narrowtap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DI)
-	JGE     rows5narrowfinish
-	MOVQ    192(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DI), R15
-	ADDQ    (DI), R15
-	MOVQ    216(DI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(DI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(DI), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows5narrowsingle
-
-rows5narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5narrowmany
-
-rows5narrowsingle:
-	CMPQ R15, $-4
-	JG   rows5narrowend
-
-rows5narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5narrowone
-
-rows5narrowend:
-	TESTQ        R15, R15
-	JEQ          rows5narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows5narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows5narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows5narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot1:
-rows5narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5narrowtap
-
-rows5narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y0, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-
-rows5narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows5narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y7, Y2, (DX)
-	MOVQ       376(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	JMP        rows5narrowstored
-
-rows5narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y0, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-
-rows5narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows5narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y0, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-
-rows5narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	JMP          rows5narrowstored
-
-rows5narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store18x16
-	VMOVDQU      X4, (DX)
-	JMP          store18x0
-
-store18x16:
-	TESTB   $0x08, (SP)
-	JEQ     store18x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store18x8:
-	TESTB   $0x04, (SP)
-	JEQ     store18x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store18x4:
-	TESTB   $0x02, (SP)
-	JEQ     store18x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store18x2:
-	TESTB   $0x01, (SP)
-	JEQ     store18x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store18x1:
-store18x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store19x16
-	VMOVDQU   X5, (DX)
-	JMP       store19x0
-
-store19x16:
-	TESTB   $0x08, (SP)
-	JEQ     store19x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store19x8:
-	TESTB   $0x04, (SP)
-	JEQ     store19x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store19x4:
-	TESTB   $0x02, (SP)
-	JEQ     store19x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store19x2:
-	TESTB   $0x01, (SP)
-	JEQ     store19x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store19x1:
-store19x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPACKUSDW Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store20x16
-	VMOVDQU   X6, (DX)
-	JMP       store20x0
-
-store20x16:
-	TESTB   $0x08, (SP)
-	JEQ     store20x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store20x8:
-	TESTB   $0x04, (SP)
-	JEQ     store20x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store20x4:
-	TESTB   $0x02, (SP)
-	JEQ     store20x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store20x2:
-	TESTB   $0x01, (SP)
-	JEQ     store20x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store20x1:
-store20x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	VPACKUSWB Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	CMPQ      (SP), $+16
-	JL        store21x16
-	VMOVDQU   X7, (DX)
-	JMP       store21x0
-
-store21x16:
-	TESTB   $0x08, (SP)
-	JEQ     store21x8
-	VMOVQ   X7, (DX)
-	VPSRLDQ $0x08, X7, X7
-	ADDQ    $+8, DX
-
-store21x8:
-	TESTB   $0x04, (SP)
-	JEQ     store21x4
-	VMOVD   X7, (DX)
-	VPSRLDQ $0x04, X7, X7
-	ADDQ    $+4, DX
-
-store21x4:
-	TESTB   $0x02, (SP)
-	JEQ     store21x2
-	VPEXTRW $0x00, X7, (DX)
-	VPSRLDQ $0x02, X7, X7
-	ADDQ    $+2, DX
-
-store21x2:
-	TESTB   $0x01, (SP)
-	JEQ     store21x1
-	VPEXTRB $0x00, X7, (DX)
-	VPSRLDQ $0x01, X7, X7
-	ADDQ    $+1, DX
-
-store21x1:
-store21x0:
-	MOVQ      376(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPACKUSDW Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store22x16
-	VMOVDQU   X8, (DX)
-	JMP       store22x0
-
-store22x16:
-	TESTB   $0x08, (SP)
-	JEQ     store22x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store22x8:
-	TESTB   $0x04, (SP)
-	JEQ     store22x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store22x4:
-	TESTB   $0x02, (SP)
-	JEQ     store22x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store22x2:
-	TESTB   $0x01, (SP)
-	JEQ     store22x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store22x1:
-store22x0:
-rows5narrowstored:
-	JMP done
-
-rows4:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          rows4narrow
-	MOVQ         8(SP), BX
-	MOVL         $+16711935, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	VXORPS       Y10, Y10, Y10
-	VXORPS       Y11, Y11, Y11
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows4tap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(SI)
-	JGE     rows4finish
-	MOVQ    192(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(SI), R15
-	ADDQ    (SI), R15
-	MOVQ    216(SI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(SI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(SI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(SI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows4single
-
-rows4many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4many
-
-rows4single:
-	CMPQ R15, $-4
-	JG   rows4end
-
-rows4one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4one
-
-rows4end:
-	TESTQ        R15, R15
-	JEQ          rows4whole
-	CMPQ         R15, $-3
-	JNE          rows4not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not3:
-	CMPQ         R15, $-2
-	JNE          rows4not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not2:
-	CMPQ         R15, $-1
-	JNE          rows4not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not1:
-rows4whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4tap
-
-rows4finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows4masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows4no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-	VPADDD  Y0, Y8, Y8
-	VPADDD  Y1, Y9, Y9
-	VPADDD  Y0, Y10, Y10
-	VPADDD  Y1, Y11, Y11
-
-rows4no120:
-	CMPB    516(R15), $0x00
-	JNE     rows4scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y8, (DX)
-	VMOVUPS Y9, 32(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y10, (DX)
-	VMOVUPS Y11, 32(DX)
-	JMP     rows4stored
-
-rows4scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y8, Y8
-	VMULPS    Y0, Y8, Y8
-	VCVTDQ2PS Y9, Y9
-	VMULPS    Y1, Y9, Y9
-	VCVTDQ2PS Y10, Y10
-	VMULPS    Y0, Y10, Y10
-	VCVTDQ2PS Y11, Y11
-	VMULPS    Y1, Y11, Y11
-
-rows4no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows4quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows4no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-	VADDPS  Y0, Y10, Y10
-	VADDPS  Y1, Y11, Y11
-
-rows4no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	JMP          rows4stored
-
-rows4quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y8, Y8
-	VPAND        Y2, Y9, Y9
-	VPACKUSDW    Y9, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VPACKUSWB    Y8, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VMOVDQU      X8, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y10, Y10
-	VPAND        Y2, Y11, Y11
-	VPACKUSDW    Y11, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VPACKUSWB    Y10, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VMOVDQU      X10, (DX)
-
-rows4stored:
-	JMP rows4finished
-
-rows4masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-	VPADDD     Y1, Y9, Y9
-	VPADDD     Y0, Y10, Y10
-	VPADDD     Y1, Y11, Y11
-
-rows4maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows4maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	VMASKMOVPS Y9, Y3, 32(DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y10, Y2, (DX)
-	VMASKMOVPS Y11, Y3, 32(DX)
-	JMP        rows4maskedstored
-
-rows4maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-	VCVTDQ2PS  Y9, Y9
-	VMULPS     Y1, Y9, Y9
-	VCVTDQ2PS  Y10, Y10
-	VMULPS     Y0, Y10, Y10
-	VCVTDQ2PS  Y11, Y11
-	VMULPS     Y1, Y11, Y11
-
-rows4maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows4maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-	VADDPS     Y0, Y10, Y10
-	VADDPS     Y1, Y11, Y11
-
-rows4maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-	JMP          rows4maskedstored
-
-rows4maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store23x16
-	VMOVDQU      X4, (DX)
-	JMP          store23x0
-
-store23x16:
-	TESTB   $0x08, (SP)
-	JEQ     store23x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store23x8:
-	TESTB   $0x04, (SP)
-	JEQ     store23x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store23x4:
-	TESTB   $0x02, (SP)
-	JEQ     store23x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store23x2:
-	TESTB   $0x01, (SP)
-	JEQ     store23x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store23x1:
-store23x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store24x16
-	VMOVDQU   X6, (DX)
-	JMP       store24x0
-
-store24x16:
-	TESTB   $0x08, (SP)
-	JEQ     store24x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store24x8:
-	TESTB   $0x04, (SP)
-	JEQ     store24x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store24x4:
-	TESTB   $0x02, (SP)
-	JEQ     store24x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store24x2:
-	TESTB   $0x01, (SP)
-	JEQ     store24x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store24x1:
-store24x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPAND     Y2, Y9, Y9
-	VPACKUSDW Y9, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store25x16
-	VMOVDQU   X8, (DX)
-	JMP       store25x0
-
-store25x16:
-	TESTB   $0x08, (SP)
-	JEQ     store25x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store25x8:
-	TESTB   $0x04, (SP)
-	JEQ     store25x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store25x4:
-	TESTB   $0x02, (SP)
-	JEQ     store25x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store25x2:
-	TESTB   $0x01, (SP)
-	JEQ     store25x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store25x1:
-store25x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y10, Y10
-	VPAND     Y2, Y11, Y11
-	VPACKUSDW Y11, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	VPACKUSWB Y10, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	CMPQ      (SP), $+16
-	JL        store26x16
-	VMOVDQU   X10, (DX)
-	JMP       store26x0
-
-store26x16:
-	TESTB   $0x08, (SP)
-	JEQ     store26x8
-	VMOVQ   X10, (DX)
-	VPSRLDQ $0x08, X10, X10
-	ADDQ    $+8, DX
-
-store26x8:
-	TESTB   $0x04, (SP)
-	JEQ     store26x4
-	VMOVD   X10, (DX)
-	VPSRLDQ $0x04, X10, X10
-	ADDQ    $+4, DX
-
-store26x4:
-	TESTB   $0x02, (SP)
-	JEQ     store26x2
-	VPEXTRW $0x00, X10, (DX)
-	VPSRLDQ $0x02, X10, X10
-	ADDQ    $+2, DX
-
-store26x2:
-	TESTB   $0x01, (SP)
-	JEQ     store26x1
-	VPEXTRB $0x00, X10, (DX)
-	VPSRLDQ $0x01, X10, X10
-	ADDQ    $+1, DX
-
-store26x1:
-store26x0:
-rows4maskedstored:
-rows4finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows4
-
-rows4narrow:
-	MOVQ         8(SP), BX
-	MOVL         $+16711935, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows4narrowtap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(SI)
-	JGE     rows4narrowfinish
-	MOVQ    192(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(SI), R15
-	ADDQ    (SI), R15
-	MOVQ    216(SI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(SI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(SI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(SI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows4narrowsingle
-
-rows4narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4narrowmany
-
-rows4narrowsingle:
-	CMPQ R15, $-4
-	JG   rows4narrowend
-
-rows4narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4narrowone
-
-rows4narrowend:
-	TESTQ        R15, R15
-	JEQ          rows4narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows4narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows4narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows4narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot1:
-rows4narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4narrowtap
-
-rows4narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y0, Y7, Y7
-
-rows4narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows4narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y7, Y2, (DX)
-	JMP        rows4narrowstored
-
-rows4narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y0, Y7, Y7
-
-rows4narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows4narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y0, Y7, Y7
-
-rows4narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	JMP          rows4narrowstored
-
-rows4narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store27x16
-	VMOVDQU      X4, (DX)
-	JMP          store27x0
-
-store27x16:
-	TESTB   $0x08, (SP)
-	JEQ     store27x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store27x8:
-	TESTB   $0x04, (SP)
-	JEQ     store27x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store27x4:
-	TESTB   $0x02, (SP)
-	JEQ     store27x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store27x2:
-	TESTB   $0x01, (SP)
-	JEQ     store27x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store27x1:
-store27x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store28x16
-	VMOVDQU   X5, (DX)
-	JMP       store28x0
-
-store28x16:
-	TESTB   $0x08, (SP)
-	JEQ     store28x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store28x8:
-	TESTB   $0x04, (SP)
-	JEQ     store28x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store28x4:
-	TESTB   $0x02, (SP)
-	JEQ     store28x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store28x2:
-	TESTB   $0x01, (SP)
-	JEQ     store28x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store28x1:
-store28x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPACKUSDW Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store29x16
-	VMOVDQU   X6, (DX)
-	JMP       store29x0
-
-store29x16:
-	TESTB   $0x08, (SP)
-	JEQ     store29x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store29x8:
-	TESTB   $0x04, (SP)
-	JEQ     store29x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store29x4:
-	TESTB   $0x02, (SP)
-	JEQ     store29x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store29x2:
-	TESTB   $0x01, (SP)
-	JEQ     store29x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store29x1:
-store29x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	VPACKUSWB Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	CMPQ      (SP), $+16
-	JL        store30x16
-	VMOVDQU   X7, (DX)
-	JMP       store30x0
-
-store30x16:
-	TESTB   $0x08, (SP)
-	JEQ     store30x8
-	VMOVQ   X7, (DX)
-	VPSRLDQ $0x08, X7, X7
-	ADDQ    $+8, DX
-
-store30x8:
-	TESTB   $0x04, (SP)
-	JEQ     store30x4
-	VMOVD   X7, (DX)
-	VPSRLDQ $0x04, X7, X7
-	ADDQ    $+4, DX
-
-store30x4:
-	TESTB   $0x02, (SP)
-	JEQ     store30x2
-	VPEXTRW $0x00, X7, (DX)
-	VPSRLDQ $0x02, X7, X7
-	ADDQ    $+2, DX
-
-store30x2:
-	TESTB   $0x01, (SP)
-	JEQ     store30x1
-	VPEXTRB $0x00, X7, (DX)
-	VPSRLDQ $0x01, X7, X7
-	ADDQ    $+1, DX
-
-store30x1:
-store30x0:
-rows4narrowstored:
-	JMP done
-
-rows3:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          rows3narrow
-	MOVQ         8(SP), BX
-	MOVL         $+16711935, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows3tap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DX)
-	JGE     rows3finish
-	MOVQ    192(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DX), R15
-	ADDQ    (DX), R15
-	MOVQ    216(DX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows3single
-
-rows3many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3many
-
-rows3single:
-	CMPQ R15, $-4
-	JG   rows3end
-
-rows3one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3one
-
-rows3end:
-	TESTQ        R15, R15
-	JEQ          rows3whole
-	CMPQ         R15, $-3
-	JNE          rows3not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not3:
-	CMPQ         R15, $-2
-	JNE          rows3not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not2:
-	CMPQ         R15, $-1
-	JNE          rows3not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not1:
-rows3whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3tap
-
-rows3finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows3masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows3no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-	VPADDD  Y0, Y8, Y8
-	VPADDD  Y1, Y9, Y9
-
-rows3no120:
-	CMPB    516(R15), $0x00
-	JNE     rows3scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y8, (DX)
-	VMOVUPS Y9, 32(DX)
-	JMP     rows3stored
-
-rows3scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y8, Y8
-	VMULPS    Y0, Y8, Y8
-	VCVTDQ2PS Y9, Y9
-	VMULPS    Y1, Y9, Y9
-
-rows3no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows3quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows3no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-
-rows3no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	JMP          rows3stored
-
-rows3quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y8, Y8
-	VPAND        Y2, Y9, Y9
-	VPACKUSDW    Y9, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VPACKUSWB    Y8, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VMOVDQU      X8, (DX)
-
-rows3stored:
-	JMP rows3finished
-
-rows3masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-	VPADDD     Y1, Y9, Y9
-
-rows3maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows3maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	VMASKMOVPS Y9, Y3, 32(DX)
-	JMP        rows3maskedstored
-
-rows3maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-	VCVTDQ2PS  Y9, Y9
-	VMULPS     Y1, Y9, Y9
-
-rows3maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows3maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-
-rows3maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	JMP          rows3maskedstored
-
-rows3maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store31x16
-	VMOVDQU      X4, (DX)
-	JMP          store31x0
-
-store31x16:
-	TESTB   $0x08, (SP)
-	JEQ     store31x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store31x8:
-	TESTB   $0x04, (SP)
-	JEQ     store31x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store31x4:
-	TESTB   $0x02, (SP)
-	JEQ     store31x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store31x2:
-	TESTB   $0x01, (SP)
-	JEQ     store31x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store31x1:
-store31x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store32x16
-	VMOVDQU   X6, (DX)
-	JMP       store32x0
-
-store32x16:
-	TESTB   $0x08, (SP)
-	JEQ     store32x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store32x8:
-	TESTB   $0x04, (SP)
-	JEQ     store32x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store32x4:
-	TESTB   $0x02, (SP)
-	JEQ     store32x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store32x2:
-	TESTB   $0x01, (SP)
-	JEQ     store32x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store32x1:
-store32x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPAND     Y2, Y9, Y9
-	VPACKUSDW Y9, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store33x16
-	VMOVDQU   X8, (DX)
-	JMP       store33x0
-
-store33x16:
-	TESTB   $0x08, (SP)
-	JEQ     store33x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store33x8:
-	TESTB   $0x04, (SP)
-	JEQ     store33x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store33x4:
-	TESTB   $0x02, (SP)
-	JEQ     store33x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store33x2:
-	TESTB   $0x01, (SP)
-	JEQ     store33x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store33x1:
-store33x0:
-rows3maskedstored:
-rows3finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows3
-
-rows3narrow:
-	MOVQ         8(SP), BX
-	MOVL         $+16711935, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows3narrowtap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DX)
-	JGE     rows3narrowfinish
-	MOVQ    192(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DX), R15
-	ADDQ    (DX), R15
-	MOVQ    216(DX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows3narrowsingle
-
-rows3narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3narrowmany
-
-rows3narrowsingle:
-	CMPQ R15, $-4
-	JG   rows3narrowend
-
-rows3narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3narrowone
-
-rows3narrowend:
-	TESTQ        R15, R15
-	JEQ          rows3narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows3narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows3narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows3narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot1:
-rows3narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3narrowtap
-
-rows3narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-
-rows3narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows3narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	JMP        rows3narrowstored
-
-rows3narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-
-rows3narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows3narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-
-rows3narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	JMP          rows3narrowstored
-
-rows3narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store34x16
-	VMOVDQU      X4, (DX)
-	JMP          store34x0
-
-store34x16:
-	TESTB   $0x08, (SP)
-	JEQ     store34x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store34x8:
-	TESTB   $0x04, (SP)
-	JEQ     store34x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store34x4:
-	TESTB   $0x02, (SP)
-	JEQ     store34x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store34x2:
-	TESTB   $0x01, (SP)
-	JEQ     store34x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store34x1:
-store34x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store35x16
-	VMOVDQU   X5, (DX)
-	JMP       store35x0
-
-store35x16:
-	TESTB   $0x08, (SP)
-	JEQ     store35x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store35x8:
-	TESTB   $0x04, (SP)
-	JEQ     store35x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store35x4:
-	TESTB   $0x02, (SP)
-	JEQ     store35x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store35x2:
-	TESTB   $0x01, (SP)
-	JEQ     store35x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store35x1:
-store35x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPACKUSDW Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store36x16
-	VMOVDQU   X6, (DX)
-	JMP       store36x0
-
-store36x16:
-	TESTB   $0x08, (SP)
-	JEQ     store36x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store36x8:
-	TESTB   $0x04, (SP)
-	JEQ     store36x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store36x4:
-	TESTB   $0x02, (SP)
-	JEQ     store36x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store36x2:
-	TESTB   $0x01, (SP)
-	JEQ     store36x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store36x1:
-store36x0:
-rows3narrowstored:
-	JMP done
-
-rows2:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          rows2narrow
-	MOVQ         8(SP), BX
-	MOVL         $+16711935, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows2tap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(CX)
-	JGE     rows2finish
-	MOVQ    192(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(CX), R15
-	ADDQ    (CX), R15
-	MOVQ    216(CX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(CX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows2single
-
-rows2many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2many
-
-rows2single:
-	CMPQ R15, $-4
-	JG   rows2end
-
-rows2one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2one
-
-rows2end:
-	TESTQ        R15, R15
-	JEQ          rows2whole
-	CMPQ         R15, $-3
-	JNE          rows2not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not3:
-	CMPQ         R15, $-2
-	JNE          rows2not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not2:
-	CMPQ         R15, $-1
-	JNE          rows2not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not1:
-rows2whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2tap
-
-rows2finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows2masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows2no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-
-rows2no120:
-	CMPB    516(R15), $0x00
-	JNE     rows2scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	JMP     rows2stored
-
-rows2scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-
-rows2no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows2quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows2no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-
-rows2no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	JMP          rows2stored
-
-rows2quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-
-rows2stored:
-	JMP rows2finished
-
-rows2masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-
-rows2maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows2maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	JMP        rows2maskedstored
-
-rows2maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-
-rows2maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows2maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-
-rows2maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	JMP          rows2maskedstored
-
-rows2maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store37x16
-	VMOVDQU      X4, (DX)
-	JMP          store37x0
-
-store37x16:
-	TESTB   $0x08, (SP)
-	JEQ     store37x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store37x8:
-	TESTB   $0x04, (SP)
-	JEQ     store37x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store37x4:
-	TESTB   $0x02, (SP)
-	JEQ     store37x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store37x2:
-	TESTB   $0x01, (SP)
-	JEQ     store37x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store37x1:
-store37x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store38x16
-	VMOVDQU   X6, (DX)
-	JMP       store38x0
-
-store38x16:
-	TESTB   $0x08, (SP)
-	JEQ     store38x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store38x8:
-	TESTB   $0x04, (SP)
-	JEQ     store38x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store38x4:
-	TESTB   $0x02, (SP)
-	JEQ     store38x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store38x2:
-	TESTB   $0x01, (SP)
-	JEQ     store38x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store38x1:
-store38x0:
-rows2maskedstored:
-rows2finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows2
-
-rows2narrow:
-	MOVQ         8(SP), BX
-	MOVL         $+16711935, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows2narrowtap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(CX)
-	JGE     rows2narrowfinish
-	MOVQ    192(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(CX), R15
-	ADDQ    (CX), R15
-	MOVQ    216(CX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(CX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows2narrowsingle
-
-rows2narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2narrowmany
-
-rows2narrowsingle:
-	CMPQ R15, $-4
-	JG   rows2narrowend
-
-rows2narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2narrowone
-
-rows2narrowend:
-	TESTQ        R15, R15
-	JEQ          rows2narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows2narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows2narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows2narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot1:
-rows2narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2narrowtap
-
-rows2narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-
-rows2narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows2narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	JMP        rows2narrowstored
-
-rows2narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-
-rows2narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows2narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-
-rows2narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	JMP          rows2narrowstored
-
-rows2narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store39x16
-	VMOVDQU      X4, (DX)
-	JMP          store39x0
-
-store39x16:
-	TESTB   $0x08, (SP)
-	JEQ     store39x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store39x8:
-	TESTB   $0x04, (SP)
-	JEQ     store39x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store39x4:
-	TESTB   $0x02, (SP)
-	JEQ     store39x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store39x2:
-	TESTB   $0x01, (SP)
-	JEQ     store39x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store39x1:
-store39x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store40x16
-	VMOVDQU   X5, (DX)
-	JMP       store40x0
-
-store40x16:
-	TESTB   $0x08, (SP)
-	JEQ     store40x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store40x8:
-	TESTB   $0x04, (SP)
-	JEQ     store40x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store40x4:
-	TESTB   $0x02, (SP)
-	JEQ     store40x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store40x2:
-	TESTB   $0x01, (SP)
-	JEQ     store40x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store40x1:
-store40x0:
-rows2narrowstored:
-	JMP done
-
-rows1:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          rows1narrow
-	MOVQ         8(SP), BX
-	MOVL         $+16711935, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows1tap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(AX)
-	JGE     rows1finish
-	MOVQ    192(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(AX), R15
-	ADDQ    (AX), R15
-	MOVQ    216(AX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows1single
-
-rows1many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1many
-
-rows1single:
-	CMPQ R15, $-4
-	JG   rows1end
-
-rows1one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1one
-
-rows1end:
-	TESTQ        R15, R15
-	JEQ          rows1whole
-	CMPQ         R15, $-3
-	JNE          rows1not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not3:
-	CMPQ         R15, $-2
-	JNE          rows1not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not2:
-	CMPQ         R15, $-1
-	JNE          rows1not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not1:
-rows1whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1tap
-
-rows1finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows1masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows1no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-
-rows1no120:
-	CMPB    516(R15), $0x00
-	JNE     rows1scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	JMP     rows1stored
-
-rows1scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-
-rows1no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows1quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows1no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-
-rows1no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	JMP          rows1stored
-
-rows1quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-
-rows1stored:
-	JMP rows1finished
-
-rows1masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-
-rows1maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows1maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	JMP        rows1maskedstored
-
-rows1maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-
-rows1maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows1maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-
-rows1maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	JMP          rows1maskedstored
-
-rows1maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store41x16
-	VMOVDQU      X4, (DX)
-	JMP          store41x0
-
-store41x16:
-	TESTB   $0x08, (SP)
-	JEQ     store41x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store41x8:
-	TESTB   $0x04, (SP)
-	JEQ     store41x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store41x4:
-	TESTB   $0x02, (SP)
-	JEQ     store41x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store41x2:
-	TESTB   $0x01, (SP)
-	JEQ     store41x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store41x1:
-store41x0:
-rows1maskedstored:
-rows1finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows1
-
-rows1narrow:
-	MOVQ         8(SP), BX
-	MOVL         $+16711935, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows1narrowtap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(AX)
-	JGE     rows1narrowfinish
-	MOVQ    192(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(AX), R15
-	ADDQ    (AX), R15
-	MOVQ    216(AX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows1narrowsingle
-
-rows1narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1narrowmany
-
-rows1narrowsingle:
-	CMPQ R15, $-4
-	JG   rows1narrowend
-
-rows1narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1narrowone
-
-rows1narrowend:
-	TESTQ        R15, R15
-	JEQ          rows1narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows1narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows1narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows1narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPAND        Y3, Y2, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRLW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot1:
-rows1narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1narrowtap
-
-rows1narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-
-rows1narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows1narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	JMP        rows1narrowstored
-
-rows1narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-
-rows1narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows1narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-
-rows1narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	JMP          rows1narrowstored
-
-rows1narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store42x16
-	VMOVDQU      X4, (DX)
-	JMP          store42x0
-
-store42x16:
-	TESTB   $0x08, (SP)
-	JEQ     store42x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store42x8:
-	TESTB   $0x04, (SP)
-	JEQ     store42x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store42x4:
-	TESTB   $0x02, (SP)
-	JEQ     store42x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store42x2:
-	TESTB   $0x01, (SP)
-	JEQ     store42x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store42x1:
-store42x0:
-rows1narrowstored:
+store90x1:
+store90x0:
+over84:
+narrowstored:
 done:
 	VZEROUPPER
 	RET
@@ -7948,33 +2315,25 @@ done:
 // func gemm_s8s8_6x16_avx2(t *byte)
 // Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·gemm_s8s8_6x16_avx2(SB), $136-8
-	MOVQ t+0(FP), R15
-	MOVQ 480(R15), AX
-	MOVQ AX, (SP)
-	MOVQ 24(R15), AX
-	MOVQ AX, 8(SP)
-	MOVQ $+0, 16(SP)
-	MOVQ 472(R15), AX
-	CMPQ AX, $+6
-	JEQ  rows6
-	CMPQ AX, $+5
-	JEQ  rows5
-	CMPQ AX, $+4
-	JEQ  rows4
-	CMPQ AX, $+3
-	JEQ  rows3
-	CMPQ AX, $+2
-	JEQ  rows2
-	CMPQ AX, $+1
-	JEQ  rows1
-	JMP  done
+	MOVQ  t+0(FP), R15
+	MOVQ  480(R15), AX
+	MOVQ  AX, (SP)
+	MOVQ  24(R15), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  $+0, 16(SP)
+	MOVQ  472(R15), AX
+	MOVQ  AX, 40(SP)
+	TESTQ AX, AX
+	JLE   done
+	MOVQ  208(R15)(AX*8), CX
+	MOVQ  CX, 216(R15)(AX*8)
 
-rows6:
+wide:
 	MOVQ   (SP), AX
 	TESTQ  AX, AX
 	JLE    done
 	CMPQ   AX, $+8
-	JLE    rows6narrow
+	JLE    narrow
 	MOVQ   8(SP), BX
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
@@ -7984,127 +2343,54 @@ rows6:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
+	CMPQ   40(SP), $+4
+	JLE    over1
 	VXORPS Y12, Y12, Y12
 	VXORPS Y13, Y13, Y13
 	VXORPS Y14, Y14, Y14
 	VXORPS Y15, Y15, Y15
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
 
-rows6tap:
-	MOVQ    t+0(FP), R8
+over1:
+	ADDQ $+64, BX
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+widetap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R8)
-	JGE     rows6finish
-	MOVQ    192(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R8), R15
-	ADDQ    (R8), R15
-	MOVQ    216(R8), AX
+	CMPQ    R15, 200(BX)
+	JGE     widefinish
+	MOVQ    192(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    488(BX), R15
+	ADDQ    (BX), R15
+	MOVQ    216(BX), AX
 	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R8), CX
+	MOVQ    224(BX), CX
 	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R8), DX
+	CMPQ    40(SP), $+2
+	JLE     over2
+	MOVQ    232(BX), DX
 	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R8), SI
+	MOVQ    240(BX), SI
 	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R8), DI
+	CMPQ    40(SP), $+4
+	JLE     over2
+	MOVQ    248(BX), DI
 	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R8), R8
+	MOVQ    256(BX), R8
 	LEAQ    (R15)(R8*1), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows6single
 
-rows6many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPBROADCASTD (R8)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows6many
-
-rows6single:
+over2:
+	MOVQ 488(BX), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+4
+	JLE  wide4
 	CMPQ R15, $-4
-	JG   rows6end
+	JG   wide6manyover
 
-rows6one:
+wide6many:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -8182,17 +2468,16 @@ rows6one:
 	ADDQ         $+4, R15
 	ADDQ         $+128, BX
 	CMPQ         R15, $-4
-	JLE          rows6one
+	JLE          wide6many
 
-rows6end:
-	TESTQ        R15, R15
-	JEQ          rows6whole
-	CMPQ         R15, $-3
-	JNE          rows6not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+wide6manyover:
+	CMPQ R15, $-4
+	JG   wide6oneover
+
+wide6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -8204,10 +2489,7 @@ rows6end:
 	VPADDD       Y1, Y4, Y4
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (CX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -8219,10 +2501,7 @@ rows6end:
 	VPADDD       Y1, Y6, Y6
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (DX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -8234,10 +2513,7 @@ rows6end:
 	VPADDD       Y1, Y8, Y8
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (SI)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -8249,10 +2525,7 @@ rows6end:
 	VPADDD       Y1, Y10, Y10
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (DI)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -8264,10 +2537,7 @@ rows6end:
 	VPADDD       Y1, Y12, Y12
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y13, Y13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (R8)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -8279,202 +2549,325 @@ rows6end:
 	VPADDD       Y1, Y14, Y14
 	VPMADDWD     96(BX), Y0, Y1
 	VPADDD       Y1, Y15, Y15
+	ADDQ         $+4, R15
 	ADDQ         $+128, BX
-	JMP          rows6whole
+	CMPQ         R15, $-4
+	JLE          wide6one
 
-rows6not3:
+wide6oneover:
+	JMP wideend
+
+wide4:
+	CMPQ 40(SP), $+2
+	JLE  wide2
+	CMPQ R15, $-4
+	JG   wide4oneover
+
+wide4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide4one
+
+wide4oneover:
+	JMP wideend
+
+wide2:
+	CMPQ 40(SP), $+1
+	JLE  wide1
+	CMPQ R15, $-4
+	JG   wide2oneover
+
+wide2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide2one
+
+wide2oneover:
+	JMP wideend
+
+wide1:
+	CMPQ R15, $-4
+	JG   wide1oneover
+
+wide1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide1one
+
+wide1oneover:
+wideend:
+	TESTQ   R15, R15
+	JEQ     widewhole
+	VPXOR   X2, X2, X2
+	CMPQ    R15, $-2
+	JG      one4
+	JEQ     two5
+	VPINSRB $0x02, 2(AX)(R15*1), X2, X2
+
+two5:
+	VPINSRW $0x00, (AX)(R15*1), X2, X2
+	JMP     filled6
+
+one4:
+	VPINSRB $0x00, (AX)(R15*1), X2, X2
+
+filled6:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPXOR        X2, X2, X2
 	CMPQ         R15, $-2
-	JNE          rows6not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	ADDQ         $+128, BX
-	JMP          rows6whole
+	JG           one7
+	JEQ          two8
+	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
 
-rows6not2:
-	CMPQ         R15, $-1
-	JNE          rows6not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y15, Y15
-	ADDQ         $+128, BX
-	JMP          rows6whole
+two8:
+	VPINSRW $0x00, (CX)(R15*1), X2, X2
+	JMP     filled9
 
-rows6not1:
-rows6whole:
+one7:
+	VPINSRB $0x00, (CX)(R15*1), X2, X2
+
+filled9:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	CMPQ         40(SP), $+2
+	JLE          over3
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one10
+	JEQ          two11
+	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+
+two11:
+	VPINSRW $0x00, (DX)(R15*1), X2, X2
+	JMP     filled12
+
+one10:
+	VPINSRB $0x00, (DX)(R15*1), X2, X2
+
+filled12:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one13
+	JEQ          two14
+	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+
+two14:
+	VPINSRW $0x00, (SI)(R15*1), X2, X2
+	JMP     filled15
+
+one13:
+	VPINSRB $0x00, (SI)(R15*1), X2, X2
+
+filled15:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y11, Y11
+	CMPQ         40(SP), $+4
+	JLE          over3
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one16
+	JEQ          two17
+	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+
+two17:
+	VPINSRW $0x00, (DI)(R15*1), X2, X2
+	JMP     filled18
+
+one16:
+	VPINSRB $0x00, (DI)(R15*1), X2, X2
+
+filled18:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y12, Y12
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y13, Y13
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one19
+	JEQ          two20
+	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+
+two20:
+	VPINSRW $0x00, (R8)(R15*1), X2, X2
+	JMP     filled21
+
+one19:
+	VPINSRB $0x00, (R8)(R15*1), X2, X2
+
+filled21:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y14, Y14
+	VPMADDWD     32(BX), Y0, Y1
+	VPADDD       Y1, Y15, Y15
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y14, Y14
+	VPMADDWD     96(BX), Y0, Y1
+	VPADDD       Y1, Y15, Y15
+
+over3:
+	ADDQ $+128, BX
+
+widewhole:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows6tap
+	JMP  widetap
 
-rows6finish:
+widefinish:
 	MOVQ    t+0(FP), R15
+	MOVQ    40(SP), R14
 	CMPQ    (SP), $+16
-	JL      rows6masked
+	JL      widemasked
 	MOVQ    120(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows6no120
+	JEQ     absent22
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -8487,14 +2880,17 @@ rows6finish:
 	VPADDD  Y1, Y9, Y9
 	VPADDD  Y0, Y10, Y10
 	VPADDD  Y1, Y11, Y11
+	CMPQ    R14, $+4
+	JLE     over23
 	VPADDD  Y0, Y12, Y12
 	VPADDD  Y1, Y13, Y13
 	VPADDD  Y0, Y14, Y14
 	VPADDD  Y1, Y15, Y15
 
-rows6no120:
+over23:
+absent22:
 	CMPB    516(R15), $0x00
-	JNE     rows6scale
+	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
 	LEAQ    (R8)(CX*4), R8
@@ -8502,32 +2898,44 @@ rows6no120:
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y4, (DX)
 	VMOVUPS Y5, 32(DX)
+	CMPQ    R14, $+1
+	JLE     over24
 	MOVQ    352(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y6, (DX)
 	VMOVUPS Y7, 32(DX)
+	CMPQ    R14, $+2
+	JLE     over24
 	MOVQ    360(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y8, (DX)
 	VMOVUPS Y9, 32(DX)
+	CMPQ    R14, $+3
+	JLE     over24
 	MOVQ    368(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y10, (DX)
 	VMOVUPS Y11, 32(DX)
+	CMPQ    R14, $+4
+	JLE     over24
 	MOVQ    376(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y12, (DX)
 	VMOVUPS Y13, 32(DX)
+	CMPQ    R14, $+5
+	JLE     over24
 	MOVQ    384(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y14, (DX)
 	VMOVUPS Y15, 32(DX)
-	JMP     rows6stored
 
-rows6scale:
+over24:
+	JMP widestored
+
+widescale:
 	MOVQ      144(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows6no144
+	JEQ       absent25
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS   (AX), Y0
@@ -8548,6 +2956,8 @@ rows6scale:
 	VMULPS    Y0, Y10, Y10
 	VCVTDQ2PS Y11, Y11
 	VMULPS    Y1, Y11, Y11
+	CMPQ      R14, $+4
+	JLE       over26
 	VCVTDQ2PS Y12, Y12
 	VMULPS    Y0, Y12, Y12
 	VCVTDQ2PS Y13, Y13
@@ -8557,12 +2967,13 @@ rows6scale:
 	VCVTDQ2PS Y15, Y15
 	VMULPS    Y1, Y15, Y15
 
-rows6no144:
+over26:
+absent25:
 	CMPB    516(R15), $0x02
-	JEQ     rows6quantize
+	JEQ     widequantize
 	MOVQ    168(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows6no168
+	JEQ     absent27
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -8575,12 +2986,15 @@ rows6no144:
 	VADDPS  Y1, Y9, Y9
 	VADDPS  Y0, Y10, Y10
 	VADDPS  Y1, Y11, Y11
+	CMPQ    R14, $+4
+	JLE     over28
 	VADDPS  Y0, Y12, Y12
 	VADDPS  Y1, Y13, Y13
 	VADDPS  Y0, Y14, Y14
 	VADDPS  Y1, Y15, Y15
 
-rows6no168:
+over28:
+absent27:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -8599,6 +3013,8 @@ rows6no168:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over29
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -8607,36 +3023,50 @@ rows6no168:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y12, (DX)
-	VMOVUPS      Y13, 32(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y14, (DX)
-	VMOVUPS      Y15, 32(DX)
-	JMP          rows6stored
 
-rows6quantize:
+over29:
+	MOVQ    96(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	CMPQ    R14, $+1
+	JLE     over30
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	CMPQ    R14, $+2
+	JLE     over30
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y8, (DX)
+	VMOVUPS Y9, 32(DX)
+	CMPQ    R14, $+3
+	JLE     over30
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y10, (DX)
+	VMOVUPS Y11, 32(DX)
+	CMPQ    R14, $+4
+	JLE     over30
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y12, (DX)
+	VMOVUPS Y13, 32(DX)
+	CMPQ    R14, $+5
+	JLE     over30
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y14, (DX)
+	VMOVUPS Y15, 32(DX)
+
+over30:
+	JMP widestored
+
+widequantize:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -8655,6 +3085,8 @@ rows6quantize:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over31
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -8663,6 +3095,8 @@ rows6quantize:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
+
+over31:
 	VPBROADCASTD 512(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
@@ -8680,6 +3114,8 @@ rows6quantize:
 	VPADDD       Y0, Y10, Y10
 	VCVTPS2DQ    Y11, Y11
 	VPADDD       Y0, Y11, Y11
+	CMPQ         R14, $+4
+	JLE          over32
 	VCVTPS2DQ    Y12, Y12
 	VPADDD       Y0, Y12, Y12
 	VCVTPS2DQ    Y13, Y13
@@ -8688,6 +3124,8 @@ rows6quantize:
 	VPADDD       Y0, Y14, Y14
 	VCVTPS2DQ    Y15, Y15
 	VPADDD       Y0, Y15, Y15
+
+over32:
 	MOVQ         48(R15), R8
 	MOVQ         16(SP), CX
 	LEAQ         (R8)(CX*1), R8
@@ -8703,6 +3141,8 @@ rows6quantize:
 	VPACKUSWB    Y4, Y4, Y4
 	VPERMQ       $0xd8, Y4, Y4
 	VMOVDQU      X4, (DX)
+	CMPQ         R14, $+1
+	JLE          over33
 	MOVQ         352(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y6, Y6
@@ -8712,6 +3152,8 @@ rows6quantize:
 	VPACKUSWB    Y6, Y6, Y6
 	VPERMQ       $0xd8, Y6, Y6
 	VMOVDQU      X6, (DX)
+	CMPQ         R14, $+2
+	JLE          over33
 	MOVQ         360(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y8, Y8
@@ -8721,6 +3163,8 @@ rows6quantize:
 	VPACKUSWB    Y8, Y8, Y8
 	VPERMQ       $0xd8, Y8, Y8
 	VMOVDQU      X8, (DX)
+	CMPQ         R14, $+3
+	JLE          over33
 	MOVQ         368(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y10, Y10
@@ -8730,6 +3174,8 @@ rows6quantize:
 	VPACKUSWB    Y10, Y10, Y10
 	VPERMQ       $0xd8, Y10, Y10
 	VMOVDQU      X10, (DX)
+	CMPQ         R14, $+4
+	JLE          over33
 	MOVQ         376(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y12, Y12
@@ -8739,6 +3185,8 @@ rows6quantize:
 	VPACKUSWB    Y12, Y12, Y12
 	VPERMQ       $0xd8, Y12, Y12
 	VMOVDQU      X12, (DX)
+	CMPQ         R14, $+5
+	JLE          over33
 	MOVQ         384(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y14, Y14
@@ -8749,10 +3197,11 @@ rows6quantize:
 	VPERMQ       $0xd8, Y14, Y14
 	VMOVDQU      X14, (DX)
 
-rows6stored:
-	JMP rows6finished
+over33:
+widestored:
+	JMP widefinished
 
-rows6masked:
+widemasked:
 	MOVQ       (SP), AX
 	MOVQ       $+16, CX
 	CMPQ       AX, CX
@@ -8763,7 +3212,7 @@ rows6masked:
 	VMOVDQU    96(DX)(AX*4), Y3
 	MOVQ       120(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskedno120
+	JEQ        absent34
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -8776,14 +3225,17 @@ rows6masked:
 	VPADDD     Y1, Y9, Y9
 	VPADDD     Y0, Y10, Y10
 	VPADDD     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over35
 	VPADDD     Y0, Y12, Y12
 	VPADDD     Y1, Y13, Y13
 	VPADDD     Y0, Y14, Y14
 	VPADDD     Y1, Y15, Y15
 
-rows6maskedno120:
+over35:
+absent34:
 	CMPB       516(R15), $0x00
-	JNE        rows6maskedscale
+	JNE        widemaskedscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
@@ -8791,32 +3243,44 @@ rows6maskedno120:
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y4, Y2, (DX)
 	VMASKMOVPS Y5, Y3, 32(DX)
+	CMPQ       R14, $+1
+	JLE        over36
 	MOVQ       352(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y6, Y2, (DX)
 	VMASKMOVPS Y7, Y3, 32(DX)
+	CMPQ       R14, $+2
+	JLE        over36
 	MOVQ       360(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y8, Y2, (DX)
 	VMASKMOVPS Y9, Y3, 32(DX)
+	CMPQ       R14, $+3
+	JLE        over36
 	MOVQ       368(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y10, Y2, (DX)
 	VMASKMOVPS Y11, Y3, 32(DX)
+	CMPQ       R14, $+4
+	JLE        over36
 	MOVQ       376(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y12, Y2, (DX)
 	VMASKMOVPS Y13, Y3, 32(DX)
+	CMPQ       R14, $+5
+	JLE        over36
 	MOVQ       384(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y14, Y2, (DX)
 	VMASKMOVPS Y15, Y3, 32(DX)
-	JMP        rows6maskedstored
 
-rows6maskedscale:
+over36:
+	JMP widemaskedstored
+
+widemaskedscale:
 	MOVQ       144(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskedno144
+	JEQ        absent37
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -8837,6 +3301,8 @@ rows6maskedscale:
 	VMULPS     Y0, Y10, Y10
 	VCVTDQ2PS  Y11, Y11
 	VMULPS     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over38
 	VCVTDQ2PS  Y12, Y12
 	VMULPS     Y0, Y12, Y12
 	VCVTDQ2PS  Y13, Y13
@@ -8846,12 +3312,13 @@ rows6maskedscale:
 	VCVTDQ2PS  Y15, Y15
 	VMULPS     Y1, Y15, Y15
 
-rows6maskedno144:
+over38:
+absent37:
 	CMPB       516(R15), $0x02
-	JEQ        rows6maskedquantize
+	JEQ        widemaskedquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskedno168
+	JEQ        absent39
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -8864,12 +3331,15 @@ rows6maskedno144:
 	VADDPS     Y1, Y9, Y9
 	VADDPS     Y0, Y10, Y10
 	VADDPS     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over40
 	VADDPS     Y0, Y12, Y12
 	VADDPS     Y1, Y13, Y13
 	VADDPS     Y0, Y14, Y14
 	VADDPS     Y1, Y15, Y15
 
-rows6maskedno168:
+over40:
+absent39:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -8888,6 +3358,8 @@ rows6maskedno168:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over41
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -8896,36 +3368,50 @@ rows6maskedno168:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y12, Y2, (DX)
-	VMASKMOVPS   Y13, Y3, 32(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y14, Y2, (DX)
-	VMASKMOVPS   Y15, Y3, 32(DX)
-	JMP          rows6maskedstored
 
-rows6maskedquantize:
+over41:
+	MOVQ       96(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y4, Y2, (DX)
+	VMASKMOVPS Y5, Y3, 32(DX)
+	CMPQ       R14, $+1
+	JLE        over42
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y6, Y2, (DX)
+	VMASKMOVPS Y7, Y3, 32(DX)
+	CMPQ       R14, $+2
+	JLE        over42
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	VMASKMOVPS Y9, Y3, 32(DX)
+	CMPQ       R14, $+3
+	JLE        over42
+	MOVQ       368(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y10, Y2, (DX)
+	VMASKMOVPS Y11, Y3, 32(DX)
+	CMPQ       R14, $+4
+	JLE        over42
+	MOVQ       376(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y12, Y2, (DX)
+	VMASKMOVPS Y13, Y3, 32(DX)
+	CMPQ       R14, $+5
+	JLE        over42
+	MOVQ       384(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y14, Y2, (DX)
+	VMASKMOVPS Y15, Y3, 32(DX)
+
+over42:
+	JMP widemaskedstored
+
+widemaskedquantize:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -8944,6 +3430,8 @@ rows6maskedquantize:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over43
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -8952,6 +3440,8 @@ rows6maskedquantize:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
+
+over43:
 	VPBROADCASTD 512(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
@@ -8969,6 +3459,8 @@ rows6maskedquantize:
 	VPADDD       Y0, Y10, Y10
 	VCVTPS2DQ    Y11, Y11
 	VPADDD       Y0, Y11, Y11
+	CMPQ         R14, $+4
+	JLE          over44
 	VCVTPS2DQ    Y12, Y12
 	VPADDD       Y0, Y12, Y12
 	VCVTPS2DQ    Y13, Y13
@@ -8977,6 +3469,8 @@ rows6maskedquantize:
 	VPADDD       Y0, Y14, Y14
 	VCVTPS2DQ    Y15, Y15
 	VPADDD       Y0, Y15, Y15
+
+over44:
 	MOVQ         48(R15), R8
 	MOVQ         16(SP), CX
 	LEAQ         (R8)(CX*1), R8
@@ -8992,40 +3486,42 @@ rows6maskedquantize:
 	VPACKUSWB    Y4, Y4, Y4
 	VPERMQ       $0xd8, Y4, Y4
 	CMPQ         (SP), $+16
-	JL           store1x16
+	JL           store46x16
 	VMOVDQU      X4, (DX)
-	JMP          store1x0
+	JMP          store46x0
 
-store1x16:
+store46x16:
 	TESTB   $0x08, (SP)
-	JEQ     store1x8
+	JEQ     store46x8
 	VMOVQ   X4, (DX)
 	VPSRLDQ $0x08, X4, X4
 	ADDQ    $+8, DX
 
-store1x8:
+store46x8:
 	TESTB   $0x04, (SP)
-	JEQ     store1x4
+	JEQ     store46x4
 	VMOVD   X4, (DX)
 	VPSRLDQ $0x04, X4, X4
 	ADDQ    $+4, DX
 
-store1x4:
+store46x4:
 	TESTB   $0x02, (SP)
-	JEQ     store1x2
+	JEQ     store46x2
 	VPEXTRW $0x00, X4, (DX)
 	VPSRLDQ $0x02, X4, X4
 	ADDQ    $+2, DX
 
-store1x2:
+store46x2:
 	TESTB   $0x01, (SP)
-	JEQ     store1x1
+	JEQ     store46x1
 	VPEXTRB $0x00, X4, (DX)
 	VPSRLDQ $0x01, X4, X4
 	ADDQ    $+1, DX
 
-store1x1:
-store1x0:
+store46x1:
+store46x0:
+	CMPQ      R14, $+1
+	JLE       over45
 	MOVQ      352(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y6, Y6
@@ -9035,40 +3531,42 @@ store1x0:
 	VPACKUSWB Y6, Y6, Y6
 	VPERMQ    $0xd8, Y6, Y6
 	CMPQ      (SP), $+16
-	JL        store2x16
+	JL        store47x16
 	VMOVDQU   X6, (DX)
-	JMP       store2x0
+	JMP       store47x0
 
-store2x16:
+store47x16:
 	TESTB   $0x08, (SP)
-	JEQ     store2x8
+	JEQ     store47x8
 	VMOVQ   X6, (DX)
 	VPSRLDQ $0x08, X6, X6
 	ADDQ    $+8, DX
 
-store2x8:
+store47x8:
 	TESTB   $0x04, (SP)
-	JEQ     store2x4
+	JEQ     store47x4
 	VMOVD   X6, (DX)
 	VPSRLDQ $0x04, X6, X6
 	ADDQ    $+4, DX
 
-store2x4:
+store47x4:
 	TESTB   $0x02, (SP)
-	JEQ     store2x2
+	JEQ     store47x2
 	VPEXTRW $0x00, X6, (DX)
 	VPSRLDQ $0x02, X6, X6
 	ADDQ    $+2, DX
 
-store2x2:
+store47x2:
 	TESTB   $0x01, (SP)
-	JEQ     store2x1
+	JEQ     store47x1
 	VPEXTRB $0x00, X6, (DX)
 	VPSRLDQ $0x01, X6, X6
 	ADDQ    $+1, DX
 
-store2x1:
-store2x0:
+store47x1:
+store47x0:
+	CMPQ      R14, $+2
+	JLE       over45
 	MOVQ      360(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y8, Y8
@@ -9078,40 +3576,42 @@ store2x0:
 	VPACKUSWB Y8, Y8, Y8
 	VPERMQ    $0xd8, Y8, Y8
 	CMPQ      (SP), $+16
-	JL        store3x16
+	JL        store48x16
 	VMOVDQU   X8, (DX)
-	JMP       store3x0
+	JMP       store48x0
 
-store3x16:
+store48x16:
 	TESTB   $0x08, (SP)
-	JEQ     store3x8
+	JEQ     store48x8
 	VMOVQ   X8, (DX)
 	VPSRLDQ $0x08, X8, X8
 	ADDQ    $+8, DX
 
-store3x8:
+store48x8:
 	TESTB   $0x04, (SP)
-	JEQ     store3x4
+	JEQ     store48x4
 	VMOVD   X8, (DX)
 	VPSRLDQ $0x04, X8, X8
 	ADDQ    $+4, DX
 
-store3x4:
+store48x4:
 	TESTB   $0x02, (SP)
-	JEQ     store3x2
+	JEQ     store48x2
 	VPEXTRW $0x00, X8, (DX)
 	VPSRLDQ $0x02, X8, X8
 	ADDQ    $+2, DX
 
-store3x2:
+store48x2:
 	TESTB   $0x01, (SP)
-	JEQ     store3x1
+	JEQ     store48x1
 	VPEXTRB $0x00, X8, (DX)
 	VPSRLDQ $0x01, X8, X8
 	ADDQ    $+1, DX
 
-store3x1:
-store3x0:
+store48x1:
+store48x0:
+	CMPQ      R14, $+3
+	JLE       over45
 	MOVQ      368(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y10, Y10
@@ -9121,40 +3621,42 @@ store3x0:
 	VPACKUSWB Y10, Y10, Y10
 	VPERMQ    $0xd8, Y10, Y10
 	CMPQ      (SP), $+16
-	JL        store4x16
+	JL        store49x16
 	VMOVDQU   X10, (DX)
-	JMP       store4x0
+	JMP       store49x0
 
-store4x16:
+store49x16:
 	TESTB   $0x08, (SP)
-	JEQ     store4x8
+	JEQ     store49x8
 	VMOVQ   X10, (DX)
 	VPSRLDQ $0x08, X10, X10
 	ADDQ    $+8, DX
 
-store4x8:
+store49x8:
 	TESTB   $0x04, (SP)
-	JEQ     store4x4
+	JEQ     store49x4
 	VMOVD   X10, (DX)
 	VPSRLDQ $0x04, X10, X10
 	ADDQ    $+4, DX
 
-store4x4:
+store49x4:
 	TESTB   $0x02, (SP)
-	JEQ     store4x2
+	JEQ     store49x2
 	VPEXTRW $0x00, X10, (DX)
 	VPSRLDQ $0x02, X10, X10
 	ADDQ    $+2, DX
 
-store4x2:
+store49x2:
 	TESTB   $0x01, (SP)
-	JEQ     store4x1
+	JEQ     store49x1
 	VPEXTRB $0x00, X10, (DX)
 	VPSRLDQ $0x01, X10, X10
 	ADDQ    $+1, DX
 
-store4x1:
-store4x0:
+store49x1:
+store49x0:
+	CMPQ      R14, $+4
+	JLE       over45
 	MOVQ      376(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y12, Y12
@@ -9164,40 +3666,42 @@ store4x0:
 	VPACKUSWB Y12, Y12, Y12
 	VPERMQ    $0xd8, Y12, Y12
 	CMPQ      (SP), $+16
-	JL        store5x16
+	JL        store50x16
 	VMOVDQU   X12, (DX)
-	JMP       store5x0
+	JMP       store50x0
 
-store5x16:
+store50x16:
 	TESTB   $0x08, (SP)
-	JEQ     store5x8
+	JEQ     store50x8
 	VMOVQ   X12, (DX)
 	VPSRLDQ $0x08, X12, X12
 	ADDQ    $+8, DX
 
-store5x8:
+store50x8:
 	TESTB   $0x04, (SP)
-	JEQ     store5x4
+	JEQ     store50x4
 	VMOVD   X12, (DX)
 	VPSRLDQ $0x04, X12, X12
 	ADDQ    $+4, DX
 
-store5x4:
+store50x4:
 	TESTB   $0x02, (SP)
-	JEQ     store5x2
+	JEQ     store50x2
 	VPEXTRW $0x00, X12, (DX)
 	VPSRLDQ $0x02, X12, X12
 	ADDQ    $+2, DX
 
-store5x2:
+store50x2:
 	TESTB   $0x01, (SP)
-	JEQ     store5x1
+	JEQ     store50x1
 	VPEXTRB $0x00, X12, (DX)
 	VPSRLDQ $0x01, X12, X12
 	ADDQ    $+1, DX
 
-store5x1:
-store5x0:
+store50x1:
+store50x0:
+	CMPQ      R14, $+5
+	JLE       over45
 	MOVQ      384(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y14, Y14
@@ -9207,150 +3711,102 @@ store5x0:
 	VPACKUSWB Y14, Y14, Y14
 	VPERMQ    $0xd8, Y14, Y14
 	CMPQ      (SP), $+16
-	JL        store6x16
+	JL        store51x16
 	VMOVDQU   X14, (DX)
-	JMP       store6x0
+	JMP       store51x0
 
-store6x16:
+store51x16:
 	TESTB   $0x08, (SP)
-	JEQ     store6x8
+	JEQ     store51x8
 	VMOVQ   X14, (DX)
 	VPSRLDQ $0x08, X14, X14
 	ADDQ    $+8, DX
 
-store6x8:
+store51x8:
 	TESTB   $0x04, (SP)
-	JEQ     store6x4
+	JEQ     store51x4
 	VMOVD   X14, (DX)
 	VPSRLDQ $0x04, X14, X14
 	ADDQ    $+4, DX
 
-store6x4:
+store51x4:
 	TESTB   $0x02, (SP)
-	JEQ     store6x2
+	JEQ     store51x2
 	VPEXTRW $0x00, X14, (DX)
 	VPSRLDQ $0x02, X14, X14
 	ADDQ    $+2, DX
 
-store6x2:
+store51x2:
 	TESTB   $0x01, (SP)
-	JEQ     store6x1
+	JEQ     store51x1
 	VPEXTRB $0x00, X14, (DX)
 	VPSRLDQ $0x01, X14, X14
 	ADDQ    $+1, DX
 
-store6x1:
-store6x0:
-rows6maskedstored:
-rows6finished:
+store51x1:
+store51x0:
+over45:
+widemaskedstored:
+widefinished:
 	SUBQ $+16, (SP)
 	ADDQ $+16, 16(SP)
 	MOVQ t+0(FP), AX
 	MOVQ 496(AX), AX
 	ADDQ AX, 8(SP)
-	JMP  rows6
+	JMP  wide
 
-rows6narrow:
+narrow:
 	MOVQ   8(SP), BX
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	CMPQ   40(SP), $+4
+	JLE    over52
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
 
-rows6narrowtap:
-	MOVQ    t+0(FP), R8
+over52:
+	ADDQ $+64, BX
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+narrowtap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R8)
-	JGE     rows6narrowfinish
-	MOVQ    192(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R8), R15
-	ADDQ    (R8), R15
-	MOVQ    216(R8), AX
+	CMPQ    R15, 200(BX)
+	JGE     narrowfinish
+	MOVQ    192(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    488(BX), R15
+	ADDQ    (BX), R15
+	MOVQ    216(BX), AX
 	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R8), CX
+	MOVQ    224(BX), CX
 	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R8), DX
+	CMPQ    40(SP), $+2
+	JLE     over53
+	MOVQ    232(BX), DX
 	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R8), SI
+	MOVQ    240(BX), SI
 	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R8), DI
+	CMPQ    40(SP), $+4
+	JLE     over53
+	MOVQ    248(BX), DI
 	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R8), R8
+	MOVQ    256(BX), R8
 	LEAQ    (R15)(R8*1), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows6narrowsingle
 
-rows6narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPBROADCASTD (R8)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows6narrowmany
-
-rows6narrowsingle:
+over53:
+	MOVQ 488(BX), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+4
+	JLE  narrow4
 	CMPQ R15, $-4
-	JG   rows6narrowend
+	JG   narrow6manyover
 
-rows6narrowone:
+narrow6many:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
@@ -9404,17 +3860,16 @@ rows6narrowone:
 	ADDQ         $+4, R15
 	ADDQ         $+128, BX
 	CMPQ         R15, $-4
-	JLE          rows6narrowone
+	JLE          narrow6many
 
-rows6narrowend:
-	TESTQ        R15, R15
-	JEQ          rows6narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows6narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+narrow6manyover:
+	CMPQ R15, $-4
+	JG   narrow6oneover
+
+narrow6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -9422,10 +3877,7 @@ rows6narrowend:
 	VPSRAW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (CX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -9433,10 +3885,7 @@ rows6narrowend:
 	VPSRAW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (DX)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -9444,10 +3893,7 @@ rows6narrowend:
 	VPSRAW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (SI)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -9455,10 +3901,7 @@ rows6narrowend:
 	VPSRAW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (DI)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -9466,10 +3909,7 @@ rows6narrowend:
 	VPSRAW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y8, Y8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
+	VPBROADCASTD (R8)(R15*1), Y2
 	VPSLLW       $0x08, Y2, Y0
 	VPSRAW       $0x08, Y0, Y0
 	VPMADDWD     (BX), Y0, Y1
@@ -9477,149 +3917,268 @@ rows6narrowend:
 	VPSRAW       $0x08, Y2, Y0
 	VPMADDWD     64(BX), Y0, Y1
 	VPADDD       Y1, Y9, Y9
+	ADDQ         $+4, R15
 	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
+	CMPQ         R15, $-4
+	JLE          narrow6one
 
-rows6narrownot3:
+narrow6oneover:
+	JMP narrowend
+
+narrow4:
+	CMPQ 40(SP), $+2
+	JLE  narrow2
+	CMPQ R15, $-4
+	JG   narrow4oneover
+
+narrow4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow4one
+
+narrow4oneover:
+	JMP narrowend
+
+narrow2:
+	CMPQ 40(SP), $+1
+	JLE  narrow1
+	CMPQ R15, $-4
+	JG   narrow2oneover
+
+narrow2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow2one
+
+narrow2oneover:
+	JMP narrowend
+
+narrow1:
+	CMPQ R15, $-4
+	JG   narrow1oneover
+
+narrow1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow1one
+
+narrow1oneover:
+narrowend:
+	TESTQ   R15, R15
+	JEQ     narrowwhole
+	VPXOR   X2, X2, X2
+	CMPQ    R15, $-2
+	JG      one55
+	JEQ     two56
+	VPINSRB $0x02, 2(AX)(R15*1), X2, X2
+
+two56:
+	VPINSRW $0x00, (AX)(R15*1), X2, X2
+	JMP     filled57
+
+one55:
+	VPINSRB $0x00, (AX)(R15*1), X2, X2
+
+filled57:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y4, Y4
+	VPXOR        X2, X2, X2
 	CMPQ         R15, $-2
-	JNE          rows6narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
+	JG           one58
+	JEQ          two59
+	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
 
-rows6narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows6narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
+two59:
+	VPINSRW $0x00, (CX)(R15*1), X2, X2
+	JMP     filled60
 
-rows6narrownot1:
-rows6narrowwhole:
+one58:
+	VPINSRB $0x00, (CX)(R15*1), X2, X2
+
+filled60:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y5, Y5
+	CMPQ         40(SP), $+2
+	JLE          over54
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one61
+	JEQ          two62
+	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+
+two62:
+	VPINSRW $0x00, (DX)(R15*1), X2, X2
+	JMP     filled63
+
+one61:
+	VPINSRB $0x00, (DX)(R15*1), X2, X2
+
+filled63:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y6, Y6
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one64
+	JEQ          two65
+	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+
+two65:
+	VPINSRW $0x00, (SI)(R15*1), X2, X2
+	JMP     filled66
+
+one64:
+	VPINSRB $0x00, (SI)(R15*1), X2, X2
+
+filled66:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y7, Y7
+	CMPQ         40(SP), $+4
+	JLE          over54
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one67
+	JEQ          two68
+	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+
+two68:
+	VPINSRW $0x00, (DI)(R15*1), X2, X2
+	JMP     filled69
+
+one67:
+	VPINSRB $0x00, (DI)(R15*1), X2, X2
+
+filled69:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y8, Y8
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one70
+	JEQ          two71
+	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+
+two71:
+	VPINSRW $0x00, (R8)(R15*1), X2, X2
+	JMP     filled72
+
+one70:
+	VPINSRB $0x00, (R8)(R15*1), X2, X2
+
+filled72:
+	VPBROADCASTD X2, Y2
+	VPSLLW       $0x08, Y2, Y0
+	VPSRAW       $0x08, Y0, Y0
+	VPMADDWD     (BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+	VPSRAW       $0x08, Y2, Y0
+	VPMADDWD     64(BX), Y0, Y1
+	VPADDD       Y1, Y9, Y9
+
+over54:
+	ADDQ $+128, BX
+
+narrowwhole:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows6narrowtap
+	JMP  narrowtap
 
-rows6narrowfinish:
+narrowfinish:
 	MOVQ       t+0(FP), R15
+	MOVQ       40(SP), R14
 	MOVQ       (SP), AX
 	MOVQ       $+8, CX
 	CMPQ       AX, CX
@@ -9629,7 +4188,7 @@ rows6narrowfinish:
 	VMOVDQU    64(DX)(AX*4), Y2
 	MOVQ       120(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrowno120
+	JEQ        absent73
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -9637,39 +4196,54 @@ rows6narrowfinish:
 	VPADDD     Y0, Y5, Y5
 	VPADDD     Y0, Y6, Y6
 	VPADDD     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over74
 	VPADDD     Y0, Y8, Y8
 	VPADDD     Y0, Y9, Y9
 
-rows6narrowno120:
+over74:
+absent73:
 	CMPB       516(R15), $0x00
-	JNE        rows6narrowscale
+	JNE        narrowscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
 	MOVQ       344(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y4, Y2, (DX)
+	CMPQ       R14, $+1
+	JLE        over75
 	MOVQ       352(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y5, Y2, (DX)
+	CMPQ       R14, $+2
+	JLE        over75
 	MOVQ       360(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y6, Y2, (DX)
+	CMPQ       R14, $+3
+	JLE        over75
 	MOVQ       368(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y7, Y2, (DX)
+	CMPQ       R14, $+4
+	JLE        over75
 	MOVQ       376(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y8, Y2, (DX)
+	CMPQ       R14, $+5
+	JLE        over75
 	MOVQ       384(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y9, Y2, (DX)
-	JMP        rows6narrowstored
 
-rows6narrowscale:
+over75:
+	JMP narrowstored
+
+narrowscale:
 	MOVQ       144(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrowno144
+	JEQ        absent76
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -9681,17 +4255,20 @@ rows6narrowscale:
 	VMULPS     Y0, Y6, Y6
 	VCVTDQ2PS  Y7, Y7
 	VMULPS     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over77
 	VCVTDQ2PS  Y8, Y8
 	VMULPS     Y0, Y8, Y8
 	VCVTDQ2PS  Y9, Y9
 	VMULPS     Y0, Y9, Y9
 
-rows6narrowno144:
+over77:
+absent76:
 	CMPB       516(R15), $0x02
-	JEQ        rows6narrowquantize
+	JEQ        narrowquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrowno168
+	JEQ        absent78
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -9699,10 +4276,13 @@ rows6narrowno144:
 	VADDPS     Y0, Y5, Y5
 	VADDPS     Y0, Y6, Y6
 	VADDPS     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over79
 	VADDPS     Y0, Y8, Y8
 	VADDPS     Y0, Y9, Y9
 
-rows6narrowno168:
+over79:
+absent78:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -9713,34 +4293,50 @@ rows6narrowno168:
 	VMINPS       Y6, Y1, Y6
 	VMAXPS       Y7, Y0, Y7
 	VMINPS       Y7, Y1, Y7
+	CMPQ         R14, $+4
+	JLE          over80
 	VMAXPS       Y8, Y0, Y8
 	VMINPS       Y8, Y1, Y8
 	VMAXPS       Y9, Y0, Y9
 	VMINPS       Y9, Y1, Y9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y9, Y2, (DX)
-	JMP          rows6narrowstored
 
-rows6narrowquantize:
+over80:
+	MOVQ       96(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y4, Y2, (DX)
+	CMPQ       R14, $+1
+	JLE        over81
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y5, Y2, (DX)
+	CMPQ       R14, $+2
+	JLE        over81
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y6, Y2, (DX)
+	CMPQ       R14, $+3
+	JLE        over81
+	MOVQ       368(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y7, Y2, (DX)
+	CMPQ       R14, $+4
+	JLE        over81
+	MOVQ       376(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	CMPQ       R14, $+5
+	JLE        over81
+	MOVQ       384(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y9, Y2, (DX)
+
+over81:
+	JMP narrowstored
+
+narrowquantize:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -9751,10 +4347,14 @@ rows6narrowquantize:
 	VMINPS       Y6, Y1, Y6
 	VMAXPS       Y7, Y0, Y7
 	VMINPS       Y7, Y1, Y7
+	CMPQ         R14, $+4
+	JLE          over82
 	VMAXPS       Y8, Y0, Y8
 	VMINPS       Y8, Y1, Y8
 	VMAXPS       Y9, Y0, Y9
 	VMINPS       Y9, Y1, Y9
+
+over82:
 	VPBROADCASTD 512(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
@@ -9764,10 +4364,14 @@ rows6narrowquantize:
 	VPADDD       Y0, Y6, Y6
 	VCVTPS2DQ    Y7, Y7
 	VPADDD       Y0, Y7, Y7
+	CMPQ         R14, $+4
+	JLE          over83
 	VCVTPS2DQ    Y8, Y8
 	VPADDD       Y0, Y8, Y8
 	VCVTPS2DQ    Y9, Y9
 	VPADDD       Y0, Y9, Y9
+
+over83:
 	MOVQ         48(R15), R8
 	MOVQ         16(SP), CX
 	LEAQ         (R8)(CX*1), R8
@@ -9782,40 +4386,42 @@ rows6narrowquantize:
 	VPACKUSWB    Y4, Y4, Y4
 	VPERMQ       $0xd8, Y4, Y4
 	CMPQ         (SP), $+16
-	JL           store7x16
+	JL           store85x16
 	VMOVDQU      X4, (DX)
-	JMP          store7x0
+	JMP          store85x0
 
-store7x16:
+store85x16:
 	TESTB   $0x08, (SP)
-	JEQ     store7x8
+	JEQ     store85x8
 	VMOVQ   X4, (DX)
 	VPSRLDQ $0x08, X4, X4
 	ADDQ    $+8, DX
 
-store7x8:
+store85x8:
 	TESTB   $0x04, (SP)
-	JEQ     store7x4
+	JEQ     store85x4
 	VMOVD   X4, (DX)
 	VPSRLDQ $0x04, X4, X4
 	ADDQ    $+4, DX
 
-store7x4:
+store85x4:
 	TESTB   $0x02, (SP)
-	JEQ     store7x2
+	JEQ     store85x2
 	VPEXTRW $0x00, X4, (DX)
 	VPSRLDQ $0x02, X4, X4
 	ADDQ    $+2, DX
 
-store7x2:
+store85x2:
 	TESTB   $0x01, (SP)
-	JEQ     store7x1
+	JEQ     store85x1
 	VPEXTRB $0x00, X4, (DX)
 	VPSRLDQ $0x01, X4, X4
 	ADDQ    $+1, DX
 
-store7x1:
-store7x0:
+store85x1:
+store85x0:
+	CMPQ      R14, $+1
+	JLE       over84
 	MOVQ      352(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y5, Y5
@@ -9824,40 +4430,42 @@ store7x0:
 	VPACKUSWB Y5, Y5, Y5
 	VPERMQ    $0xd8, Y5, Y5
 	CMPQ      (SP), $+16
-	JL        store8x16
+	JL        store86x16
 	VMOVDQU   X5, (DX)
-	JMP       store8x0
+	JMP       store86x0
 
-store8x16:
+store86x16:
 	TESTB   $0x08, (SP)
-	JEQ     store8x8
+	JEQ     store86x8
 	VMOVQ   X5, (DX)
 	VPSRLDQ $0x08, X5, X5
 	ADDQ    $+8, DX
 
-store8x8:
+store86x8:
 	TESTB   $0x04, (SP)
-	JEQ     store8x4
+	JEQ     store86x4
 	VMOVD   X5, (DX)
 	VPSRLDQ $0x04, X5, X5
 	ADDQ    $+4, DX
 
-store8x4:
+store86x4:
 	TESTB   $0x02, (SP)
-	JEQ     store8x2
+	JEQ     store86x2
 	VPEXTRW $0x00, X5, (DX)
 	VPSRLDQ $0x02, X5, X5
 	ADDQ    $+2, DX
 
-store8x2:
+store86x2:
 	TESTB   $0x01, (SP)
-	JEQ     store8x1
+	JEQ     store86x1
 	VPEXTRB $0x00, X5, (DX)
 	VPSRLDQ $0x01, X5, X5
 	ADDQ    $+1, DX
 
-store8x1:
-store8x0:
+store86x1:
+store86x0:
+	CMPQ      R14, $+2
+	JLE       over84
 	MOVQ      360(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y6, Y6
@@ -9866,40 +4474,42 @@ store8x0:
 	VPACKUSWB Y6, Y6, Y6
 	VPERMQ    $0xd8, Y6, Y6
 	CMPQ      (SP), $+16
-	JL        store9x16
+	JL        store87x16
 	VMOVDQU   X6, (DX)
-	JMP       store9x0
+	JMP       store87x0
 
-store9x16:
+store87x16:
 	TESTB   $0x08, (SP)
-	JEQ     store9x8
+	JEQ     store87x8
 	VMOVQ   X6, (DX)
 	VPSRLDQ $0x08, X6, X6
 	ADDQ    $+8, DX
 
-store9x8:
+store87x8:
 	TESTB   $0x04, (SP)
-	JEQ     store9x4
+	JEQ     store87x4
 	VMOVD   X6, (DX)
 	VPSRLDQ $0x04, X6, X6
 	ADDQ    $+4, DX
 
-store9x4:
+store87x4:
 	TESTB   $0x02, (SP)
-	JEQ     store9x2
+	JEQ     store87x2
 	VPEXTRW $0x00, X6, (DX)
 	VPSRLDQ $0x02, X6, X6
 	ADDQ    $+2, DX
 
-store9x2:
+store87x2:
 	TESTB   $0x01, (SP)
-	JEQ     store9x1
+	JEQ     store87x1
 	VPEXTRB $0x00, X6, (DX)
 	VPSRLDQ $0x01, X6, X6
 	ADDQ    $+1, DX
 
-store9x1:
-store9x0:
+store87x1:
+store87x0:
+	CMPQ      R14, $+3
+	JLE       over84
 	MOVQ      368(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y7, Y7
@@ -9908,40 +4518,42 @@ store9x0:
 	VPACKUSWB Y7, Y7, Y7
 	VPERMQ    $0xd8, Y7, Y7
 	CMPQ      (SP), $+16
-	JL        store10x16
+	JL        store88x16
 	VMOVDQU   X7, (DX)
-	JMP       store10x0
+	JMP       store88x0
 
-store10x16:
+store88x16:
 	TESTB   $0x08, (SP)
-	JEQ     store10x8
+	JEQ     store88x8
 	VMOVQ   X7, (DX)
 	VPSRLDQ $0x08, X7, X7
 	ADDQ    $+8, DX
 
-store10x8:
+store88x8:
 	TESTB   $0x04, (SP)
-	JEQ     store10x4
+	JEQ     store88x4
 	VMOVD   X7, (DX)
 	VPSRLDQ $0x04, X7, X7
 	ADDQ    $+4, DX
 
-store10x4:
+store88x4:
 	TESTB   $0x02, (SP)
-	JEQ     store10x2
+	JEQ     store88x2
 	VPEXTRW $0x00, X7, (DX)
 	VPSRLDQ $0x02, X7, X7
 	ADDQ    $+2, DX
 
-store10x2:
+store88x2:
 	TESTB   $0x01, (SP)
-	JEQ     store10x1
+	JEQ     store88x1
 	VPEXTRB $0x00, X7, (DX)
 	VPSRLDQ $0x01, X7, X7
 	ADDQ    $+1, DX
 
-store10x1:
-store10x0:
+store88x1:
+store88x0:
+	CMPQ      R14, $+4
+	JLE       over84
 	MOVQ      376(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y8, Y8
@@ -9950,40 +4562,42 @@ store10x0:
 	VPACKUSWB Y8, Y8, Y8
 	VPERMQ    $0xd8, Y8, Y8
 	CMPQ      (SP), $+16
-	JL        store11x16
+	JL        store89x16
 	VMOVDQU   X8, (DX)
-	JMP       store11x0
+	JMP       store89x0
 
-store11x16:
+store89x16:
 	TESTB   $0x08, (SP)
-	JEQ     store11x8
+	JEQ     store89x8
 	VMOVQ   X8, (DX)
 	VPSRLDQ $0x08, X8, X8
 	ADDQ    $+8, DX
 
-store11x8:
+store89x8:
 	TESTB   $0x04, (SP)
-	JEQ     store11x4
+	JEQ     store89x4
 	VMOVD   X8, (DX)
 	VPSRLDQ $0x04, X8, X8
 	ADDQ    $+4, DX
 
-store11x4:
+store89x4:
 	TESTB   $0x02, (SP)
-	JEQ     store11x2
+	JEQ     store89x2
 	VPEXTRW $0x00, X8, (DX)
 	VPSRLDQ $0x02, X8, X8
 	ADDQ    $+2, DX
 
-store11x2:
+store89x2:
 	TESTB   $0x01, (SP)
-	JEQ     store11x1
+	JEQ     store89x1
 	VPEXTRB $0x00, X8, (DX)
 	VPSRLDQ $0x01, X8, X8
 	ADDQ    $+1, DX
 
-store11x1:
-store11x0:
+store89x1:
+store89x0:
+	CMPQ      R14, $+5
+	JLE       over84
 	MOVQ      384(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y9, Y9
@@ -9992,6036 +4606,42 @@ store11x0:
 	VPACKUSWB Y9, Y9, Y9
 	VPERMQ    $0xd8, Y9, Y9
 	CMPQ      (SP), $+16
-	JL        store12x16
+	JL        store90x16
 	VMOVDQU   X9, (DX)
-	JMP       store12x0
+	JMP       store90x0
 
-store12x16:
+store90x16:
 	TESTB   $0x08, (SP)
-	JEQ     store12x8
+	JEQ     store90x8
 	VMOVQ   X9, (DX)
 	VPSRLDQ $0x08, X9, X9
 	ADDQ    $+8, DX
 
-store12x8:
+store90x8:
 	TESTB   $0x04, (SP)
-	JEQ     store12x4
+	JEQ     store90x4
 	VMOVD   X9, (DX)
 	VPSRLDQ $0x04, X9, X9
 	ADDQ    $+4, DX
 
-store12x4:
+store90x4:
 	TESTB   $0x02, (SP)
-	JEQ     store12x2
+	JEQ     store90x2
 	VPEXTRW $0x00, X9, (DX)
 	VPSRLDQ $0x02, X9, X9
 	ADDQ    $+2, DX
 
-store12x2:
+store90x2:
 	TESTB   $0x01, (SP)
-	JEQ     store12x1
+	JEQ     store90x1
 	VPEXTRB $0x00, X9, (DX)
 	VPSRLDQ $0x01, X9, X9
 	ADDQ    $+1, DX
 
-store12x1:
-store12x0:
-rows6narrowstored:
-	JMP done
-
-rows5:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+8
-	JLE    rows5narrow
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
-	VXORPS Y13, Y13, Y13
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows5tap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DI)
-	JGE     rows5finish
-	MOVQ    192(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DI), R15
-	ADDQ    (DI), R15
-	MOVQ    216(DI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(DI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(DI), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows5single
-
-rows5many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5many
-
-rows5single:
-	CMPQ R15, $-4
-	JG   rows5end
-
-rows5one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5one
-
-rows5end:
-	TESTQ        R15, R15
-	JEQ          rows5whole
-	CMPQ         R15, $-3
-	JNE          rows5not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not3:
-	CMPQ         R15, $-2
-	JNE          rows5not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not2:
-	CMPQ         R15, $-1
-	JNE          rows5not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not1:
-rows5whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5tap
-
-rows5finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows5masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows5no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-	VPADDD  Y0, Y8, Y8
-	VPADDD  Y1, Y9, Y9
-	VPADDD  Y0, Y10, Y10
-	VPADDD  Y1, Y11, Y11
-	VPADDD  Y0, Y12, Y12
-	VPADDD  Y1, Y13, Y13
-
-rows5no120:
-	CMPB    516(R15), $0x00
-	JNE     rows5scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y8, (DX)
-	VMOVUPS Y9, 32(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y10, (DX)
-	VMOVUPS Y11, 32(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y12, (DX)
-	VMOVUPS Y13, 32(DX)
-	JMP     rows5stored
-
-rows5scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y8, Y8
-	VMULPS    Y0, Y8, Y8
-	VCVTDQ2PS Y9, Y9
-	VMULPS    Y1, Y9, Y9
-	VCVTDQ2PS Y10, Y10
-	VMULPS    Y0, Y10, Y10
-	VCVTDQ2PS Y11, Y11
-	VMULPS    Y1, Y11, Y11
-	VCVTDQ2PS Y12, Y12
-	VMULPS    Y0, Y12, Y12
-	VCVTDQ2PS Y13, Y13
-	VMULPS    Y1, Y13, Y13
-
-rows5no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows5quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows5no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-	VADDPS  Y0, Y10, Y10
-	VADDPS  Y1, Y11, Y11
-	VADDPS  Y0, Y12, Y12
-	VADDPS  Y1, Y13, Y13
-
-rows5no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y12, (DX)
-	VMOVUPS      Y13, 32(DX)
-	JMP          rows5stored
-
-rows5quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	VCVTPS2DQ    Y12, Y12
-	VPADDD       Y0, Y12, Y12
-	VCVTPS2DQ    Y13, Y13
-	VPADDD       Y0, Y13, Y13
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y8, Y8
-	VPAND        Y2, Y9, Y9
-	VPACKUSDW    Y9, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VPACKUSWB    Y8, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VMOVDQU      X8, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y10, Y10
-	VPAND        Y2, Y11, Y11
-	VPACKUSDW    Y11, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VPACKUSWB    Y10, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VMOVDQU      X10, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y12, Y12
-	VPAND        Y2, Y13, Y13
-	VPACKUSDW    Y13, Y12, Y12
-	VPERMQ       $0xd8, Y12, Y12
-	VPACKUSWB    Y12, Y12, Y12
-	VPERMQ       $0xd8, Y12, Y12
-	VMOVDQU      X12, (DX)
-
-rows5stored:
-	JMP rows5finished
-
-rows5masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-	VPADDD     Y1, Y9, Y9
-	VPADDD     Y0, Y10, Y10
-	VPADDD     Y1, Y11, Y11
-	VPADDD     Y0, Y12, Y12
-	VPADDD     Y1, Y13, Y13
-
-rows5maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows5maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	VMASKMOVPS Y9, Y3, 32(DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y10, Y2, (DX)
-	VMASKMOVPS Y11, Y3, 32(DX)
-	MOVQ       376(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y12, Y2, (DX)
-	VMASKMOVPS Y13, Y3, 32(DX)
-	JMP        rows5maskedstored
-
-rows5maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-	VCVTDQ2PS  Y9, Y9
-	VMULPS     Y1, Y9, Y9
-	VCVTDQ2PS  Y10, Y10
-	VMULPS     Y0, Y10, Y10
-	VCVTDQ2PS  Y11, Y11
-	VMULPS     Y1, Y11, Y11
-	VCVTDQ2PS  Y12, Y12
-	VMULPS     Y0, Y12, Y12
-	VCVTDQ2PS  Y13, Y13
-	VMULPS     Y1, Y13, Y13
-
-rows5maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows5maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-	VADDPS     Y0, Y10, Y10
-	VADDPS     Y1, Y11, Y11
-	VADDPS     Y0, Y12, Y12
-	VADDPS     Y1, Y13, Y13
-
-rows5maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y12, Y2, (DX)
-	VMASKMOVPS   Y13, Y3, 32(DX)
-	JMP          rows5maskedstored
-
-rows5maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	VCVTPS2DQ    Y12, Y12
-	VPADDD       Y0, Y12, Y12
-	VCVTPS2DQ    Y13, Y13
-	VPADDD       Y0, Y13, Y13
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store13x16
-	VMOVDQU      X4, (DX)
-	JMP          store13x0
-
-store13x16:
-	TESTB   $0x08, (SP)
-	JEQ     store13x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store13x8:
-	TESTB   $0x04, (SP)
-	JEQ     store13x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store13x4:
-	TESTB   $0x02, (SP)
-	JEQ     store13x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store13x2:
-	TESTB   $0x01, (SP)
-	JEQ     store13x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store13x1:
-store13x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store14x16
-	VMOVDQU   X6, (DX)
-	JMP       store14x0
-
-store14x16:
-	TESTB   $0x08, (SP)
-	JEQ     store14x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store14x8:
-	TESTB   $0x04, (SP)
-	JEQ     store14x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store14x4:
-	TESTB   $0x02, (SP)
-	JEQ     store14x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store14x2:
-	TESTB   $0x01, (SP)
-	JEQ     store14x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store14x1:
-store14x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPAND     Y2, Y9, Y9
-	VPACKUSDW Y9, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store15x16
-	VMOVDQU   X8, (DX)
-	JMP       store15x0
-
-store15x16:
-	TESTB   $0x08, (SP)
-	JEQ     store15x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store15x8:
-	TESTB   $0x04, (SP)
-	JEQ     store15x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store15x4:
-	TESTB   $0x02, (SP)
-	JEQ     store15x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store15x2:
-	TESTB   $0x01, (SP)
-	JEQ     store15x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store15x1:
-store15x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y10, Y10
-	VPAND     Y2, Y11, Y11
-	VPACKUSDW Y11, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	VPACKUSWB Y10, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	CMPQ      (SP), $+16
-	JL        store16x16
-	VMOVDQU   X10, (DX)
-	JMP       store16x0
-
-store16x16:
-	TESTB   $0x08, (SP)
-	JEQ     store16x8
-	VMOVQ   X10, (DX)
-	VPSRLDQ $0x08, X10, X10
-	ADDQ    $+8, DX
-
-store16x8:
-	TESTB   $0x04, (SP)
-	JEQ     store16x4
-	VMOVD   X10, (DX)
-	VPSRLDQ $0x04, X10, X10
-	ADDQ    $+4, DX
-
-store16x4:
-	TESTB   $0x02, (SP)
-	JEQ     store16x2
-	VPEXTRW $0x00, X10, (DX)
-	VPSRLDQ $0x02, X10, X10
-	ADDQ    $+2, DX
-
-store16x2:
-	TESTB   $0x01, (SP)
-	JEQ     store16x1
-	VPEXTRB $0x00, X10, (DX)
-	VPSRLDQ $0x01, X10, X10
-	ADDQ    $+1, DX
-
-store16x1:
-store16x0:
-	MOVQ      376(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y12, Y12
-	VPAND     Y2, Y13, Y13
-	VPACKUSDW Y13, Y12, Y12
-	VPERMQ    $0xd8, Y12, Y12
-	VPACKUSWB Y12, Y12, Y12
-	VPERMQ    $0xd8, Y12, Y12
-	CMPQ      (SP), $+16
-	JL        store17x16
-	VMOVDQU   X12, (DX)
-	JMP       store17x0
-
-store17x16:
-	TESTB   $0x08, (SP)
-	JEQ     store17x8
-	VMOVQ   X12, (DX)
-	VPSRLDQ $0x08, X12, X12
-	ADDQ    $+8, DX
-
-store17x8:
-	TESTB   $0x04, (SP)
-	JEQ     store17x4
-	VMOVD   X12, (DX)
-	VPSRLDQ $0x04, X12, X12
-	ADDQ    $+4, DX
-
-store17x4:
-	TESTB   $0x02, (SP)
-	JEQ     store17x2
-	VPEXTRW $0x00, X12, (DX)
-	VPSRLDQ $0x02, X12, X12
-	ADDQ    $+2, DX
-
-store17x2:
-	TESTB   $0x01, (SP)
-	JEQ     store17x1
-	VPEXTRB $0x00, X12, (DX)
-	VPSRLDQ $0x01, X12, X12
-	ADDQ    $+1, DX
-
-store17x1:
-store17x0:
-rows5maskedstored:
-rows5finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows5
-
-rows5narrow:
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows5narrowtap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DI)
-	JGE     rows5narrowfinish
-	MOVQ    192(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DI), R15
-	ADDQ    (DI), R15
-	MOVQ    216(DI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(DI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(DI), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows5narrowsingle
-
-rows5narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5narrowmany
-
-rows5narrowsingle:
-	CMPQ R15, $-4
-	JG   rows5narrowend
-
-rows5narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5narrowone
-
-rows5narrowend:
-	TESTQ        R15, R15
-	JEQ          rows5narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows5narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows5narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows5narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot1:
-rows5narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5narrowtap
-
-rows5narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y0, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-
-rows5narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows5narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y7, Y2, (DX)
-	MOVQ       376(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	JMP        rows5narrowstored
-
-rows5narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y0, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-
-rows5narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows5narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y0, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-
-rows5narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	JMP          rows5narrowstored
-
-rows5narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store18x16
-	VMOVDQU      X4, (DX)
-	JMP          store18x0
-
-store18x16:
-	TESTB   $0x08, (SP)
-	JEQ     store18x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store18x8:
-	TESTB   $0x04, (SP)
-	JEQ     store18x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store18x4:
-	TESTB   $0x02, (SP)
-	JEQ     store18x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store18x2:
-	TESTB   $0x01, (SP)
-	JEQ     store18x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store18x1:
-store18x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store19x16
-	VMOVDQU   X5, (DX)
-	JMP       store19x0
-
-store19x16:
-	TESTB   $0x08, (SP)
-	JEQ     store19x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store19x8:
-	TESTB   $0x04, (SP)
-	JEQ     store19x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store19x4:
-	TESTB   $0x02, (SP)
-	JEQ     store19x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store19x2:
-	TESTB   $0x01, (SP)
-	JEQ     store19x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store19x1:
-store19x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPACKUSDW Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store20x16
-	VMOVDQU   X6, (DX)
-	JMP       store20x0
-
-store20x16:
-	TESTB   $0x08, (SP)
-	JEQ     store20x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store20x8:
-	TESTB   $0x04, (SP)
-	JEQ     store20x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store20x4:
-	TESTB   $0x02, (SP)
-	JEQ     store20x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store20x2:
-	TESTB   $0x01, (SP)
-	JEQ     store20x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store20x1:
-store20x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	VPACKUSWB Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	CMPQ      (SP), $+16
-	JL        store21x16
-	VMOVDQU   X7, (DX)
-	JMP       store21x0
-
-store21x16:
-	TESTB   $0x08, (SP)
-	JEQ     store21x8
-	VMOVQ   X7, (DX)
-	VPSRLDQ $0x08, X7, X7
-	ADDQ    $+8, DX
-
-store21x8:
-	TESTB   $0x04, (SP)
-	JEQ     store21x4
-	VMOVD   X7, (DX)
-	VPSRLDQ $0x04, X7, X7
-	ADDQ    $+4, DX
-
-store21x4:
-	TESTB   $0x02, (SP)
-	JEQ     store21x2
-	VPEXTRW $0x00, X7, (DX)
-	VPSRLDQ $0x02, X7, X7
-	ADDQ    $+2, DX
-
-store21x2:
-	TESTB   $0x01, (SP)
-	JEQ     store21x1
-	VPEXTRB $0x00, X7, (DX)
-	VPSRLDQ $0x01, X7, X7
-	ADDQ    $+1, DX
-
-store21x1:
-store21x0:
-	MOVQ      376(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPACKUSDW Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store22x16
-	VMOVDQU   X8, (DX)
-	JMP       store22x0
-
-store22x16:
-	TESTB   $0x08, (SP)
-	JEQ     store22x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store22x8:
-	TESTB   $0x04, (SP)
-	JEQ     store22x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store22x4:
-	TESTB   $0x02, (SP)
-	JEQ     store22x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store22x2:
-	TESTB   $0x01, (SP)
-	JEQ     store22x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store22x1:
-store22x0:
-rows5narrowstored:
-	JMP done
-
-rows4:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+8
-	JLE    rows4narrow
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows4tap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(SI)
-	JGE     rows4finish
-	MOVQ    192(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(SI), R15
-	ADDQ    (SI), R15
-	MOVQ    216(SI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(SI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(SI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(SI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows4single
-
-rows4many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4many
-
-rows4single:
-	CMPQ R15, $-4
-	JG   rows4end
-
-rows4one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4one
-
-rows4end:
-	TESTQ        R15, R15
-	JEQ          rows4whole
-	CMPQ         R15, $-3
-	JNE          rows4not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not3:
-	CMPQ         R15, $-2
-	JNE          rows4not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not2:
-	CMPQ         R15, $-1
-	JNE          rows4not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not1:
-rows4whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4tap
-
-rows4finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows4masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows4no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-	VPADDD  Y0, Y8, Y8
-	VPADDD  Y1, Y9, Y9
-	VPADDD  Y0, Y10, Y10
-	VPADDD  Y1, Y11, Y11
-
-rows4no120:
-	CMPB    516(R15), $0x00
-	JNE     rows4scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y8, (DX)
-	VMOVUPS Y9, 32(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y10, (DX)
-	VMOVUPS Y11, 32(DX)
-	JMP     rows4stored
-
-rows4scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y8, Y8
-	VMULPS    Y0, Y8, Y8
-	VCVTDQ2PS Y9, Y9
-	VMULPS    Y1, Y9, Y9
-	VCVTDQ2PS Y10, Y10
-	VMULPS    Y0, Y10, Y10
-	VCVTDQ2PS Y11, Y11
-	VMULPS    Y1, Y11, Y11
-
-rows4no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows4quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows4no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-	VADDPS  Y0, Y10, Y10
-	VADDPS  Y1, Y11, Y11
-
-rows4no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	JMP          rows4stored
-
-rows4quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y8, Y8
-	VPAND        Y2, Y9, Y9
-	VPACKUSDW    Y9, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VPACKUSWB    Y8, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VMOVDQU      X8, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y10, Y10
-	VPAND        Y2, Y11, Y11
-	VPACKUSDW    Y11, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VPACKUSWB    Y10, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VMOVDQU      X10, (DX)
-
-rows4stored:
-	JMP rows4finished
-
-rows4masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-	VPADDD     Y1, Y9, Y9
-	VPADDD     Y0, Y10, Y10
-	VPADDD     Y1, Y11, Y11
-
-rows4maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows4maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	VMASKMOVPS Y9, Y3, 32(DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y10, Y2, (DX)
-	VMASKMOVPS Y11, Y3, 32(DX)
-	JMP        rows4maskedstored
-
-rows4maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-	VCVTDQ2PS  Y9, Y9
-	VMULPS     Y1, Y9, Y9
-	VCVTDQ2PS  Y10, Y10
-	VMULPS     Y0, Y10, Y10
-	VCVTDQ2PS  Y11, Y11
-	VMULPS     Y1, Y11, Y11
-
-rows4maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows4maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-	VADDPS     Y0, Y10, Y10
-	VADDPS     Y1, Y11, Y11
-
-rows4maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-	JMP          rows4maskedstored
-
-rows4maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store23x16
-	VMOVDQU      X4, (DX)
-	JMP          store23x0
-
-store23x16:
-	TESTB   $0x08, (SP)
-	JEQ     store23x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store23x8:
-	TESTB   $0x04, (SP)
-	JEQ     store23x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store23x4:
-	TESTB   $0x02, (SP)
-	JEQ     store23x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store23x2:
-	TESTB   $0x01, (SP)
-	JEQ     store23x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store23x1:
-store23x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store24x16
-	VMOVDQU   X6, (DX)
-	JMP       store24x0
-
-store24x16:
-	TESTB   $0x08, (SP)
-	JEQ     store24x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store24x8:
-	TESTB   $0x04, (SP)
-	JEQ     store24x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store24x4:
-	TESTB   $0x02, (SP)
-	JEQ     store24x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store24x2:
-	TESTB   $0x01, (SP)
-	JEQ     store24x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store24x1:
-store24x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPAND     Y2, Y9, Y9
-	VPACKUSDW Y9, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store25x16
-	VMOVDQU   X8, (DX)
-	JMP       store25x0
-
-store25x16:
-	TESTB   $0x08, (SP)
-	JEQ     store25x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store25x8:
-	TESTB   $0x04, (SP)
-	JEQ     store25x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store25x4:
-	TESTB   $0x02, (SP)
-	JEQ     store25x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store25x2:
-	TESTB   $0x01, (SP)
-	JEQ     store25x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store25x1:
-store25x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y10, Y10
-	VPAND     Y2, Y11, Y11
-	VPACKUSDW Y11, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	VPACKUSWB Y10, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	CMPQ      (SP), $+16
-	JL        store26x16
-	VMOVDQU   X10, (DX)
-	JMP       store26x0
-
-store26x16:
-	TESTB   $0x08, (SP)
-	JEQ     store26x8
-	VMOVQ   X10, (DX)
-	VPSRLDQ $0x08, X10, X10
-	ADDQ    $+8, DX
-
-store26x8:
-	TESTB   $0x04, (SP)
-	JEQ     store26x4
-	VMOVD   X10, (DX)
-	VPSRLDQ $0x04, X10, X10
-	ADDQ    $+4, DX
-
-store26x4:
-	TESTB   $0x02, (SP)
-	JEQ     store26x2
-	VPEXTRW $0x00, X10, (DX)
-	VPSRLDQ $0x02, X10, X10
-	ADDQ    $+2, DX
-
-store26x2:
-	TESTB   $0x01, (SP)
-	JEQ     store26x1
-	VPEXTRB $0x00, X10, (DX)
-	VPSRLDQ $0x01, X10, X10
-	ADDQ    $+1, DX
-
-store26x1:
-store26x0:
-rows4maskedstored:
-rows4finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows4
-
-rows4narrow:
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows4narrowtap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(SI)
-	JGE     rows4narrowfinish
-	MOVQ    192(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(SI), R15
-	ADDQ    (SI), R15
-	MOVQ    216(SI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(SI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(SI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(SI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows4narrowsingle
-
-rows4narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4narrowmany
-
-rows4narrowsingle:
-	CMPQ R15, $-4
-	JG   rows4narrowend
-
-rows4narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4narrowone
-
-rows4narrowend:
-	TESTQ        R15, R15
-	JEQ          rows4narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows4narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows4narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows4narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot1:
-rows4narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4narrowtap
-
-rows4narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y0, Y7, Y7
-
-rows4narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows4narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y7, Y2, (DX)
-	JMP        rows4narrowstored
-
-rows4narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y0, Y7, Y7
-
-rows4narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows4narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y0, Y7, Y7
-
-rows4narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	JMP          rows4narrowstored
-
-rows4narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store27x16
-	VMOVDQU      X4, (DX)
-	JMP          store27x0
-
-store27x16:
-	TESTB   $0x08, (SP)
-	JEQ     store27x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store27x8:
-	TESTB   $0x04, (SP)
-	JEQ     store27x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store27x4:
-	TESTB   $0x02, (SP)
-	JEQ     store27x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store27x2:
-	TESTB   $0x01, (SP)
-	JEQ     store27x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store27x1:
-store27x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store28x16
-	VMOVDQU   X5, (DX)
-	JMP       store28x0
-
-store28x16:
-	TESTB   $0x08, (SP)
-	JEQ     store28x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store28x8:
-	TESTB   $0x04, (SP)
-	JEQ     store28x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store28x4:
-	TESTB   $0x02, (SP)
-	JEQ     store28x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store28x2:
-	TESTB   $0x01, (SP)
-	JEQ     store28x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store28x1:
-store28x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPACKUSDW Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store29x16
-	VMOVDQU   X6, (DX)
-	JMP       store29x0
-
-store29x16:
-	TESTB   $0x08, (SP)
-	JEQ     store29x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store29x8:
-	TESTB   $0x04, (SP)
-	JEQ     store29x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store29x4:
-	TESTB   $0x02, (SP)
-	JEQ     store29x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store29x2:
-	TESTB   $0x01, (SP)
-	JEQ     store29x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store29x1:
-store29x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	VPACKUSWB Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	CMPQ      (SP), $+16
-	JL        store30x16
-	VMOVDQU   X7, (DX)
-	JMP       store30x0
-
-store30x16:
-	TESTB   $0x08, (SP)
-	JEQ     store30x8
-	VMOVQ   X7, (DX)
-	VPSRLDQ $0x08, X7, X7
-	ADDQ    $+8, DX
-
-store30x8:
-	TESTB   $0x04, (SP)
-	JEQ     store30x4
-	VMOVD   X7, (DX)
-	VPSRLDQ $0x04, X7, X7
-	ADDQ    $+4, DX
-
-store30x4:
-	TESTB   $0x02, (SP)
-	JEQ     store30x2
-	VPEXTRW $0x00, X7, (DX)
-	VPSRLDQ $0x02, X7, X7
-	ADDQ    $+2, DX
-
-store30x2:
-	TESTB   $0x01, (SP)
-	JEQ     store30x1
-	VPEXTRB $0x00, X7, (DX)
-	VPSRLDQ $0x01, X7, X7
-	ADDQ    $+1, DX
-
-store30x1:
-store30x0:
-rows4narrowstored:
-	JMP done
-
-rows3:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+8
-	JLE    rows3narrow
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows3tap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DX)
-	JGE     rows3finish
-	MOVQ    192(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DX), R15
-	ADDQ    (DX), R15
-	MOVQ    216(DX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows3single
-
-rows3many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3many
-
-rows3single:
-	CMPQ R15, $-4
-	JG   rows3end
-
-rows3one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3one
-
-rows3end:
-	TESTQ        R15, R15
-	JEQ          rows3whole
-	CMPQ         R15, $-3
-	JNE          rows3not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not3:
-	CMPQ         R15, $-2
-	JNE          rows3not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not2:
-	CMPQ         R15, $-1
-	JNE          rows3not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not1:
-rows3whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3tap
-
-rows3finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows3masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows3no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-	VPADDD  Y0, Y8, Y8
-	VPADDD  Y1, Y9, Y9
-
-rows3no120:
-	CMPB    516(R15), $0x00
-	JNE     rows3scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y8, (DX)
-	VMOVUPS Y9, 32(DX)
-	JMP     rows3stored
-
-rows3scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y8, Y8
-	VMULPS    Y0, Y8, Y8
-	VCVTDQ2PS Y9, Y9
-	VMULPS    Y1, Y9, Y9
-
-rows3no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows3quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows3no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-
-rows3no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	JMP          rows3stored
-
-rows3quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y8, Y8
-	VPAND        Y2, Y9, Y9
-	VPACKUSDW    Y9, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VPACKUSWB    Y8, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VMOVDQU      X8, (DX)
-
-rows3stored:
-	JMP rows3finished
-
-rows3masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-	VPADDD     Y1, Y9, Y9
-
-rows3maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows3maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	VMASKMOVPS Y9, Y3, 32(DX)
-	JMP        rows3maskedstored
-
-rows3maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-	VCVTDQ2PS  Y9, Y9
-	VMULPS     Y1, Y9, Y9
-
-rows3maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows3maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-
-rows3maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	JMP          rows3maskedstored
-
-rows3maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store31x16
-	VMOVDQU      X4, (DX)
-	JMP          store31x0
-
-store31x16:
-	TESTB   $0x08, (SP)
-	JEQ     store31x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store31x8:
-	TESTB   $0x04, (SP)
-	JEQ     store31x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store31x4:
-	TESTB   $0x02, (SP)
-	JEQ     store31x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store31x2:
-	TESTB   $0x01, (SP)
-	JEQ     store31x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store31x1:
-store31x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store32x16
-	VMOVDQU   X6, (DX)
-	JMP       store32x0
-
-store32x16:
-	TESTB   $0x08, (SP)
-	JEQ     store32x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store32x8:
-	TESTB   $0x04, (SP)
-	JEQ     store32x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store32x4:
-	TESTB   $0x02, (SP)
-	JEQ     store32x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store32x2:
-	TESTB   $0x01, (SP)
-	JEQ     store32x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store32x1:
-store32x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPAND     Y2, Y9, Y9
-	VPACKUSDW Y9, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store33x16
-	VMOVDQU   X8, (DX)
-	JMP       store33x0
-
-store33x16:
-	TESTB   $0x08, (SP)
-	JEQ     store33x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store33x8:
-	TESTB   $0x04, (SP)
-	JEQ     store33x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store33x4:
-	TESTB   $0x02, (SP)
-	JEQ     store33x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store33x2:
-	TESTB   $0x01, (SP)
-	JEQ     store33x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store33x1:
-store33x0:
-rows3maskedstored:
-rows3finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows3
-
-rows3narrow:
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows3narrowtap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DX)
-	JGE     rows3narrowfinish
-	MOVQ    192(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DX), R15
-	ADDQ    (DX), R15
-	MOVQ    216(DX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows3narrowsingle
-
-rows3narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3narrowmany
-
-rows3narrowsingle:
-	CMPQ R15, $-4
-	JG   rows3narrowend
-
-rows3narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3narrowone
-
-rows3narrowend:
-	TESTQ        R15, R15
-	JEQ          rows3narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows3narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows3narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows3narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot1:
-rows3narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3narrowtap
-
-rows3narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-
-rows3narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows3narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	JMP        rows3narrowstored
-
-rows3narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-
-rows3narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows3narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-
-rows3narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	JMP          rows3narrowstored
-
-rows3narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store34x16
-	VMOVDQU      X4, (DX)
-	JMP          store34x0
-
-store34x16:
-	TESTB   $0x08, (SP)
-	JEQ     store34x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store34x8:
-	TESTB   $0x04, (SP)
-	JEQ     store34x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store34x4:
-	TESTB   $0x02, (SP)
-	JEQ     store34x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store34x2:
-	TESTB   $0x01, (SP)
-	JEQ     store34x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store34x1:
-store34x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store35x16
-	VMOVDQU   X5, (DX)
-	JMP       store35x0
-
-store35x16:
-	TESTB   $0x08, (SP)
-	JEQ     store35x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store35x8:
-	TESTB   $0x04, (SP)
-	JEQ     store35x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store35x4:
-	TESTB   $0x02, (SP)
-	JEQ     store35x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store35x2:
-	TESTB   $0x01, (SP)
-	JEQ     store35x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store35x1:
-store35x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPACKUSDW Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store36x16
-	VMOVDQU   X6, (DX)
-	JMP       store36x0
-
-store36x16:
-	TESTB   $0x08, (SP)
-	JEQ     store36x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store36x8:
-	TESTB   $0x04, (SP)
-	JEQ     store36x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store36x4:
-	TESTB   $0x02, (SP)
-	JEQ     store36x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store36x2:
-	TESTB   $0x01, (SP)
-	JEQ     store36x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store36x1:
-store36x0:
-rows3narrowstored:
-	JMP done
-
-rows2:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+8
-	JLE    rows2narrow
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows2tap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(CX)
-	JGE     rows2finish
-	MOVQ    192(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(CX), R15
-	ADDQ    (CX), R15
-	MOVQ    216(CX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(CX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows2single
-
-rows2many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2many
-
-rows2single:
-	CMPQ R15, $-4
-	JG   rows2end
-
-rows2one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2one
-
-rows2end:
-	TESTQ        R15, R15
-	JEQ          rows2whole
-	CMPQ         R15, $-3
-	JNE          rows2not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not3:
-	CMPQ         R15, $-2
-	JNE          rows2not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not2:
-	CMPQ         R15, $-1
-	JNE          rows2not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not1:
-rows2whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2tap
-
-rows2finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows2masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows2no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-
-rows2no120:
-	CMPB    516(R15), $0x00
-	JNE     rows2scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	JMP     rows2stored
-
-rows2scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-
-rows2no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows2quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows2no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-
-rows2no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	JMP          rows2stored
-
-rows2quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-
-rows2stored:
-	JMP rows2finished
-
-rows2masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-
-rows2maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows2maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	JMP        rows2maskedstored
-
-rows2maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-
-rows2maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows2maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-
-rows2maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	JMP          rows2maskedstored
-
-rows2maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store37x16
-	VMOVDQU      X4, (DX)
-	JMP          store37x0
-
-store37x16:
-	TESTB   $0x08, (SP)
-	JEQ     store37x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store37x8:
-	TESTB   $0x04, (SP)
-	JEQ     store37x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store37x4:
-	TESTB   $0x02, (SP)
-	JEQ     store37x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store37x2:
-	TESTB   $0x01, (SP)
-	JEQ     store37x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store37x1:
-store37x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store38x16
-	VMOVDQU   X6, (DX)
-	JMP       store38x0
-
-store38x16:
-	TESTB   $0x08, (SP)
-	JEQ     store38x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store38x8:
-	TESTB   $0x04, (SP)
-	JEQ     store38x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store38x4:
-	TESTB   $0x02, (SP)
-	JEQ     store38x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store38x2:
-	TESTB   $0x01, (SP)
-	JEQ     store38x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store38x1:
-store38x0:
-rows2maskedstored:
-rows2finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows2
-
-rows2narrow:
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows2narrowtap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(CX)
-	JGE     rows2narrowfinish
-	MOVQ    192(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(CX), R15
-	ADDQ    (CX), R15
-	MOVQ    216(CX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(CX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows2narrowsingle
-
-rows2narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2narrowmany
-
-rows2narrowsingle:
-	CMPQ R15, $-4
-	JG   rows2narrowend
-
-rows2narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2narrowone
-
-rows2narrowend:
-	TESTQ        R15, R15
-	JEQ          rows2narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows2narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows2narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows2narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot1:
-rows2narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2narrowtap
-
-rows2narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-
-rows2narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows2narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	JMP        rows2narrowstored
-
-rows2narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-
-rows2narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows2narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-
-rows2narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	JMP          rows2narrowstored
-
-rows2narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store39x16
-	VMOVDQU      X4, (DX)
-	JMP          store39x0
-
-store39x16:
-	TESTB   $0x08, (SP)
-	JEQ     store39x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store39x8:
-	TESTB   $0x04, (SP)
-	JEQ     store39x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store39x4:
-	TESTB   $0x02, (SP)
-	JEQ     store39x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store39x2:
-	TESTB   $0x01, (SP)
-	JEQ     store39x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store39x1:
-store39x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store40x16
-	VMOVDQU   X5, (DX)
-	JMP       store40x0
-
-store40x16:
-	TESTB   $0x08, (SP)
-	JEQ     store40x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store40x8:
-	TESTB   $0x04, (SP)
-	JEQ     store40x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store40x4:
-	TESTB   $0x02, (SP)
-	JEQ     store40x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store40x2:
-	TESTB   $0x01, (SP)
-	JEQ     store40x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store40x1:
-store40x0:
-rows2narrowstored:
-	JMP done
-
-rows1:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+8
-	JLE    rows1narrow
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows1tap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(AX)
-	JGE     rows1finish
-	MOVQ    192(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(AX), R15
-	ADDQ    (AX), R15
-	MOVQ    216(AX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows1single
-
-rows1many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1many
-
-rows1single:
-	CMPQ R15, $-4
-	JG   rows1end
-
-rows1one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1one
-
-rows1end:
-	TESTQ        R15, R15
-	JEQ          rows1whole
-	CMPQ         R15, $-3
-	JNE          rows1not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not3:
-	CMPQ         R15, $-2
-	JNE          rows1not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not2:
-	CMPQ         R15, $-1
-	JNE          rows1not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     32(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDWD     96(BX), Y0, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not1:
-rows1whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1tap
-
-rows1finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows1masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows1no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-
-rows1no120:
-	CMPB    516(R15), $0x00
-	JNE     rows1scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	JMP     rows1stored
-
-rows1scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-
-rows1no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows1quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows1no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-
-rows1no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	JMP          rows1stored
-
-rows1quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-
-rows1stored:
-	JMP rows1finished
-
-rows1masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-
-rows1maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows1maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	JMP        rows1maskedstored
-
-rows1maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-
-rows1maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows1maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-
-rows1maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	JMP          rows1maskedstored
-
-rows1maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store41x16
-	VMOVDQU      X4, (DX)
-	JMP          store41x0
-
-store41x16:
-	TESTB   $0x08, (SP)
-	JEQ     store41x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store41x8:
-	TESTB   $0x04, (SP)
-	JEQ     store41x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store41x4:
-	TESTB   $0x02, (SP)
-	JEQ     store41x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store41x2:
-	TESTB   $0x01, (SP)
-	JEQ     store41x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store41x1:
-store41x0:
-rows1maskedstored:
-rows1finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows1
-
-rows1narrow:
-	MOVQ   8(SP), BX
-	VXORPS Y4, Y4, Y4
-	ADDQ   $+64, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows1narrowtap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(AX)
-	JGE     rows1narrowfinish
-	MOVQ    192(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(AX), R15
-	ADDQ    (AX), R15
-	MOVQ    216(AX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows1narrowsingle
-
-rows1narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1narrowmany
-
-rows1narrowsingle:
-	CMPQ R15, $-4
-	JG   rows1narrowend
-
-rows1narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1narrowone
-
-rows1narrowend:
-	TESTQ        R15, R15
-	JEQ          rows1narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows1narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows1narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows1narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPSLLW       $0x08, Y2, Y0
-	VPSRAW       $0x08, Y0, Y0
-	VPMADDWD     (BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	VPSRAW       $0x08, Y2, Y0
-	VPMADDWD     64(BX), Y0, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot1:
-rows1narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1narrowtap
-
-rows1narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-
-rows1narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows1narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	JMP        rows1narrowstored
-
-rows1narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-
-rows1narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows1narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-
-rows1narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	JMP          rows1narrowstored
-
-rows1narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store42x16
-	VMOVDQU      X4, (DX)
-	JMP          store42x0
-
-store42x16:
-	TESTB   $0x08, (SP)
-	JEQ     store42x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store42x8:
-	TESTB   $0x04, (SP)
-	JEQ     store42x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store42x4:
-	TESTB   $0x02, (SP)
-	JEQ     store42x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store42x2:
-	TESTB   $0x01, (SP)
-	JEQ     store42x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store42x1:
-store42x0:
-rows1narrowstored:
+store90x1:
+store90x0:
+over84:
+narrowstored:
 done:
 	VZEROUPPER
 	RET
@@ -16029,33 +4649,25 @@ done:
 // func gemm_u8s8fit_6x16_avx2(t *byte)
 // Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·gemm_u8s8fit_6x16_avx2(SB), $136-8
-	MOVQ t+0(FP), R15
-	MOVQ 480(R15), AX
-	MOVQ AX, (SP)
-	MOVQ 24(R15), AX
-	MOVQ AX, 8(SP)
-	MOVQ $+0, 16(SP)
-	MOVQ 472(R15), AX
-	CMPQ AX, $+6
-	JEQ  rows6
-	CMPQ AX, $+5
-	JEQ  rows5
-	CMPQ AX, $+4
-	JEQ  rows4
-	CMPQ AX, $+3
-	JEQ  rows3
-	CMPQ AX, $+2
-	JEQ  rows2
-	CMPQ AX, $+1
-	JEQ  rows1
-	JMP  done
+	MOVQ  t+0(FP), R15
+	MOVQ  480(R15), AX
+	MOVQ  AX, (SP)
+	MOVQ  24(R15), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  $+0, 16(SP)
+	MOVQ  472(R15), AX
+	MOVQ  AX, 40(SP)
+	TESTQ AX, AX
+	JLE   done
+	MOVQ  208(R15)(AX*8), CX
+	MOVQ  CX, 216(R15)(AX*8)
 
-rows6:
+wide:
 	MOVQ         (SP), AX
 	TESTQ        AX, AX
 	JLE          done
 	CMPQ         AX, $+8
-	JLE          rows6narrow
+	JLE          narrow
 	MOVQ         8(SP), BX
 	MOVL         $+65537, AX
 	VMOVD        AX, X3
@@ -16068,96 +4680,54 @@ rows6:
 	VXORPS       Y9, Y9, Y9
 	VXORPS       Y10, Y10, Y10
 	VXORPS       Y11, Y11, Y11
+	CMPQ         40(SP), $+4
+	JLE          over1
 	VXORPS       Y12, Y12, Y12
 	VXORPS       Y13, Y13, Y13
 	VXORPS       Y14, Y14, Y14
 	VXORPS       Y15, Y15, Y15
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
 
-rows6tap:
-	MOVQ    t+0(FP), R8
+over1:
+	ADDQ $+64, BX
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+widetap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R8)
-	JGE     rows6finish
-	MOVQ    192(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R8), R15
-	ADDQ    (R8), R15
-	MOVQ    216(R8), AX
+	CMPQ    R15, 200(BX)
+	JGE     widefinish
+	MOVQ    192(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    488(BX), R15
+	ADDQ    (BX), R15
+	MOVQ    216(BX), AX
 	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R8), CX
+	MOVQ    224(BX), CX
 	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R8), DX
+	CMPQ    40(SP), $+2
+	JLE     over2
+	MOVQ    232(BX), DX
 	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R8), SI
+	MOVQ    240(BX), SI
 	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R8), DI
+	CMPQ    40(SP), $+4
+	JLE     over2
+	MOVQ    248(BX), DI
 	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R8), R8
+	MOVQ    256(BX), R8
 	LEAQ    (R15)(R8*1), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows6single
 
-rows6many:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y13, Y13
-	VPBROADCASTD (R8)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y15, Y15
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows6many
-
-rows6single:
+over2:
+	MOVQ 488(BX), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+4
+	JLE  wide4
 	CMPQ R15, $-4
-	JG   rows6end
+	JG   wide6manyover
 
-rows6one:
+wide6many:
 	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
@@ -16204,16 +4774,174 @@ rows6one:
 	ADDQ         $+4, R15
 	ADDQ         $+64, BX
 	CMPQ         R15, $-4
-	JLE          rows6one
+	JLE          wide6many
 
-rows6end:
-	TESTQ        R15, R15
-	JEQ          rows6whole
-	CMPQ         R15, $-3
-	JNE          rows6not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
+wide6manyover:
+	CMPQ R15, $-4
+	JG   wide6oneover
+
+wide6one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD (DI)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y12, Y12
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y13, Y13
+	VPBROADCASTD (R8)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y14, Y14
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y15, Y15
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide6one
+
+wide6oneover:
+	JMP wideend
+
+wide4:
+	CMPQ 40(SP), $+2
+	JLE  wide2
+	CMPQ R15, $-4
+	JG   wide4oneover
+
+wide4one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y11, Y11
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide4one
+
+wide4oneover:
+	JMP wideend
+
+wide2:
+	CMPQ 40(SP), $+1
+	JLE  wide1
+	CMPQ R15, $-4
+	JG   wide2oneover
+
+wide2one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide2one
+
+wide2oneover:
+	JMP wideend
+
+wide1:
+	CMPQ R15, $-4
+	JG   wide1oneover
+
+wide1one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide1one
+
+wide1oneover:
+wideend:
+	TESTQ   R15, R15
+	JEQ     widewhole
+	VPXOR   X2, X2, X2
+	CMPQ    R15, $-2
+	JG      one4
+	JEQ     two5
+	VPINSRB $0x02, 2(AX)(R15*1), X2, X2
+
+two5:
+	VPINSRW $0x00, (AX)(R15*1), X2, X2
+	JMP     filled6
+
+one4:
+	VPINSRB $0x00, (AX)(R15*1), X2, X2
+
+filled6:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -16222,72 +4950,19 @@ rows6end:
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y5, Y5
 	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y13, Y13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y15, Y15
-	ADDQ         $+64, BX
-	JMP          rows6whole
-
-rows6not3:
 	CMPQ         R15, $-2
-	JNE          rows6not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
+	JG           one7
+	JEQ          two8
+	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
+
+two8:
+	VPINSRW $0x00, (CX)(R15*1), X2, X2
+	JMP     filled9
+
+one7:
+	VPINSRB $0x00, (CX)(R15*1), X2, X2
+
+filled9:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -16295,8 +4970,22 @@ rows6not3:
 	VPMADDUBSW   32(BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y7, Y7
+	CMPQ         40(SP), $+2
+	JLE          over3
 	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
+	CMPQ         R15, $-2
+	JG           one10
+	JEQ          two11
+	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+
+two11:
+	VPINSRW $0x00, (DX)(R15*1), X2, X2
+	JMP     filled12
+
+one10:
+	VPINSRB $0x00, (DX)(R15*1), X2, X2
+
+filled12:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -16305,7 +4994,19 @@ rows6not3:
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y9, Y9
 	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
+	CMPQ         R15, $-2
+	JG           one13
+	JEQ          two14
+	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+
+two14:
+	VPINSRW $0x00, (SI)(R15*1), X2, X2
+	JMP     filled15
+
+one13:
+	VPINSRB $0x00, (SI)(R15*1), X2, X2
+
+filled15:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -16313,8 +5014,22 @@ rows6not3:
 	VPMADDUBSW   32(BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y11, Y11
+	CMPQ         40(SP), $+4
+	JLE          over3
 	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
+	CMPQ         R15, $-2
+	JG           one16
+	JEQ          two17
+	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+
+two17:
+	VPINSRW $0x00, (DI)(R15*1), X2, X2
+	JMP     filled18
+
+one16:
+	VPINSRB $0x00, (DI)(R15*1), X2, X2
+
+filled18:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -16323,7 +5038,19 @@ rows6not3:
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y13, Y13
 	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
+	CMPQ         R15, $-2
+	JG           one19
+	JEQ          two20
+	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+
+two20:
+	VPINSRW $0x00, (R8)(R15*1), X2, X2
+	JMP     filled21
+
+one19:
+	VPINSRB $0x00, (R8)(R15*1), X2, X2
+
+filled21:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
@@ -16331,82 +5058,23 @@ rows6not3:
 	VPMADDUBSW   32(BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y15, Y15
-	ADDQ         $+64, BX
-	JMP          rows6whole
 
-rows6not2:
-	CMPQ         R15, $-1
-	JNE          rows6not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y13, Y13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y14, Y14
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y15, Y15
-	ADDQ         $+64, BX
-	JMP          rows6whole
+over3:
+	ADDQ $+64, BX
 
-rows6not1:
-rows6whole:
+widewhole:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows6tap
+	JMP  widetap
 
-rows6finish:
+widefinish:
 	MOVQ    t+0(FP), R15
+	MOVQ    40(SP), R14
 	CMPQ    (SP), $+16
-	JL      rows6masked
+	JL      widemasked
 	MOVQ    120(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows6no120
+	JEQ     absent22
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -16419,14 +5087,17 @@ rows6finish:
 	VPADDD  Y1, Y9, Y9
 	VPADDD  Y0, Y10, Y10
 	VPADDD  Y1, Y11, Y11
+	CMPQ    R14, $+4
+	JLE     over23
 	VPADDD  Y0, Y12, Y12
 	VPADDD  Y1, Y13, Y13
 	VPADDD  Y0, Y14, Y14
 	VPADDD  Y1, Y15, Y15
 
-rows6no120:
+over23:
+absent22:
 	CMPB    516(R15), $0x00
-	JNE     rows6scale
+	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
 	LEAQ    (R8)(CX*4), R8
@@ -16434,32 +5105,44 @@ rows6no120:
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y4, (DX)
 	VMOVUPS Y5, 32(DX)
+	CMPQ    R14, $+1
+	JLE     over24
 	MOVQ    352(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y6, (DX)
 	VMOVUPS Y7, 32(DX)
+	CMPQ    R14, $+2
+	JLE     over24
 	MOVQ    360(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y8, (DX)
 	VMOVUPS Y9, 32(DX)
+	CMPQ    R14, $+3
+	JLE     over24
 	MOVQ    368(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y10, (DX)
 	VMOVUPS Y11, 32(DX)
+	CMPQ    R14, $+4
+	JLE     over24
 	MOVQ    376(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y12, (DX)
 	VMOVUPS Y13, 32(DX)
+	CMPQ    R14, $+5
+	JLE     over24
 	MOVQ    384(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y14, (DX)
 	VMOVUPS Y15, 32(DX)
-	JMP     rows6stored
 
-rows6scale:
+over24:
+	JMP widestored
+
+widescale:
 	MOVQ      144(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows6no144
+	JEQ       absent25
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS   (AX), Y0
@@ -16480,6 +5163,8 @@ rows6scale:
 	VMULPS    Y0, Y10, Y10
 	VCVTDQ2PS Y11, Y11
 	VMULPS    Y1, Y11, Y11
+	CMPQ      R14, $+4
+	JLE       over26
 	VCVTDQ2PS Y12, Y12
 	VMULPS    Y0, Y12, Y12
 	VCVTDQ2PS Y13, Y13
@@ -16489,12 +5174,13 @@ rows6scale:
 	VCVTDQ2PS Y15, Y15
 	VMULPS    Y1, Y15, Y15
 
-rows6no144:
+over26:
+absent25:
 	CMPB    516(R15), $0x02
-	JEQ     rows6quantize
+	JEQ     widequantize
 	MOVQ    168(R15), AX
 	TESTQ   AX, AX
-	JEQ     rows6no168
+	JEQ     absent27
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -16507,12 +5193,15 @@ rows6no144:
 	VADDPS  Y1, Y9, Y9
 	VADDPS  Y0, Y10, Y10
 	VADDPS  Y1, Y11, Y11
+	CMPQ    R14, $+4
+	JLE     over28
 	VADDPS  Y0, Y12, Y12
 	VADDPS  Y1, Y13, Y13
 	VADDPS  Y0, Y14, Y14
 	VADDPS  Y1, Y15, Y15
 
-rows6no168:
+over28:
+absent27:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -16531,6 +5220,8 @@ rows6no168:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over29
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -16539,36 +5230,50 @@ rows6no168:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y12, (DX)
-	VMOVUPS      Y13, 32(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y14, (DX)
-	VMOVUPS      Y15, 32(DX)
-	JMP          rows6stored
 
-rows6quantize:
+over29:
+	MOVQ    96(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	CMPQ    R14, $+1
+	JLE     over30
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	CMPQ    R14, $+2
+	JLE     over30
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y8, (DX)
+	VMOVUPS Y9, 32(DX)
+	CMPQ    R14, $+3
+	JLE     over30
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y10, (DX)
+	VMOVUPS Y11, 32(DX)
+	CMPQ    R14, $+4
+	JLE     over30
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y12, (DX)
+	VMOVUPS Y13, 32(DX)
+	CMPQ    R14, $+5
+	JLE     over30
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y14, (DX)
+	VMOVUPS Y15, 32(DX)
+
+over30:
+	JMP widestored
+
+widequantize:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -16587,6 +5292,8 @@ rows6quantize:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over31
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -16595,6 +5302,8 @@ rows6quantize:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
+
+over31:
 	VPBROADCASTD 512(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
@@ -16612,6 +5321,8 @@ rows6quantize:
 	VPADDD       Y0, Y10, Y10
 	VCVTPS2DQ    Y11, Y11
 	VPADDD       Y0, Y11, Y11
+	CMPQ         R14, $+4
+	JLE          over32
 	VCVTPS2DQ    Y12, Y12
 	VPADDD       Y0, Y12, Y12
 	VCVTPS2DQ    Y13, Y13
@@ -16620,6 +5331,8 @@ rows6quantize:
 	VPADDD       Y0, Y14, Y14
 	VCVTPS2DQ    Y15, Y15
 	VPADDD       Y0, Y15, Y15
+
+over32:
 	MOVQ         48(R15), R8
 	MOVQ         16(SP), CX
 	LEAQ         (R8)(CX*1), R8
@@ -16635,6 +5348,8 @@ rows6quantize:
 	VPACKUSWB    Y4, Y4, Y4
 	VPERMQ       $0xd8, Y4, Y4
 	VMOVDQU      X4, (DX)
+	CMPQ         R14, $+1
+	JLE          over33
 	MOVQ         352(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y6, Y6
@@ -16644,6 +5359,8 @@ rows6quantize:
 	VPACKUSWB    Y6, Y6, Y6
 	VPERMQ       $0xd8, Y6, Y6
 	VMOVDQU      X6, (DX)
+	CMPQ         R14, $+2
+	JLE          over33
 	MOVQ         360(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y8, Y8
@@ -16653,6 +5370,8 @@ rows6quantize:
 	VPACKUSWB    Y8, Y8, Y8
 	VPERMQ       $0xd8, Y8, Y8
 	VMOVDQU      X8, (DX)
+	CMPQ         R14, $+3
+	JLE          over33
 	MOVQ         368(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y10, Y10
@@ -16662,6 +5381,8 @@ rows6quantize:
 	VPACKUSWB    Y10, Y10, Y10
 	VPERMQ       $0xd8, Y10, Y10
 	VMOVDQU      X10, (DX)
+	CMPQ         R14, $+4
+	JLE          over33
 	MOVQ         376(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y12, Y12
@@ -16671,6 +5392,8 @@ rows6quantize:
 	VPACKUSWB    Y12, Y12, Y12
 	VPERMQ       $0xd8, Y12, Y12
 	VMOVDQU      X12, (DX)
+	CMPQ         R14, $+5
+	JLE          over33
 	MOVQ         384(R15), DX
 	LEAQ         (R8)(DX*1), DX
 	VPAND        Y2, Y14, Y14
@@ -16681,10 +5404,11 @@ rows6quantize:
 	VPERMQ       $0xd8, Y14, Y14
 	VMOVDQU      X14, (DX)
 
-rows6stored:
-	JMP rows6finished
+over33:
+widestored:
+	JMP widefinished
 
-rows6masked:
+widemasked:
 	MOVQ       (SP), AX
 	MOVQ       $+16, CX
 	CMPQ       AX, CX
@@ -16695,7 +5419,7 @@ rows6masked:
 	VMOVDQU    96(DX)(AX*4), Y3
 	MOVQ       120(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskedno120
+	JEQ        absent34
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -16708,14 +5432,17 @@ rows6masked:
 	VPADDD     Y1, Y9, Y9
 	VPADDD     Y0, Y10, Y10
 	VPADDD     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over35
 	VPADDD     Y0, Y12, Y12
 	VPADDD     Y1, Y13, Y13
 	VPADDD     Y0, Y14, Y14
 	VPADDD     Y1, Y15, Y15
 
-rows6maskedno120:
+over35:
+absent34:
 	CMPB       516(R15), $0x00
-	JNE        rows6maskedscale
+	JNE        widemaskedscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
@@ -16723,32 +5450,44 @@ rows6maskedno120:
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y4, Y2, (DX)
 	VMASKMOVPS Y5, Y3, 32(DX)
+	CMPQ       R14, $+1
+	JLE        over36
 	MOVQ       352(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y6, Y2, (DX)
 	VMASKMOVPS Y7, Y3, 32(DX)
+	CMPQ       R14, $+2
+	JLE        over36
 	MOVQ       360(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y8, Y2, (DX)
 	VMASKMOVPS Y9, Y3, 32(DX)
+	CMPQ       R14, $+3
+	JLE        over36
 	MOVQ       368(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y10, Y2, (DX)
 	VMASKMOVPS Y11, Y3, 32(DX)
+	CMPQ       R14, $+4
+	JLE        over36
 	MOVQ       376(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y12, Y2, (DX)
 	VMASKMOVPS Y13, Y3, 32(DX)
+	CMPQ       R14, $+5
+	JLE        over36
 	MOVQ       384(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y14, Y2, (DX)
 	VMASKMOVPS Y15, Y3, 32(DX)
-	JMP        rows6maskedstored
 
-rows6maskedscale:
+over36:
+	JMP widemaskedstored
+
+widemaskedscale:
 	MOVQ       144(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskedno144
+	JEQ        absent37
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -16769,6 +5508,8 @@ rows6maskedscale:
 	VMULPS     Y0, Y10, Y10
 	VCVTDQ2PS  Y11, Y11
 	VMULPS     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over38
 	VCVTDQ2PS  Y12, Y12
 	VMULPS     Y0, Y12, Y12
 	VCVTDQ2PS  Y13, Y13
@@ -16778,12 +5519,13 @@ rows6maskedscale:
 	VCVTDQ2PS  Y15, Y15
 	VMULPS     Y1, Y15, Y15
 
-rows6maskedno144:
+over38:
+absent37:
 	CMPB       516(R15), $0x02
-	JEQ        rows6maskedquantize
+	JEQ        widemaskedquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6maskedno168
+	JEQ        absent39
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -16796,12 +5538,15 @@ rows6maskedno144:
 	VADDPS     Y1, Y9, Y9
 	VADDPS     Y0, Y10, Y10
 	VADDPS     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over40
 	VADDPS     Y0, Y12, Y12
 	VADDPS     Y1, Y13, Y13
 	VADDPS     Y0, Y14, Y14
 	VADDPS     Y1, Y15, Y15
 
-rows6maskedno168:
+over40:
+absent39:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -16820,6 +5565,8 @@ rows6maskedno168:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over41
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -16828,36 +5575,50 @@ rows6maskedno168:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y12, Y2, (DX)
-	VMASKMOVPS   Y13, Y3, 32(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y14, Y2, (DX)
-	VMASKMOVPS   Y15, Y3, 32(DX)
-	JMP          rows6maskedstored
 
-rows6maskedquantize:
+over41:
+	MOVQ       96(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y4, Y2, (DX)
+	VMASKMOVPS Y5, Y3, 32(DX)
+	CMPQ       R14, $+1
+	JLE        over42
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y6, Y2, (DX)
+	VMASKMOVPS Y7, Y3, 32(DX)
+	CMPQ       R14, $+2
+	JLE        over42
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	VMASKMOVPS Y9, Y3, 32(DX)
+	CMPQ       R14, $+3
+	JLE        over42
+	MOVQ       368(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y10, Y2, (DX)
+	VMASKMOVPS Y11, Y3, 32(DX)
+	CMPQ       R14, $+4
+	JLE        over42
+	MOVQ       376(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y12, Y2, (DX)
+	VMASKMOVPS Y13, Y3, 32(DX)
+	CMPQ       R14, $+5
+	JLE        over42
+	MOVQ       384(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y14, Y2, (DX)
+	VMASKMOVPS Y15, Y3, 32(DX)
+
+over42:
+	JMP widemaskedstored
+
+widemaskedquantize:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -16876,6 +5637,8 @@ rows6maskedquantize:
 	VMINPS       Y10, Y1, Y10
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over43
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -16884,6 +5647,8 @@ rows6maskedquantize:
 	VMINPS       Y14, Y1, Y14
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
+
+over43:
 	VPBROADCASTD 512(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
@@ -16901,6 +5666,8 @@ rows6maskedquantize:
 	VPADDD       Y0, Y10, Y10
 	VCVTPS2DQ    Y11, Y11
 	VPADDD       Y0, Y11, Y11
+	CMPQ         R14, $+4
+	JLE          over44
 	VCVTPS2DQ    Y12, Y12
 	VPADDD       Y0, Y12, Y12
 	VCVTPS2DQ    Y13, Y13
@@ -16909,6 +5676,8 @@ rows6maskedquantize:
 	VPADDD       Y0, Y14, Y14
 	VCVTPS2DQ    Y15, Y15
 	VPADDD       Y0, Y15, Y15
+
+over44:
 	MOVQ         48(R15), R8
 	MOVQ         16(SP), CX
 	LEAQ         (R8)(CX*1), R8
@@ -16924,40 +5693,42 @@ rows6maskedquantize:
 	VPACKUSWB    Y4, Y4, Y4
 	VPERMQ       $0xd8, Y4, Y4
 	CMPQ         (SP), $+16
-	JL           store1x16
+	JL           store46x16
 	VMOVDQU      X4, (DX)
-	JMP          store1x0
+	JMP          store46x0
 
-store1x16:
+store46x16:
 	TESTB   $0x08, (SP)
-	JEQ     store1x8
+	JEQ     store46x8
 	VMOVQ   X4, (DX)
 	VPSRLDQ $0x08, X4, X4
 	ADDQ    $+8, DX
 
-store1x8:
+store46x8:
 	TESTB   $0x04, (SP)
-	JEQ     store1x4
+	JEQ     store46x4
 	VMOVD   X4, (DX)
 	VPSRLDQ $0x04, X4, X4
 	ADDQ    $+4, DX
 
-store1x4:
+store46x4:
 	TESTB   $0x02, (SP)
-	JEQ     store1x2
+	JEQ     store46x2
 	VPEXTRW $0x00, X4, (DX)
 	VPSRLDQ $0x02, X4, X4
 	ADDQ    $+2, DX
 
-store1x2:
+store46x2:
 	TESTB   $0x01, (SP)
-	JEQ     store1x1
+	JEQ     store46x1
 	VPEXTRB $0x00, X4, (DX)
 	VPSRLDQ $0x01, X4, X4
 	ADDQ    $+1, DX
 
-store1x1:
-store1x0:
+store46x1:
+store46x0:
+	CMPQ      R14, $+1
+	JLE       over45
 	MOVQ      352(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y6, Y6
@@ -16967,40 +5738,42 @@ store1x0:
 	VPACKUSWB Y6, Y6, Y6
 	VPERMQ    $0xd8, Y6, Y6
 	CMPQ      (SP), $+16
-	JL        store2x16
+	JL        store47x16
 	VMOVDQU   X6, (DX)
-	JMP       store2x0
+	JMP       store47x0
 
-store2x16:
+store47x16:
 	TESTB   $0x08, (SP)
-	JEQ     store2x8
+	JEQ     store47x8
 	VMOVQ   X6, (DX)
 	VPSRLDQ $0x08, X6, X6
 	ADDQ    $+8, DX
 
-store2x8:
+store47x8:
 	TESTB   $0x04, (SP)
-	JEQ     store2x4
+	JEQ     store47x4
 	VMOVD   X6, (DX)
 	VPSRLDQ $0x04, X6, X6
 	ADDQ    $+4, DX
 
-store2x4:
+store47x4:
 	TESTB   $0x02, (SP)
-	JEQ     store2x2
+	JEQ     store47x2
 	VPEXTRW $0x00, X6, (DX)
 	VPSRLDQ $0x02, X6, X6
 	ADDQ    $+2, DX
 
-store2x2:
+store47x2:
 	TESTB   $0x01, (SP)
-	JEQ     store2x1
+	JEQ     store47x1
 	VPEXTRB $0x00, X6, (DX)
 	VPSRLDQ $0x01, X6, X6
 	ADDQ    $+1, DX
 
-store2x1:
-store2x0:
+store47x1:
+store47x0:
+	CMPQ      R14, $+2
+	JLE       over45
 	MOVQ      360(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y8, Y8
@@ -17010,40 +5783,42 @@ store2x0:
 	VPACKUSWB Y8, Y8, Y8
 	VPERMQ    $0xd8, Y8, Y8
 	CMPQ      (SP), $+16
-	JL        store3x16
+	JL        store48x16
 	VMOVDQU   X8, (DX)
-	JMP       store3x0
+	JMP       store48x0
 
-store3x16:
+store48x16:
 	TESTB   $0x08, (SP)
-	JEQ     store3x8
+	JEQ     store48x8
 	VMOVQ   X8, (DX)
 	VPSRLDQ $0x08, X8, X8
 	ADDQ    $+8, DX
 
-store3x8:
+store48x8:
 	TESTB   $0x04, (SP)
-	JEQ     store3x4
+	JEQ     store48x4
 	VMOVD   X8, (DX)
 	VPSRLDQ $0x04, X8, X8
 	ADDQ    $+4, DX
 
-store3x4:
+store48x4:
 	TESTB   $0x02, (SP)
-	JEQ     store3x2
+	JEQ     store48x2
 	VPEXTRW $0x00, X8, (DX)
 	VPSRLDQ $0x02, X8, X8
 	ADDQ    $+2, DX
 
-store3x2:
+store48x2:
 	TESTB   $0x01, (SP)
-	JEQ     store3x1
+	JEQ     store48x1
 	VPEXTRB $0x00, X8, (DX)
 	VPSRLDQ $0x01, X8, X8
 	ADDQ    $+1, DX
 
-store3x1:
-store3x0:
+store48x1:
+store48x0:
+	CMPQ      R14, $+3
+	JLE       over45
 	MOVQ      368(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y10, Y10
@@ -17053,40 +5828,42 @@ store3x0:
 	VPACKUSWB Y10, Y10, Y10
 	VPERMQ    $0xd8, Y10, Y10
 	CMPQ      (SP), $+16
-	JL        store4x16
+	JL        store49x16
 	VMOVDQU   X10, (DX)
-	JMP       store4x0
+	JMP       store49x0
 
-store4x16:
+store49x16:
 	TESTB   $0x08, (SP)
-	JEQ     store4x8
+	JEQ     store49x8
 	VMOVQ   X10, (DX)
 	VPSRLDQ $0x08, X10, X10
 	ADDQ    $+8, DX
 
-store4x8:
+store49x8:
 	TESTB   $0x04, (SP)
-	JEQ     store4x4
+	JEQ     store49x4
 	VMOVD   X10, (DX)
 	VPSRLDQ $0x04, X10, X10
 	ADDQ    $+4, DX
 
-store4x4:
+store49x4:
 	TESTB   $0x02, (SP)
-	JEQ     store4x2
+	JEQ     store49x2
 	VPEXTRW $0x00, X10, (DX)
 	VPSRLDQ $0x02, X10, X10
 	ADDQ    $+2, DX
 
-store4x2:
+store49x2:
 	TESTB   $0x01, (SP)
-	JEQ     store4x1
+	JEQ     store49x1
 	VPEXTRB $0x00, X10, (DX)
 	VPSRLDQ $0x01, X10, X10
 	ADDQ    $+1, DX
 
-store4x1:
-store4x0:
+store49x1:
+store49x0:
+	CMPQ      R14, $+4
+	JLE       over45
 	MOVQ      376(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y12, Y12
@@ -17096,40 +5873,42 @@ store4x0:
 	VPACKUSWB Y12, Y12, Y12
 	VPERMQ    $0xd8, Y12, Y12
 	CMPQ      (SP), $+16
-	JL        store5x16
+	JL        store50x16
 	VMOVDQU   X12, (DX)
-	JMP       store5x0
+	JMP       store50x0
 
-store5x16:
+store50x16:
 	TESTB   $0x08, (SP)
-	JEQ     store5x8
+	JEQ     store50x8
 	VMOVQ   X12, (DX)
 	VPSRLDQ $0x08, X12, X12
 	ADDQ    $+8, DX
 
-store5x8:
+store50x8:
 	TESTB   $0x04, (SP)
-	JEQ     store5x4
+	JEQ     store50x4
 	VMOVD   X12, (DX)
 	VPSRLDQ $0x04, X12, X12
 	ADDQ    $+4, DX
 
-store5x4:
+store50x4:
 	TESTB   $0x02, (SP)
-	JEQ     store5x2
+	JEQ     store50x2
 	VPEXTRW $0x00, X12, (DX)
 	VPSRLDQ $0x02, X12, X12
 	ADDQ    $+2, DX
 
-store5x2:
+store50x2:
 	TESTB   $0x01, (SP)
-	JEQ     store5x1
+	JEQ     store50x1
 	VPEXTRB $0x00, X12, (DX)
 	VPSRLDQ $0x01, X12, X12
 	ADDQ    $+1, DX
 
-store5x1:
-store5x0:
+store50x1:
+store50x0:
+	CMPQ      R14, $+5
+	JLE       over45
 	MOVQ      384(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y14, Y14
@@ -17139,50 +5918,51 @@ store5x0:
 	VPACKUSWB Y14, Y14, Y14
 	VPERMQ    $0xd8, Y14, Y14
 	CMPQ      (SP), $+16
-	JL        store6x16
+	JL        store51x16
 	VMOVDQU   X14, (DX)
-	JMP       store6x0
+	JMP       store51x0
 
-store6x16:
+store51x16:
 	TESTB   $0x08, (SP)
-	JEQ     store6x8
+	JEQ     store51x8
 	VMOVQ   X14, (DX)
 	VPSRLDQ $0x08, X14, X14
 	ADDQ    $+8, DX
 
-store6x8:
+store51x8:
 	TESTB   $0x04, (SP)
-	JEQ     store6x4
+	JEQ     store51x4
 	VMOVD   X14, (DX)
 	VPSRLDQ $0x04, X14, X14
 	ADDQ    $+4, DX
 
-store6x4:
+store51x4:
 	TESTB   $0x02, (SP)
-	JEQ     store6x2
+	JEQ     store51x2
 	VPEXTRW $0x00, X14, (DX)
 	VPSRLDQ $0x02, X14, X14
 	ADDQ    $+2, DX
 
-store6x2:
+store51x2:
 	TESTB   $0x01, (SP)
-	JEQ     store6x1
+	JEQ     store51x1
 	VPEXTRB $0x00, X14, (DX)
 	VPSRLDQ $0x01, X14, X14
 	ADDQ    $+1, DX
 
-store6x1:
-store6x0:
-rows6maskedstored:
-rows6finished:
+store51x1:
+store51x0:
+over45:
+widemaskedstored:
+widefinished:
 	SUBQ $+16, (SP)
 	ADDQ $+16, 16(SP)
 	MOVQ t+0(FP), AX
 	MOVQ 496(AX), AX
 	ADDQ AX, 8(SP)
-	JMP  rows6
+	JMP  wide
 
-rows6narrow:
+narrow:
 	MOVQ         8(SP), BX
 	MOVL         $+65537, AX
 	VMOVD        AX, X3
@@ -17191,76 +5971,52 @@ rows6narrow:
 	VXORPS       Y5, Y5, Y5
 	VXORPS       Y6, Y6, Y6
 	VXORPS       Y7, Y7, Y7
+	CMPQ         40(SP), $+4
+	JLE          over52
 	VXORPS       Y8, Y8, Y8
 	VXORPS       Y9, Y9, Y9
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
 
-rows6narrowtap:
-	MOVQ    t+0(FP), R8
+over52:
+	ADDQ $+64, BX
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+narrowtap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R8)
-	JGE     rows6narrowfinish
-	MOVQ    192(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R8), R15
-	ADDQ    (R8), R15
-	MOVQ    216(R8), AX
+	CMPQ    R15, 200(BX)
+	JGE     narrowfinish
+	MOVQ    192(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    488(BX), R15
+	ADDQ    (BX), R15
+	MOVQ    216(BX), AX
 	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R8), CX
+	MOVQ    224(BX), CX
 	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R8), DX
+	CMPQ    40(SP), $+2
+	JLE     over53
+	MOVQ    232(BX), DX
 	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R8), SI
+	MOVQ    240(BX), SI
 	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R8), DI
+	CMPQ    40(SP), $+4
+	JLE     over53
+	MOVQ    248(BX), DI
 	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R8), R8
+	MOVQ    256(BX), R8
 	LEAQ    (R15)(R8*1), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows6narrowsingle
 
-rows6narrowmany:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPBROADCASTD (R8)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows6narrowmany
-
-rows6narrowsingle:
+over53:
+	MOVQ 488(BX), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+4
+	JLE  narrow4
 	CMPQ R15, $-4
-	JG   rows6narrowend
+	JG   narrow6manyover
 
-rows6narrowone:
+narrow6many:
 	PREFETCHT0   4096(BX)
 	VPBROADCASTD (AX)(R15*1), Y2
 	VPMADDUBSW   (BX), Y2, Y1
@@ -17289,150 +6045,245 @@ rows6narrowone:
 	ADDQ         $+4, R15
 	ADDQ         $+64, BX
 	CMPQ         R15, $-4
-	JLE          rows6narrowone
+	JLE          narrow6many
 
-rows6narrowend:
-	TESTQ        R15, R15
-	JEQ          rows6narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows6narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
+narrow6manyover:
+	CMPQ R15, $-4
+	JG   narrow6oneover
+
+narrow6one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD (DI)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD (R8)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y9, Y9
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow6one
+
+narrow6oneover:
+	JMP narrowend
+
+narrow4:
+	CMPQ 40(SP), $+2
+	JLE  narrow2
+	CMPQ R15, $-4
+	JG   narrow4oneover
+
+narrow4one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow4one
+
+narrow4oneover:
+	JMP narrowend
+
+narrow2:
+	CMPQ 40(SP), $+1
+	JLE  narrow1
+	CMPQ R15, $-4
+	JG   narrow2oneover
+
+narrow2one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow2one
+
+narrow2oneover:
+	JMP narrowend
+
+narrow1:
+	CMPQ R15, $-4
+	JG   narrow1oneover
+
+narrow1one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow1one
+
+narrow1oneover:
+narrowend:
+	TESTQ   R15, R15
+	JEQ     narrowwhole
+	VPXOR   X2, X2, X2
+	CMPQ    R15, $-2
+	JG      one55
+	JEQ     two56
+	VPINSRB $0x02, 2(AX)(R15*1), X2, X2
+
+two56:
+	VPINSRW $0x00, (AX)(R15*1), X2, X2
+	JMP     filled57
+
+one55:
+	VPINSRB $0x00, (AX)(R15*1), X2, X2
+
+filled57:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y4, Y4
 	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+64, BX
-	JMP          rows6narrowwhole
-
-rows6narrownot3:
 	CMPQ         R15, $-2
-	JNE          rows6narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
+	JG           one58
+	JEQ          two59
+	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
+
+two59:
+	VPINSRW $0x00, (CX)(R15*1), X2, X2
+	JMP     filled60
+
+one58:
+	VPINSRB $0x00, (CX)(R15*1), X2, X2
+
+filled60:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y5, Y5
+	CMPQ         40(SP), $+2
+	JLE          over54
 	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
+	CMPQ         R15, $-2
+	JG           one61
+	JEQ          two62
+	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+
+two62:
+	VPINSRW $0x00, (DX)(R15*1), X2, X2
+	JMP     filled63
+
+one61:
+	VPINSRB $0x00, (DX)(R15*1), X2, X2
+
+filled63:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y6, Y6
 	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
+	CMPQ         R15, $-2
+	JG           one64
+	JEQ          two65
+	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+
+two65:
+	VPINSRW $0x00, (SI)(R15*1), X2, X2
+	JMP     filled66
+
+one64:
+	VPINSRB $0x00, (SI)(R15*1), X2, X2
+
+filled66:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y7, Y7
+	CMPQ         40(SP), $+4
+	JLE          over54
 	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
+	CMPQ         R15, $-2
+	JG           one67
+	JEQ          two68
+	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+
+two68:
+	VPINSRW $0x00, (DI)(R15*1), X2, X2
+	JMP     filled69
+
+one67:
+	VPINSRB $0x00, (DI)(R15*1), X2, X2
+
+filled69:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y8, Y8
 	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
+	CMPQ         R15, $-2
+	JG           one70
+	JEQ          two71
+	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+
+two71:
+	VPINSRW $0x00, (R8)(R15*1), X2, X2
+	JMP     filled72
+
+one70:
+	VPINSRB $0x00, (R8)(R15*1), X2, X2
+
+filled72:
 	VPBROADCASTD X2, Y2
 	VPMADDUBSW   (BX), Y2, Y1
 	VPMADDWD     Y3, Y1, Y1
 	VPADDD       Y1, Y9, Y9
-	ADDQ         $+64, BX
-	JMP          rows6narrowwhole
 
-rows6narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows6narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+64, BX
-	JMP          rows6narrowwhole
+over54:
+	ADDQ $+64, BX
 
-rows6narrownot1:
-rows6narrowwhole:
+narrowwhole:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows6narrowtap
+	JMP  narrowtap
 
-rows6narrowfinish:
+narrowfinish:
 	MOVQ       t+0(FP), R15
+	MOVQ       40(SP), R14
 	MOVQ       (SP), AX
 	MOVQ       $+8, CX
 	CMPQ       AX, CX
@@ -17442,7 +6293,7 @@ rows6narrowfinish:
 	VMOVDQU    64(DX)(AX*4), Y2
 	MOVQ       120(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrowno120
+	JEQ        absent73
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -17450,39 +6301,54 @@ rows6narrowfinish:
 	VPADDD     Y0, Y5, Y5
 	VPADDD     Y0, Y6, Y6
 	VPADDD     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over74
 	VPADDD     Y0, Y8, Y8
 	VPADDD     Y0, Y9, Y9
 
-rows6narrowno120:
+over74:
+absent73:
 	CMPB       516(R15), $0x00
-	JNE        rows6narrowscale
+	JNE        narrowscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
 	MOVQ       344(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y4, Y2, (DX)
+	CMPQ       R14, $+1
+	JLE        over75
 	MOVQ       352(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y5, Y2, (DX)
+	CMPQ       R14, $+2
+	JLE        over75
 	MOVQ       360(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y6, Y2, (DX)
+	CMPQ       R14, $+3
+	JLE        over75
 	MOVQ       368(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y7, Y2, (DX)
+	CMPQ       R14, $+4
+	JLE        over75
 	MOVQ       376(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y8, Y2, (DX)
+	CMPQ       R14, $+5
+	JLE        over75
 	MOVQ       384(R15), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y9, Y2, (DX)
-	JMP        rows6narrowstored
 
-rows6narrowscale:
+over75:
+	JMP narrowstored
+
+narrowscale:
 	MOVQ       144(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrowno144
+	JEQ        absent76
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -17494,17 +6360,20 @@ rows6narrowscale:
 	VMULPS     Y0, Y6, Y6
 	VCVTDQ2PS  Y7, Y7
 	VMULPS     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over77
 	VCVTDQ2PS  Y8, Y8
 	VMULPS     Y0, Y8, Y8
 	VCVTDQ2PS  Y9, Y9
 	VMULPS     Y0, Y9, Y9
 
-rows6narrowno144:
+over77:
+absent76:
 	CMPB       516(R15), $0x02
-	JEQ        rows6narrowquantize
+	JEQ        narrowquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
-	JEQ        rows6narrowno168
+	JEQ        absent78
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -17512,10 +6381,13 @@ rows6narrowno144:
 	VADDPS     Y0, Y5, Y5
 	VADDPS     Y0, Y6, Y6
 	VADDPS     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over79
 	VADDPS     Y0, Y8, Y8
 	VADDPS     Y0, Y9, Y9
 
-rows6narrowno168:
+over79:
+absent78:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -17526,34 +6398,50 @@ rows6narrowno168:
 	VMINPS       Y6, Y1, Y6
 	VMAXPS       Y7, Y0, Y7
 	VMINPS       Y7, Y1, Y7
+	CMPQ         R14, $+4
+	JLE          over80
 	VMAXPS       Y8, Y0, Y8
 	VMINPS       Y8, Y1, Y8
 	VMAXPS       Y9, Y0, Y9
 	VMINPS       Y9, Y1, Y9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y9, Y2, (DX)
-	JMP          rows6narrowstored
 
-rows6narrowquantize:
+over80:
+	MOVQ       96(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y4, Y2, (DX)
+	CMPQ       R14, $+1
+	JLE        over81
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y5, Y2, (DX)
+	CMPQ       R14, $+2
+	JLE        over81
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y6, Y2, (DX)
+	CMPQ       R14, $+3
+	JLE        over81
+	MOVQ       368(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y7, Y2, (DX)
+	CMPQ       R14, $+4
+	JLE        over81
+	MOVQ       376(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	CMPQ       R14, $+5
+	JLE        over81
+	MOVQ       384(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y9, Y2, (DX)
+
+over81:
+	JMP narrowstored
+
+narrowquantize:
 	VBROADCASTSS 504(R15), Y0
 	VBROADCASTSS 508(R15), Y1
 	VMAXPS       Y4, Y0, Y4
@@ -17564,10 +6452,14 @@ rows6narrowquantize:
 	VMINPS       Y6, Y1, Y6
 	VMAXPS       Y7, Y0, Y7
 	VMINPS       Y7, Y1, Y7
+	CMPQ         R14, $+4
+	JLE          over82
 	VMAXPS       Y8, Y0, Y8
 	VMINPS       Y8, Y1, Y8
 	VMAXPS       Y9, Y0, Y9
 	VMINPS       Y9, Y1, Y9
+
+over82:
 	VPBROADCASTD 512(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
@@ -17577,10 +6469,14 @@ rows6narrowquantize:
 	VPADDD       Y0, Y6, Y6
 	VCVTPS2DQ    Y7, Y7
 	VPADDD       Y0, Y7, Y7
+	CMPQ         R14, $+4
+	JLE          over83
 	VCVTPS2DQ    Y8, Y8
 	VPADDD       Y0, Y8, Y8
 	VCVTPS2DQ    Y9, Y9
 	VPADDD       Y0, Y9, Y9
+
+over83:
 	MOVQ         48(R15), R8
 	MOVQ         16(SP), CX
 	LEAQ         (R8)(CX*1), R8
@@ -17595,40 +6491,42 @@ rows6narrowquantize:
 	VPACKUSWB    Y4, Y4, Y4
 	VPERMQ       $0xd8, Y4, Y4
 	CMPQ         (SP), $+16
-	JL           store7x16
+	JL           store85x16
 	VMOVDQU      X4, (DX)
-	JMP          store7x0
+	JMP          store85x0
 
-store7x16:
+store85x16:
 	TESTB   $0x08, (SP)
-	JEQ     store7x8
+	JEQ     store85x8
 	VMOVQ   X4, (DX)
 	VPSRLDQ $0x08, X4, X4
 	ADDQ    $+8, DX
 
-store7x8:
+store85x8:
 	TESTB   $0x04, (SP)
-	JEQ     store7x4
+	JEQ     store85x4
 	VMOVD   X4, (DX)
 	VPSRLDQ $0x04, X4, X4
 	ADDQ    $+4, DX
 
-store7x4:
+store85x4:
 	TESTB   $0x02, (SP)
-	JEQ     store7x2
+	JEQ     store85x2
 	VPEXTRW $0x00, X4, (DX)
 	VPSRLDQ $0x02, X4, X4
 	ADDQ    $+2, DX
 
-store7x2:
+store85x2:
 	TESTB   $0x01, (SP)
-	JEQ     store7x1
+	JEQ     store85x1
 	VPEXTRB $0x00, X4, (DX)
 	VPSRLDQ $0x01, X4, X4
 	ADDQ    $+1, DX
 
-store7x1:
-store7x0:
+store85x1:
+store85x0:
+	CMPQ      R14, $+1
+	JLE       over84
 	MOVQ      352(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y5, Y5
@@ -17637,40 +6535,42 @@ store7x0:
 	VPACKUSWB Y5, Y5, Y5
 	VPERMQ    $0xd8, Y5, Y5
 	CMPQ      (SP), $+16
-	JL        store8x16
+	JL        store86x16
 	VMOVDQU   X5, (DX)
-	JMP       store8x0
+	JMP       store86x0
 
-store8x16:
+store86x16:
 	TESTB   $0x08, (SP)
-	JEQ     store8x8
+	JEQ     store86x8
 	VMOVQ   X5, (DX)
 	VPSRLDQ $0x08, X5, X5
 	ADDQ    $+8, DX
 
-store8x8:
+store86x8:
 	TESTB   $0x04, (SP)
-	JEQ     store8x4
+	JEQ     store86x4
 	VMOVD   X5, (DX)
 	VPSRLDQ $0x04, X5, X5
 	ADDQ    $+4, DX
 
-store8x4:
+store86x4:
 	TESTB   $0x02, (SP)
-	JEQ     store8x2
+	JEQ     store86x2
 	VPEXTRW $0x00, X5, (DX)
 	VPSRLDQ $0x02, X5, X5
 	ADDQ    $+2, DX
 
-store8x2:
+store86x2:
 	TESTB   $0x01, (SP)
-	JEQ     store8x1
+	JEQ     store86x1
 	VPEXTRB $0x00, X5, (DX)
 	VPSRLDQ $0x01, X5, X5
 	ADDQ    $+1, DX
 
-store8x1:
-store8x0:
+store86x1:
+store86x0:
+	CMPQ      R14, $+2
+	JLE       over84
 	MOVQ      360(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y6, Y6
@@ -17679,40 +6579,42 @@ store8x0:
 	VPACKUSWB Y6, Y6, Y6
 	VPERMQ    $0xd8, Y6, Y6
 	CMPQ      (SP), $+16
-	JL        store9x16
+	JL        store87x16
 	VMOVDQU   X6, (DX)
-	JMP       store9x0
+	JMP       store87x0
 
-store9x16:
+store87x16:
 	TESTB   $0x08, (SP)
-	JEQ     store9x8
+	JEQ     store87x8
 	VMOVQ   X6, (DX)
 	VPSRLDQ $0x08, X6, X6
 	ADDQ    $+8, DX
 
-store9x8:
+store87x8:
 	TESTB   $0x04, (SP)
-	JEQ     store9x4
+	JEQ     store87x4
 	VMOVD   X6, (DX)
 	VPSRLDQ $0x04, X6, X6
 	ADDQ    $+4, DX
 
-store9x4:
+store87x4:
 	TESTB   $0x02, (SP)
-	JEQ     store9x2
+	JEQ     store87x2
 	VPEXTRW $0x00, X6, (DX)
 	VPSRLDQ $0x02, X6, X6
 	ADDQ    $+2, DX
 
-store9x2:
+store87x2:
 	TESTB   $0x01, (SP)
-	JEQ     store9x1
+	JEQ     store87x1
 	VPEXTRB $0x00, X6, (DX)
 	VPSRLDQ $0x01, X6, X6
 	ADDQ    $+1, DX
 
-store9x1:
-store9x0:
+store87x1:
+store87x0:
+	CMPQ      R14, $+3
+	JLE       over84
 	MOVQ      368(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y7, Y7
@@ -17721,40 +6623,42 @@ store9x0:
 	VPACKUSWB Y7, Y7, Y7
 	VPERMQ    $0xd8, Y7, Y7
 	CMPQ      (SP), $+16
-	JL        store10x16
+	JL        store88x16
 	VMOVDQU   X7, (DX)
-	JMP       store10x0
+	JMP       store88x0
 
-store10x16:
+store88x16:
 	TESTB   $0x08, (SP)
-	JEQ     store10x8
+	JEQ     store88x8
 	VMOVQ   X7, (DX)
 	VPSRLDQ $0x08, X7, X7
 	ADDQ    $+8, DX
 
-store10x8:
+store88x8:
 	TESTB   $0x04, (SP)
-	JEQ     store10x4
+	JEQ     store88x4
 	VMOVD   X7, (DX)
 	VPSRLDQ $0x04, X7, X7
 	ADDQ    $+4, DX
 
-store10x4:
+store88x4:
 	TESTB   $0x02, (SP)
-	JEQ     store10x2
+	JEQ     store88x2
 	VPEXTRW $0x00, X7, (DX)
 	VPSRLDQ $0x02, X7, X7
 	ADDQ    $+2, DX
 
-store10x2:
+store88x2:
 	TESTB   $0x01, (SP)
-	JEQ     store10x1
+	JEQ     store88x1
 	VPEXTRB $0x00, X7, (DX)
 	VPSRLDQ $0x01, X7, X7
 	ADDQ    $+1, DX
 
-store10x1:
-store10x0:
+store88x1:
+store88x0:
+	CMPQ      R14, $+4
+	JLE       over84
 	MOVQ      376(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y8, Y8
@@ -17763,40 +6667,42 @@ store10x0:
 	VPACKUSWB Y8, Y8, Y8
 	VPERMQ    $0xd8, Y8, Y8
 	CMPQ      (SP), $+16
-	JL        store11x16
+	JL        store89x16
 	VMOVDQU   X8, (DX)
-	JMP       store11x0
+	JMP       store89x0
 
-store11x16:
+store89x16:
 	TESTB   $0x08, (SP)
-	JEQ     store11x8
+	JEQ     store89x8
 	VMOVQ   X8, (DX)
 	VPSRLDQ $0x08, X8, X8
 	ADDQ    $+8, DX
 
-store11x8:
+store89x8:
 	TESTB   $0x04, (SP)
-	JEQ     store11x4
+	JEQ     store89x4
 	VMOVD   X8, (DX)
 	VPSRLDQ $0x04, X8, X8
 	ADDQ    $+4, DX
 
-store11x4:
+store89x4:
 	TESTB   $0x02, (SP)
-	JEQ     store11x2
+	JEQ     store89x2
 	VPEXTRW $0x00, X8, (DX)
 	VPSRLDQ $0x02, X8, X8
 	ADDQ    $+2, DX
 
-store11x2:
+store89x2:
 	TESTB   $0x01, (SP)
-	JEQ     store11x1
+	JEQ     store89x1
 	VPEXTRB $0x00, X8, (DX)
 	VPSRLDQ $0x01, X8, X8
 	ADDQ    $+1, DX
 
-store11x1:
-store11x0:
+store89x1:
+store89x0:
+	CMPQ      R14, $+5
+	JLE       over84
 	MOVQ      384(R15), DX
 	LEAQ      (R8)(DX*1), DX
 	VPAND     Y2, Y9, Y9
@@ -17805,5371 +6711,42 @@ store11x0:
 	VPACKUSWB Y9, Y9, Y9
 	VPERMQ    $0xd8, Y9, Y9
 	CMPQ      (SP), $+16
-	JL        store12x16
+	JL        store90x16
 	VMOVDQU   X9, (DX)
-	JMP       store12x0
+	JMP       store90x0
 
-store12x16:
+store90x16:
 	TESTB   $0x08, (SP)
-	JEQ     store12x8
+	JEQ     store90x8
 	VMOVQ   X9, (DX)
 	VPSRLDQ $0x08, X9, X9
 	ADDQ    $+8, DX
 
-store12x8:
+store90x8:
 	TESTB   $0x04, (SP)
-	JEQ     store12x4
+	JEQ     store90x4
 	VMOVD   X9, (DX)
 	VPSRLDQ $0x04, X9, X9
 	ADDQ    $+4, DX
 
-store12x4:
+store90x4:
 	TESTB   $0x02, (SP)
-	JEQ     store12x2
+	JEQ     store90x2
 	VPEXTRW $0x00, X9, (DX)
 	VPSRLDQ $0x02, X9, X9
 	ADDQ    $+2, DX
 
-store12x2:
+store90x2:
 	TESTB   $0x01, (SP)
-	JEQ     store12x1
+	JEQ     store90x1
 	VPEXTRB $0x00, X9, (DX)
 	VPSRLDQ $0x01, X9, X9
 	ADDQ    $+1, DX
 
-store12x1:
-store12x0:
-rows6narrowstored:
-	JMP done
-
-rows5:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          rows5narrow
-	MOVQ         8(SP), BX
-	MOVL         $+65537, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	VXORPS       Y10, Y10, Y10
-	VXORPS       Y11, Y11, Y11
-	VXORPS       Y12, Y12, Y12
-	VXORPS       Y13, Y13, Y13
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows5tap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DI)
-	JGE     rows5finish
-	MOVQ    192(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DI), R15
-	ADDQ    (DI), R15
-	MOVQ    216(DI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(DI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(DI), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows5single
-
-rows5many:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows5many
-
-rows5single:
-	CMPQ R15, $-4
-	JG   rows5end
-
-rows5one:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows5one
-
-rows5end:
-	TESTQ        R15, R15
-	JEQ          rows5whole
-	CMPQ         R15, $-3
-	JNE          rows5not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+64, BX
-	JMP          rows5whole
-
-rows5not3:
-	CMPQ         R15, $-2
-	JNE          rows5not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+64, BX
-	JMP          rows5whole
-
-rows5not2:
-	CMPQ         R15, $-1
-	JNE          rows5not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y12, Y12
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y13, Y13
-	ADDQ         $+64, BX
-	JMP          rows5whole
-
-rows5not1:
-rows5whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5tap
-
-rows5finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows5masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows5no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-	VPADDD  Y0, Y8, Y8
-	VPADDD  Y1, Y9, Y9
-	VPADDD  Y0, Y10, Y10
-	VPADDD  Y1, Y11, Y11
-	VPADDD  Y0, Y12, Y12
-	VPADDD  Y1, Y13, Y13
-
-rows5no120:
-	CMPB    516(R15), $0x00
-	JNE     rows5scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y8, (DX)
-	VMOVUPS Y9, 32(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y10, (DX)
-	VMOVUPS Y11, 32(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y12, (DX)
-	VMOVUPS Y13, 32(DX)
-	JMP     rows5stored
-
-rows5scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y8, Y8
-	VMULPS    Y0, Y8, Y8
-	VCVTDQ2PS Y9, Y9
-	VMULPS    Y1, Y9, Y9
-	VCVTDQ2PS Y10, Y10
-	VMULPS    Y0, Y10, Y10
-	VCVTDQ2PS Y11, Y11
-	VMULPS    Y1, Y11, Y11
-	VCVTDQ2PS Y12, Y12
-	VMULPS    Y0, Y12, Y12
-	VCVTDQ2PS Y13, Y13
-	VMULPS    Y1, Y13, Y13
-
-rows5no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows5quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows5no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-	VADDPS  Y0, Y10, Y10
-	VADDPS  Y1, Y11, Y11
-	VADDPS  Y0, Y12, Y12
-	VADDPS  Y1, Y13, Y13
-
-rows5no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y12, (DX)
-	VMOVUPS      Y13, 32(DX)
-	JMP          rows5stored
-
-rows5quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	VCVTPS2DQ    Y12, Y12
-	VPADDD       Y0, Y12, Y12
-	VCVTPS2DQ    Y13, Y13
-	VPADDD       Y0, Y13, Y13
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y8, Y8
-	VPAND        Y2, Y9, Y9
-	VPACKUSDW    Y9, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VPACKUSWB    Y8, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VMOVDQU      X8, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y10, Y10
-	VPAND        Y2, Y11, Y11
-	VPACKUSDW    Y11, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VPACKUSWB    Y10, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VMOVDQU      X10, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y12, Y12
-	VPAND        Y2, Y13, Y13
-	VPACKUSDW    Y13, Y12, Y12
-	VPERMQ       $0xd8, Y12, Y12
-	VPACKUSWB    Y12, Y12, Y12
-	VPERMQ       $0xd8, Y12, Y12
-	VMOVDQU      X12, (DX)
-
-rows5stored:
-	JMP rows5finished
-
-rows5masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-	VPADDD     Y1, Y9, Y9
-	VPADDD     Y0, Y10, Y10
-	VPADDD     Y1, Y11, Y11
-	VPADDD     Y0, Y12, Y12
-	VPADDD     Y1, Y13, Y13
-
-rows5maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows5maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	VMASKMOVPS Y9, Y3, 32(DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y10, Y2, (DX)
-	VMASKMOVPS Y11, Y3, 32(DX)
-	MOVQ       376(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y12, Y2, (DX)
-	VMASKMOVPS Y13, Y3, 32(DX)
-	JMP        rows5maskedstored
-
-rows5maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-	VCVTDQ2PS  Y9, Y9
-	VMULPS     Y1, Y9, Y9
-	VCVTDQ2PS  Y10, Y10
-	VMULPS     Y0, Y10, Y10
-	VCVTDQ2PS  Y11, Y11
-	VMULPS     Y1, Y11, Y11
-	VCVTDQ2PS  Y12, Y12
-	VMULPS     Y0, Y12, Y12
-	VCVTDQ2PS  Y13, Y13
-	VMULPS     Y1, Y13, Y13
-
-rows5maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows5maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-	VADDPS     Y0, Y10, Y10
-	VADDPS     Y1, Y11, Y11
-	VADDPS     Y0, Y12, Y12
-	VADDPS     Y1, Y13, Y13
-
-rows5maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y12, Y2, (DX)
-	VMASKMOVPS   Y13, Y3, 32(DX)
-	JMP          rows5maskedstored
-
-rows5maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VMAXPS       Y12, Y0, Y12
-	VMINPS       Y12, Y1, Y12
-	VMAXPS       Y13, Y0, Y13
-	VMINPS       Y13, Y1, Y13
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	VCVTPS2DQ    Y12, Y12
-	VPADDD       Y0, Y12, Y12
-	VCVTPS2DQ    Y13, Y13
-	VPADDD       Y0, Y13, Y13
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store13x16
-	VMOVDQU      X4, (DX)
-	JMP          store13x0
-
-store13x16:
-	TESTB   $0x08, (SP)
-	JEQ     store13x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store13x8:
-	TESTB   $0x04, (SP)
-	JEQ     store13x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store13x4:
-	TESTB   $0x02, (SP)
-	JEQ     store13x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store13x2:
-	TESTB   $0x01, (SP)
-	JEQ     store13x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store13x1:
-store13x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store14x16
-	VMOVDQU   X6, (DX)
-	JMP       store14x0
-
-store14x16:
-	TESTB   $0x08, (SP)
-	JEQ     store14x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store14x8:
-	TESTB   $0x04, (SP)
-	JEQ     store14x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store14x4:
-	TESTB   $0x02, (SP)
-	JEQ     store14x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store14x2:
-	TESTB   $0x01, (SP)
-	JEQ     store14x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store14x1:
-store14x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPAND     Y2, Y9, Y9
-	VPACKUSDW Y9, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store15x16
-	VMOVDQU   X8, (DX)
-	JMP       store15x0
-
-store15x16:
-	TESTB   $0x08, (SP)
-	JEQ     store15x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store15x8:
-	TESTB   $0x04, (SP)
-	JEQ     store15x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store15x4:
-	TESTB   $0x02, (SP)
-	JEQ     store15x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store15x2:
-	TESTB   $0x01, (SP)
-	JEQ     store15x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store15x1:
-store15x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y10, Y10
-	VPAND     Y2, Y11, Y11
-	VPACKUSDW Y11, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	VPACKUSWB Y10, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	CMPQ      (SP), $+16
-	JL        store16x16
-	VMOVDQU   X10, (DX)
-	JMP       store16x0
-
-store16x16:
-	TESTB   $0x08, (SP)
-	JEQ     store16x8
-	VMOVQ   X10, (DX)
-	VPSRLDQ $0x08, X10, X10
-	ADDQ    $+8, DX
-
-store16x8:
-	TESTB   $0x04, (SP)
-	JEQ     store16x4
-	VMOVD   X10, (DX)
-	VPSRLDQ $0x04, X10, X10
-	ADDQ    $+4, DX
-
-store16x4:
-	TESTB   $0x02, (SP)
-	JEQ     store16x2
-	VPEXTRW $0x00, X10, (DX)
-	VPSRLDQ $0x02, X10, X10
-	ADDQ    $+2, DX
-
-store16x2:
-	TESTB   $0x01, (SP)
-	JEQ     store16x1
-	VPEXTRB $0x00, X10, (DX)
-	VPSRLDQ $0x01, X10, X10
-	ADDQ    $+1, DX
-
-store16x1:
-store16x0:
-	MOVQ      376(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y12, Y12
-	VPAND     Y2, Y13, Y13
-	VPACKUSDW Y13, Y12, Y12
-	VPERMQ    $0xd8, Y12, Y12
-	VPACKUSWB Y12, Y12, Y12
-	VPERMQ    $0xd8, Y12, Y12
-	CMPQ      (SP), $+16
-	JL        store17x16
-	VMOVDQU   X12, (DX)
-	JMP       store17x0
-
-store17x16:
-	TESTB   $0x08, (SP)
-	JEQ     store17x8
-	VMOVQ   X12, (DX)
-	VPSRLDQ $0x08, X12, X12
-	ADDQ    $+8, DX
-
-store17x8:
-	TESTB   $0x04, (SP)
-	JEQ     store17x4
-	VMOVD   X12, (DX)
-	VPSRLDQ $0x04, X12, X12
-	ADDQ    $+4, DX
-
-store17x4:
-	TESTB   $0x02, (SP)
-	JEQ     store17x2
-	VPEXTRW $0x00, X12, (DX)
-	VPSRLDQ $0x02, X12, X12
-	ADDQ    $+2, DX
-
-store17x2:
-	TESTB   $0x01, (SP)
-	JEQ     store17x1
-	VPEXTRB $0x00, X12, (DX)
-	VPSRLDQ $0x01, X12, X12
-	ADDQ    $+1, DX
-
-store17x1:
-store17x0:
-rows5maskedstored:
-rows5finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows5
-
-rows5narrow:
-	MOVQ         8(SP), BX
-	MOVL         $+65537, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows5narrowtap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DI)
-	JGE     rows5narrowfinish
-	MOVQ    192(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DI), R15
-	ADDQ    (DI), R15
-	MOVQ    216(DI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(DI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(DI), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows5narrowsingle
-
-rows5narrowmany:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows5narrowmany
-
-rows5narrowsingle:
-	CMPQ R15, $-4
-	JG   rows5narrowend
-
-rows5narrowone:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows5narrowone
-
-rows5narrowend:
-	TESTQ        R15, R15
-	JEQ          rows5narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows5narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+64, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows5narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+64, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows5narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	ADDQ         $+64, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot1:
-rows5narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5narrowtap
-
-rows5narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y0, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-
-rows5narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows5narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y7, Y2, (DX)
-	MOVQ       376(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	JMP        rows5narrowstored
-
-rows5narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y0, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-
-rows5narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows5narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows5narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y0, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-
-rows5narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	JMP          rows5narrowstored
-
-rows5narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store18x16
-	VMOVDQU      X4, (DX)
-	JMP          store18x0
-
-store18x16:
-	TESTB   $0x08, (SP)
-	JEQ     store18x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store18x8:
-	TESTB   $0x04, (SP)
-	JEQ     store18x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store18x4:
-	TESTB   $0x02, (SP)
-	JEQ     store18x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store18x2:
-	TESTB   $0x01, (SP)
-	JEQ     store18x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store18x1:
-store18x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store19x16
-	VMOVDQU   X5, (DX)
-	JMP       store19x0
-
-store19x16:
-	TESTB   $0x08, (SP)
-	JEQ     store19x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store19x8:
-	TESTB   $0x04, (SP)
-	JEQ     store19x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store19x4:
-	TESTB   $0x02, (SP)
-	JEQ     store19x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store19x2:
-	TESTB   $0x01, (SP)
-	JEQ     store19x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store19x1:
-store19x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPACKUSDW Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store20x16
-	VMOVDQU   X6, (DX)
-	JMP       store20x0
-
-store20x16:
-	TESTB   $0x08, (SP)
-	JEQ     store20x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store20x8:
-	TESTB   $0x04, (SP)
-	JEQ     store20x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store20x4:
-	TESTB   $0x02, (SP)
-	JEQ     store20x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store20x2:
-	TESTB   $0x01, (SP)
-	JEQ     store20x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store20x1:
-store20x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	VPACKUSWB Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	CMPQ      (SP), $+16
-	JL        store21x16
-	VMOVDQU   X7, (DX)
-	JMP       store21x0
-
-store21x16:
-	TESTB   $0x08, (SP)
-	JEQ     store21x8
-	VMOVQ   X7, (DX)
-	VPSRLDQ $0x08, X7, X7
-	ADDQ    $+8, DX
-
-store21x8:
-	TESTB   $0x04, (SP)
-	JEQ     store21x4
-	VMOVD   X7, (DX)
-	VPSRLDQ $0x04, X7, X7
-	ADDQ    $+4, DX
-
-store21x4:
-	TESTB   $0x02, (SP)
-	JEQ     store21x2
-	VPEXTRW $0x00, X7, (DX)
-	VPSRLDQ $0x02, X7, X7
-	ADDQ    $+2, DX
-
-store21x2:
-	TESTB   $0x01, (SP)
-	JEQ     store21x1
-	VPEXTRB $0x00, X7, (DX)
-	VPSRLDQ $0x01, X7, X7
-	ADDQ    $+1, DX
-
-store21x1:
-store21x0:
-	MOVQ      376(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPACKUSDW Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store22x16
-	VMOVDQU   X8, (DX)
-	JMP       store22x0
-
-store22x16:
-	TESTB   $0x08, (SP)
-	JEQ     store22x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store22x8:
-	TESTB   $0x04, (SP)
-	JEQ     store22x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store22x4:
-	TESTB   $0x02, (SP)
-	JEQ     store22x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store22x2:
-	TESTB   $0x01, (SP)
-	JEQ     store22x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store22x1:
-store22x0:
-rows5narrowstored:
-	JMP done
-
-rows4:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          rows4narrow
-	MOVQ         8(SP), BX
-	MOVL         $+65537, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	VXORPS       Y10, Y10, Y10
-	VXORPS       Y11, Y11, Y11
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows4tap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(SI)
-	JGE     rows4finish
-	MOVQ    192(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(SI), R15
-	ADDQ    (SI), R15
-	MOVQ    216(SI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(SI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(SI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(SI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows4single
-
-rows4many:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows4many
-
-rows4single:
-	CMPQ R15, $-4
-	JG   rows4end
-
-rows4one:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows4one
-
-rows4end:
-	TESTQ        R15, R15
-	JEQ          rows4whole
-	CMPQ         R15, $-3
-	JNE          rows4not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+64, BX
-	JMP          rows4whole
-
-rows4not3:
-	CMPQ         R15, $-2
-	JNE          rows4not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+64, BX
-	JMP          rows4whole
-
-rows4not2:
-	CMPQ         R15, $-1
-	JNE          rows4not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y10, Y10
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y11, Y11
-	ADDQ         $+64, BX
-	JMP          rows4whole
-
-rows4not1:
-rows4whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4tap
-
-rows4finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows4masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows4no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-	VPADDD  Y0, Y8, Y8
-	VPADDD  Y1, Y9, Y9
-	VPADDD  Y0, Y10, Y10
-	VPADDD  Y1, Y11, Y11
-
-rows4no120:
-	CMPB    516(R15), $0x00
-	JNE     rows4scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y8, (DX)
-	VMOVUPS Y9, 32(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y10, (DX)
-	VMOVUPS Y11, 32(DX)
-	JMP     rows4stored
-
-rows4scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y8, Y8
-	VMULPS    Y0, Y8, Y8
-	VCVTDQ2PS Y9, Y9
-	VMULPS    Y1, Y9, Y9
-	VCVTDQ2PS Y10, Y10
-	VMULPS    Y0, Y10, Y10
-	VCVTDQ2PS Y11, Y11
-	VMULPS    Y1, Y11, Y11
-
-rows4no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows4quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows4no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-	VADDPS  Y0, Y10, Y10
-	VADDPS  Y1, Y11, Y11
-
-rows4no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y10, (DX)
-	VMOVUPS      Y11, 32(DX)
-	JMP          rows4stored
-
-rows4quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y8, Y8
-	VPAND        Y2, Y9, Y9
-	VPACKUSDW    Y9, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VPACKUSWB    Y8, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VMOVDQU      X8, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y10, Y10
-	VPAND        Y2, Y11, Y11
-	VPACKUSDW    Y11, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VPACKUSWB    Y10, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VMOVDQU      X10, (DX)
-
-rows4stored:
-	JMP rows4finished
-
-rows4masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-	VPADDD     Y1, Y9, Y9
-	VPADDD     Y0, Y10, Y10
-	VPADDD     Y1, Y11, Y11
-
-rows4maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows4maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	VMASKMOVPS Y9, Y3, 32(DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y10, Y2, (DX)
-	VMASKMOVPS Y11, Y3, 32(DX)
-	JMP        rows4maskedstored
-
-rows4maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-	VCVTDQ2PS  Y9, Y9
-	VMULPS     Y1, Y9, Y9
-	VCVTDQ2PS  Y10, Y10
-	VMULPS     Y0, Y10, Y10
-	VCVTDQ2PS  Y11, Y11
-	VMULPS     Y1, Y11, Y11
-
-rows4maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows4maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-	VADDPS     Y0, Y10, Y10
-	VADDPS     Y1, Y11, Y11
-
-rows4maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y10, Y2, (DX)
-	VMASKMOVPS   Y11, Y3, 32(DX)
-	JMP          rows4maskedstored
-
-rows4maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VMAXPS       Y10, Y0, Y10
-	VMINPS       Y10, Y1, Y10
-	VMAXPS       Y11, Y0, Y11
-	VMINPS       Y11, Y1, Y11
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	VCVTPS2DQ    Y10, Y10
-	VPADDD       Y0, Y10, Y10
-	VCVTPS2DQ    Y11, Y11
-	VPADDD       Y0, Y11, Y11
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store23x16
-	VMOVDQU      X4, (DX)
-	JMP          store23x0
-
-store23x16:
-	TESTB   $0x08, (SP)
-	JEQ     store23x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store23x8:
-	TESTB   $0x04, (SP)
-	JEQ     store23x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store23x4:
-	TESTB   $0x02, (SP)
-	JEQ     store23x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store23x2:
-	TESTB   $0x01, (SP)
-	JEQ     store23x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store23x1:
-store23x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store24x16
-	VMOVDQU   X6, (DX)
-	JMP       store24x0
-
-store24x16:
-	TESTB   $0x08, (SP)
-	JEQ     store24x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store24x8:
-	TESTB   $0x04, (SP)
-	JEQ     store24x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store24x4:
-	TESTB   $0x02, (SP)
-	JEQ     store24x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store24x2:
-	TESTB   $0x01, (SP)
-	JEQ     store24x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store24x1:
-store24x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPAND     Y2, Y9, Y9
-	VPACKUSDW Y9, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store25x16
-	VMOVDQU   X8, (DX)
-	JMP       store25x0
-
-store25x16:
-	TESTB   $0x08, (SP)
-	JEQ     store25x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store25x8:
-	TESTB   $0x04, (SP)
-	JEQ     store25x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store25x4:
-	TESTB   $0x02, (SP)
-	JEQ     store25x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store25x2:
-	TESTB   $0x01, (SP)
-	JEQ     store25x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store25x1:
-store25x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y10, Y10
-	VPAND     Y2, Y11, Y11
-	VPACKUSDW Y11, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	VPACKUSWB Y10, Y10, Y10
-	VPERMQ    $0xd8, Y10, Y10
-	CMPQ      (SP), $+16
-	JL        store26x16
-	VMOVDQU   X10, (DX)
-	JMP       store26x0
-
-store26x16:
-	TESTB   $0x08, (SP)
-	JEQ     store26x8
-	VMOVQ   X10, (DX)
-	VPSRLDQ $0x08, X10, X10
-	ADDQ    $+8, DX
-
-store26x8:
-	TESTB   $0x04, (SP)
-	JEQ     store26x4
-	VMOVD   X10, (DX)
-	VPSRLDQ $0x04, X10, X10
-	ADDQ    $+4, DX
-
-store26x4:
-	TESTB   $0x02, (SP)
-	JEQ     store26x2
-	VPEXTRW $0x00, X10, (DX)
-	VPSRLDQ $0x02, X10, X10
-	ADDQ    $+2, DX
-
-store26x2:
-	TESTB   $0x01, (SP)
-	JEQ     store26x1
-	VPEXTRB $0x00, X10, (DX)
-	VPSRLDQ $0x01, X10, X10
-	ADDQ    $+1, DX
-
-store26x1:
-store26x0:
-rows4maskedstored:
-rows4finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows4
-
-rows4narrow:
-	MOVQ         8(SP), BX
-	MOVL         $+65537, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows4narrowtap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(SI)
-	JGE     rows4narrowfinish
-	MOVQ    192(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(SI), R15
-	ADDQ    (SI), R15
-	MOVQ    216(SI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(SI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(SI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(SI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows4narrowsingle
-
-rows4narrowmany:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows4narrowmany
-
-rows4narrowsingle:
-	CMPQ R15, $-4
-	JG   rows4narrowend
-
-rows4narrowone:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPBROADCASTD (SI)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows4narrowone
-
-rows4narrowend:
-	TESTQ        R15, R15
-	JEQ          rows4narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows4narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+64, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows4narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+64, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows4narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+64, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot1:
-rows4narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4narrowtap
-
-rows4narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y0, Y7, Y7
-
-rows4narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows4narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	MOVQ       368(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y7, Y2, (DX)
-	JMP        rows4narrowstored
-
-rows4narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y0, Y7, Y7
-
-rows4narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows4narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows4narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y0, Y7, Y7
-
-rows4narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y7, Y2, (DX)
-	JMP          rows4narrowstored
-
-rows4narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store27x16
-	VMOVDQU      X4, (DX)
-	JMP          store27x0
-
-store27x16:
-	TESTB   $0x08, (SP)
-	JEQ     store27x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store27x8:
-	TESTB   $0x04, (SP)
-	JEQ     store27x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store27x4:
-	TESTB   $0x02, (SP)
-	JEQ     store27x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store27x2:
-	TESTB   $0x01, (SP)
-	JEQ     store27x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store27x1:
-store27x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store28x16
-	VMOVDQU   X5, (DX)
-	JMP       store28x0
-
-store28x16:
-	TESTB   $0x08, (SP)
-	JEQ     store28x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store28x8:
-	TESTB   $0x04, (SP)
-	JEQ     store28x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store28x4:
-	TESTB   $0x02, (SP)
-	JEQ     store28x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store28x2:
-	TESTB   $0x01, (SP)
-	JEQ     store28x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store28x1:
-store28x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPACKUSDW Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store29x16
-	VMOVDQU   X6, (DX)
-	JMP       store29x0
-
-store29x16:
-	TESTB   $0x08, (SP)
-	JEQ     store29x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store29x8:
-	TESTB   $0x04, (SP)
-	JEQ     store29x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store29x4:
-	TESTB   $0x02, (SP)
-	JEQ     store29x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store29x2:
-	TESTB   $0x01, (SP)
-	JEQ     store29x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store29x1:
-store29x0:
-	MOVQ      368(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	VPACKUSWB Y7, Y7, Y7
-	VPERMQ    $0xd8, Y7, Y7
-	CMPQ      (SP), $+16
-	JL        store30x16
-	VMOVDQU   X7, (DX)
-	JMP       store30x0
-
-store30x16:
-	TESTB   $0x08, (SP)
-	JEQ     store30x8
-	VMOVQ   X7, (DX)
-	VPSRLDQ $0x08, X7, X7
-	ADDQ    $+8, DX
-
-store30x8:
-	TESTB   $0x04, (SP)
-	JEQ     store30x4
-	VMOVD   X7, (DX)
-	VPSRLDQ $0x04, X7, X7
-	ADDQ    $+4, DX
-
-store30x4:
-	TESTB   $0x02, (SP)
-	JEQ     store30x2
-	VPEXTRW $0x00, X7, (DX)
-	VPSRLDQ $0x02, X7, X7
-	ADDQ    $+2, DX
-
-store30x2:
-	TESTB   $0x01, (SP)
-	JEQ     store30x1
-	VPEXTRB $0x00, X7, (DX)
-	VPSRLDQ $0x01, X7, X7
-	ADDQ    $+1, DX
-
-store30x1:
-store30x0:
-rows4narrowstored:
-	JMP done
-
-rows3:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          rows3narrow
-	MOVQ         8(SP), BX
-	MOVL         $+65537, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows3tap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DX)
-	JGE     rows3finish
-	MOVQ    192(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DX), R15
-	ADDQ    (DX), R15
-	MOVQ    216(DX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows3single
-
-rows3many:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows3many
-
-rows3single:
-	CMPQ R15, $-4
-	JG   rows3end
-
-rows3one:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows3one
-
-rows3end:
-	TESTQ        R15, R15
-	JEQ          rows3whole
-	CMPQ         R15, $-3
-	JNE          rows3not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+64, BX
-	JMP          rows3whole
-
-rows3not3:
-	CMPQ         R15, $-2
-	JNE          rows3not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+64, BX
-	JMP          rows3whole
-
-rows3not2:
-	CMPQ         R15, $-1
-	JNE          rows3not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y8, Y8
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y9, Y9
-	ADDQ         $+64, BX
-	JMP          rows3whole
-
-rows3not1:
-rows3whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3tap
-
-rows3finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows3masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows3no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-	VPADDD  Y0, Y8, Y8
-	VPADDD  Y1, Y9, Y9
-
-rows3no120:
-	CMPB    516(R15), $0x00
-	JNE     rows3scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y8, (DX)
-	VMOVUPS Y9, 32(DX)
-	JMP     rows3stored
-
-rows3scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-	VCVTDQ2PS Y8, Y8
-	VMULPS    Y0, Y8, Y8
-	VCVTDQ2PS Y9, Y9
-	VMULPS    Y1, Y9, Y9
-
-rows3no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows3quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows3no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-	VADDPS  Y0, Y8, Y8
-	VADDPS  Y1, Y9, Y9
-
-rows3no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y8, (DX)
-	VMOVUPS      Y9, 32(DX)
-	JMP          rows3stored
-
-rows3quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y8, Y8
-	VPAND        Y2, Y9, Y9
-	VPACKUSDW    Y9, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VPACKUSWB    Y8, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VMOVDQU      X8, (DX)
-
-rows3stored:
-	JMP rows3finished
-
-rows3masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-	VPADDD     Y0, Y8, Y8
-	VPADDD     Y1, Y9, Y9
-
-rows3maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows3maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y8, Y2, (DX)
-	VMASKMOVPS Y9, Y3, 32(DX)
-	JMP        rows3maskedstored
-
-rows3maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-	VCVTDQ2PS  Y8, Y8
-	VMULPS     Y0, Y8, Y8
-	VCVTDQ2PS  Y9, Y9
-	VMULPS     Y1, Y9, Y9
-
-rows3maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows3maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-	VADDPS     Y0, Y8, Y8
-	VADDPS     Y1, Y9, Y9
-
-rows3maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y8, Y2, (DX)
-	VMASKMOVPS   Y9, Y3, 32(DX)
-	JMP          rows3maskedstored
-
-rows3maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VMAXPS       Y8, Y0, Y8
-	VMINPS       Y8, Y1, Y8
-	VMAXPS       Y9, Y0, Y9
-	VMINPS       Y9, Y1, Y9
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y0, Y8, Y8
-	VCVTPS2DQ    Y9, Y9
-	VPADDD       Y0, Y9, Y9
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store31x16
-	VMOVDQU      X4, (DX)
-	JMP          store31x0
-
-store31x16:
-	TESTB   $0x08, (SP)
-	JEQ     store31x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store31x8:
-	TESTB   $0x04, (SP)
-	JEQ     store31x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store31x4:
-	TESTB   $0x02, (SP)
-	JEQ     store31x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store31x2:
-	TESTB   $0x01, (SP)
-	JEQ     store31x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store31x1:
-store31x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store32x16
-	VMOVDQU   X6, (DX)
-	JMP       store32x0
-
-store32x16:
-	TESTB   $0x08, (SP)
-	JEQ     store32x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store32x8:
-	TESTB   $0x04, (SP)
-	JEQ     store32x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store32x4:
-	TESTB   $0x02, (SP)
-	JEQ     store32x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store32x2:
-	TESTB   $0x01, (SP)
-	JEQ     store32x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store32x1:
-store32x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y8, Y8
-	VPAND     Y2, Y9, Y9
-	VPACKUSDW Y9, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	VPACKUSWB Y8, Y8, Y8
-	VPERMQ    $0xd8, Y8, Y8
-	CMPQ      (SP), $+16
-	JL        store33x16
-	VMOVDQU   X8, (DX)
-	JMP       store33x0
-
-store33x16:
-	TESTB   $0x08, (SP)
-	JEQ     store33x8
-	VMOVQ   X8, (DX)
-	VPSRLDQ $0x08, X8, X8
-	ADDQ    $+8, DX
-
-store33x8:
-	TESTB   $0x04, (SP)
-	JEQ     store33x4
-	VMOVD   X8, (DX)
-	VPSRLDQ $0x04, X8, X8
-	ADDQ    $+4, DX
-
-store33x4:
-	TESTB   $0x02, (SP)
-	JEQ     store33x2
-	VPEXTRW $0x00, X8, (DX)
-	VPSRLDQ $0x02, X8, X8
-	ADDQ    $+2, DX
-
-store33x2:
-	TESTB   $0x01, (SP)
-	JEQ     store33x1
-	VPEXTRB $0x00, X8, (DX)
-	VPSRLDQ $0x01, X8, X8
-	ADDQ    $+1, DX
-
-store33x1:
-store33x0:
-rows3maskedstored:
-rows3finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows3
-
-rows3narrow:
-	MOVQ         8(SP), BX
-	MOVL         $+65537, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows3narrowtap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DX)
-	JGE     rows3narrowfinish
-	MOVQ    192(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DX), R15
-	ADDQ    (DX), R15
-	MOVQ    216(DX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows3narrowsingle
-
-rows3narrowmany:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows3narrowmany
-
-rows3narrowsingle:
-	CMPQ R15, $-4
-	JG   rows3narrowend
-
-rows3narrowone:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (DX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows3narrowone
-
-rows3narrowend:
-	TESTQ        R15, R15
-	JEQ          rows3narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows3narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+64, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows3narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+64, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows3narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	ADDQ         $+64, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot1:
-rows3narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3narrowtap
-
-rows3narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-
-rows3narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows3narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	MOVQ       360(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	JMP        rows3narrowstored
-
-rows3narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-
-rows3narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows3narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows3narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-
-rows3narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	JMP          rows3narrowstored
-
-rows3narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store34x16
-	VMOVDQU      X4, (DX)
-	JMP          store34x0
-
-store34x16:
-	TESTB   $0x08, (SP)
-	JEQ     store34x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store34x8:
-	TESTB   $0x04, (SP)
-	JEQ     store34x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store34x4:
-	TESTB   $0x02, (SP)
-	JEQ     store34x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store34x2:
-	TESTB   $0x01, (SP)
-	JEQ     store34x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store34x1:
-store34x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store35x16
-	VMOVDQU   X5, (DX)
-	JMP       store35x0
-
-store35x16:
-	TESTB   $0x08, (SP)
-	JEQ     store35x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store35x8:
-	TESTB   $0x04, (SP)
-	JEQ     store35x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store35x4:
-	TESTB   $0x02, (SP)
-	JEQ     store35x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store35x2:
-	TESTB   $0x01, (SP)
-	JEQ     store35x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store35x1:
-store35x0:
-	MOVQ      360(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPACKUSDW Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store36x16
-	VMOVDQU   X6, (DX)
-	JMP       store36x0
-
-store36x16:
-	TESTB   $0x08, (SP)
-	JEQ     store36x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store36x8:
-	TESTB   $0x04, (SP)
-	JEQ     store36x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store36x4:
-	TESTB   $0x02, (SP)
-	JEQ     store36x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store36x2:
-	TESTB   $0x01, (SP)
-	JEQ     store36x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store36x1:
-store36x0:
-rows3narrowstored:
-	JMP done
-
-rows2:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          rows2narrow
-	MOVQ         8(SP), BX
-	MOVL         $+65537, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows2tap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(CX)
-	JGE     rows2finish
-	MOVQ    192(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(CX), R15
-	ADDQ    (CX), R15
-	MOVQ    216(CX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(CX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows2single
-
-rows2many:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows2many
-
-rows2single:
-	CMPQ R15, $-4
-	JG   rows2end
-
-rows2one:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows2one
-
-rows2end:
-	TESTQ        R15, R15
-	JEQ          rows2whole
-	CMPQ         R15, $-3
-	JNE          rows2not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+64, BX
-	JMP          rows2whole
-
-rows2not3:
-	CMPQ         R15, $-2
-	JNE          rows2not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+64, BX
-	JMP          rows2whole
-
-rows2not2:
-	CMPQ         R15, $-1
-	JNE          rows2not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y6, Y6
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y7, Y7
-	ADDQ         $+64, BX
-	JMP          rows2whole
-
-rows2not1:
-rows2whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2tap
-
-rows2finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows2masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows2no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-	VPADDD  Y0, Y6, Y6
-	VPADDD  Y1, Y7, Y7
-
-rows2no120:
-	CMPB    516(R15), $0x00
-	JNE     rows2scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y6, (DX)
-	VMOVUPS Y7, 32(DX)
-	JMP     rows2stored
-
-rows2scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-	VCVTDQ2PS Y6, Y6
-	VMULPS    Y0, Y6, Y6
-	VCVTDQ2PS Y7, Y7
-	VMULPS    Y1, Y7, Y7
-
-rows2no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows2quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows2no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-	VADDPS  Y0, Y6, Y6
-	VADDPS  Y1, Y7, Y7
-
-rows2no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y6, (DX)
-	VMOVUPS      Y7, 32(DX)
-	JMP          rows2stored
-
-rows2quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y6, Y6
-	VPAND        Y2, Y7, Y7
-	VPACKUSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VPACKUSWB    Y6, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VMOVDQU      X6, (DX)
-
-rows2stored:
-	JMP rows2finished
-
-rows2masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-	VPADDD     Y0, Y6, Y6
-	VPADDD     Y1, Y7, Y7
-
-rows2maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows2maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y6, Y2, (DX)
-	VMASKMOVPS Y7, Y3, 32(DX)
-	JMP        rows2maskedstored
-
-rows2maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-	VCVTDQ2PS  Y6, Y6
-	VMULPS     Y0, Y6, Y6
-	VCVTDQ2PS  Y7, Y7
-	VMULPS     Y1, Y7, Y7
-
-rows2maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows2maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-	VADDPS     Y0, Y6, Y6
-	VADDPS     Y1, Y7, Y7
-
-rows2maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y6, Y2, (DX)
-	VMASKMOVPS   Y7, Y3, 32(DX)
-	JMP          rows2maskedstored
-
-rows2maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VMAXPS       Y6, Y0, Y6
-	VMINPS       Y6, Y1, Y6
-	VMAXPS       Y7, Y0, Y7
-	VMINPS       Y7, Y1, Y7
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y0, Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y0, Y7, Y7
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store37x16
-	VMOVDQU      X4, (DX)
-	JMP          store37x0
-
-store37x16:
-	TESTB   $0x08, (SP)
-	JEQ     store37x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store37x8:
-	TESTB   $0x04, (SP)
-	JEQ     store37x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store37x4:
-	TESTB   $0x02, (SP)
-	JEQ     store37x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store37x2:
-	TESTB   $0x01, (SP)
-	JEQ     store37x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store37x1:
-store37x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y6, Y6
-	VPAND     Y2, Y7, Y7
-	VPACKUSDW Y7, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	VPACKUSWB Y6, Y6, Y6
-	VPERMQ    $0xd8, Y6, Y6
-	CMPQ      (SP), $+16
-	JL        store38x16
-	VMOVDQU   X6, (DX)
-	JMP       store38x0
-
-store38x16:
-	TESTB   $0x08, (SP)
-	JEQ     store38x8
-	VMOVQ   X6, (DX)
-	VPSRLDQ $0x08, X6, X6
-	ADDQ    $+8, DX
-
-store38x8:
-	TESTB   $0x04, (SP)
-	JEQ     store38x4
-	VMOVD   X6, (DX)
-	VPSRLDQ $0x04, X6, X6
-	ADDQ    $+4, DX
-
-store38x4:
-	TESTB   $0x02, (SP)
-	JEQ     store38x2
-	VPEXTRW $0x00, X6, (DX)
-	VPSRLDQ $0x02, X6, X6
-	ADDQ    $+2, DX
-
-store38x2:
-	TESTB   $0x01, (SP)
-	JEQ     store38x1
-	VPEXTRB $0x00, X6, (DX)
-	VPSRLDQ $0x01, X6, X6
-	ADDQ    $+1, DX
-
-store38x1:
-store38x0:
-rows2maskedstored:
-rows2finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows2
-
-rows2narrow:
-	MOVQ         8(SP), BX
-	MOVL         $+65537, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows2narrowtap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(CX)
-	JGE     rows2narrowfinish
-	MOVQ    192(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(CX), R15
-	ADDQ    (CX), R15
-	MOVQ    216(CX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(CX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows2narrowsingle
-
-rows2narrowmany:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows2narrowmany
-
-rows2narrowsingle:
-	CMPQ R15, $-4
-	JG   rows2narrowend
-
-rows2narrowone:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPBROADCASTD (CX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows2narrowone
-
-rows2narrowend:
-	TESTQ        R15, R15
-	JEQ          rows2narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows2narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+64, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows2narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+64, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows2narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+64, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot1:
-rows2narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2narrowtap
-
-rows2narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y0, Y5, Y5
-
-rows2narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows2narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	MOVQ       352(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y5, Y2, (DX)
-	JMP        rows2narrowstored
-
-rows2narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y0, Y5, Y5
-
-rows2narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows2narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows2narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y0, Y5, Y5
-
-rows2narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y5, Y2, (DX)
-	JMP          rows2narrowstored
-
-rows2narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store39x16
-	VMOVDQU      X4, (DX)
-	JMP          store39x0
-
-store39x16:
-	TESTB   $0x08, (SP)
-	JEQ     store39x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store39x8:
-	TESTB   $0x04, (SP)
-	JEQ     store39x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store39x4:
-	TESTB   $0x02, (SP)
-	JEQ     store39x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store39x2:
-	TESTB   $0x01, (SP)
-	JEQ     store39x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store39x1:
-store39x0:
-	MOVQ      352(R15), DX
-	LEAQ      (R8)(DX*1), DX
-	VPAND     Y2, Y5, Y5
-	VPACKUSDW Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	VPACKUSWB Y5, Y5, Y5
-	VPERMQ    $0xd8, Y5, Y5
-	CMPQ      (SP), $+16
-	JL        store40x16
-	VMOVDQU   X5, (DX)
-	JMP       store40x0
-
-store40x16:
-	TESTB   $0x08, (SP)
-	JEQ     store40x8
-	VMOVQ   X5, (DX)
-	VPSRLDQ $0x08, X5, X5
-	ADDQ    $+8, DX
-
-store40x8:
-	TESTB   $0x04, (SP)
-	JEQ     store40x4
-	VMOVD   X5, (DX)
-	VPSRLDQ $0x04, X5, X5
-	ADDQ    $+4, DX
-
-store40x4:
-	TESTB   $0x02, (SP)
-	JEQ     store40x2
-	VPEXTRW $0x00, X5, (DX)
-	VPSRLDQ $0x02, X5, X5
-	ADDQ    $+2, DX
-
-store40x2:
-	TESTB   $0x01, (SP)
-	JEQ     store40x1
-	VPEXTRB $0x00, X5, (DX)
-	VPSRLDQ $0x01, X5, X5
-	ADDQ    $+1, DX
-
-store40x1:
-store40x0:
-rows2narrowstored:
-	JMP done
-
-rows1:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          rows1narrow
-	MOVQ         8(SP), BX
-	MOVL         $+65537, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows1tap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(AX)
-	JGE     rows1finish
-	MOVQ    192(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(AX), R15
-	ADDQ    (AX), R15
-	MOVQ    216(AX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows1single
-
-rows1many:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows1many
-
-rows1single:
-	CMPQ R15, $-4
-	JG   rows1end
-
-rows1one:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows1one
-
-rows1end:
-	TESTQ        R15, R15
-	JEQ          rows1whole
-	CMPQ         R15, $-3
-	JNE          rows1not3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+64, BX
-	JMP          rows1whole
-
-rows1not3:
-	CMPQ         R15, $-2
-	JNE          rows1not2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+64, BX
-	JMP          rows1whole
-
-rows1not2:
-	CMPQ         R15, $-1
-	JNE          rows1not1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	VPMADDUBSW   32(BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y5, Y5
-	ADDQ         $+64, BX
-	JMP          rows1whole
-
-rows1not1:
-rows1whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1tap
-
-rows1finish:
-	MOVQ    t+0(FP), R15
-	CMPQ    (SP), $+16
-	JL      rows1masked
-	MOVQ    120(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows1no120
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VPADDD  Y0, Y4, Y4
-	VPADDD  Y1, Y5, Y5
-
-rows1no120:
-	CMPB    516(R15), $0x00
-	JNE     rows1scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Y4, (DX)
-	VMOVUPS Y5, 32(DX)
-	JMP     rows1stored
-
-rows1scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS   (AX), Y0
-	VMOVUPS   32(AX), Y1
-	VCVTDQ2PS Y4, Y4
-	VMULPS    Y0, Y4, Y4
-	VCVTDQ2PS Y5, Y5
-	VMULPS    Y1, Y5, Y5
-
-rows1no144:
-	CMPB    516(R15), $0x02
-	JEQ     rows1quantize
-	MOVQ    168(R15), AX
-	TESTQ   AX, AX
-	JEQ     rows1no168
-	MOVQ    16(SP), CX
-	LEAQ    (AX)(CX*4), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y1, Y5, Y5
-
-rows1no168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Y4, (DX)
-	VMOVUPS      Y5, 32(DX)
-	JMP          rows1stored
-
-rows1quantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VMOVDQU      X4, (DX)
-
-rows1stored:
-	JMP rows1finished
-
-rows1masked:
-	MOVQ       (SP), AX
-	MOVQ       $+16, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	VMOVDQU    96(DX)(AX*4), Y3
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1maskedno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VPADDD     Y0, Y4, Y4
-	VPADDD     Y1, Y5, Y5
-
-rows1maskedno120:
-	CMPB       516(R15), $0x00
-	JNE        rows1maskedscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	VMASKMOVPS Y5, Y3, 32(DX)
-	JMP        rows1maskedstored
-
-rows1maskedscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1maskedno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-	VCVTDQ2PS  Y5, Y5
-	VMULPS     Y1, Y5, Y5
-
-rows1maskedno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows1maskedquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1maskedno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VMASKMOVPS 32(AX), Y3, Y1
-	VADDPS     Y0, Y4, Y4
-	VADDPS     Y1, Y5, Y5
-
-rows1maskedno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	VMASKMOVPS   Y5, Y3, 32(DX)
-	JMP          rows1maskedstored
-
-rows1maskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMAXPS       Y5, Y0, Y5
-	VMINPS       Y5, Y1, Y5
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y0, Y5, Y5
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPAND        Y2, Y5, Y5
-	VPACKUSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store41x16
-	VMOVDQU      X4, (DX)
-	JMP          store41x0
-
-store41x16:
-	TESTB   $0x08, (SP)
-	JEQ     store41x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store41x8:
-	TESTB   $0x04, (SP)
-	JEQ     store41x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store41x4:
-	TESTB   $0x02, (SP)
-	JEQ     store41x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store41x2:
-	TESTB   $0x01, (SP)
-	JEQ     store41x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store41x1:
-store41x0:
-rows1maskedstored:
-rows1finished:
-	SUBQ $+16, (SP)
-	ADDQ $+16, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows1
-
-rows1narrow:
-	MOVQ         8(SP), BX
-	MOVL         $+65537, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	ADDQ         $+64, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows1narrowtap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(AX)
-	JGE     rows1narrowfinish
-	MOVQ    192(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(AX), R15
-	ADDQ    (AX), R15
-	MOVQ    216(AX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-4
-	JG      rows1narrowsingle
-
-rows1narrowmany:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows1narrowmany
-
-rows1narrowsingle:
-	CMPQ R15, $-4
-	JG   rows1narrowend
-
-rows1narrowone:
-	PREFETCHT0   4096(BX)
-	VPBROADCASTD (AX)(R15*1), Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+4, R15
-	ADDQ         $+64, BX
-	CMPQ         R15, $-4
-	JLE          rows1narrowone
-
-rows1narrowend:
-	TESTQ        R15, R15
-	JEQ          rows1narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows1narrownot3
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+64, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows1narrownot2
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+64, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows1narrownot1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Y2
-	VPMADDUBSW   (BX), Y2, Y1
-	VPMADDWD     Y3, Y1, Y1
-	VPADDD       Y1, Y4, Y4
-	ADDQ         $+64, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot1:
-rows1narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1narrowtap
-
-rows1narrowfinish:
-	MOVQ       t+0(FP), R15
-	MOVQ       (SP), AX
-	MOVQ       $+8, CX
-	CMPQ       AX, CX
-	CMOVQGT    CX, AX
-	LEAQ       maskTable<>+0(SB), DX
-	NEGQ       AX
-	VMOVDQU    64(DX)(AX*4), Y2
-	MOVQ       120(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1narrowno120
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VPADDD     Y0, Y4, Y4
-
-rows1narrowno120:
-	CMPB       516(R15), $0x00
-	JNE        rows1narrowscale
-	MOVQ       72(R15), R8
-	MOVQ       16(SP), CX
-	LEAQ       (R8)(CX*4), R8
-	MOVQ       344(R15), DX
-	LEAQ       (R8)(DX*4), DX
-	VMASKMOVPS Y4, Y2, (DX)
-	JMP        rows1narrowstored
-
-rows1narrowscale:
-	MOVQ       144(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1narrowno144
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VCVTDQ2PS  Y4, Y4
-	VMULPS     Y0, Y4, Y4
-
-rows1narrowno144:
-	CMPB       516(R15), $0x02
-	JEQ        rows1narrowquantize
-	MOVQ       168(R15), AX
-	TESTQ      AX, AX
-	JEQ        rows1narrowno168
-	MOVQ       16(SP), CX
-	LEAQ       (AX)(CX*4), AX
-	VMASKMOVPS (AX), Y2, Y0
-	VADDPS     Y0, Y4, Y4
-
-rows1narrowno168:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMASKMOVPS   Y4, Y2, (DX)
-	JMP          rows1narrowstored
-
-rows1narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VPBROADCASTD 512(R15), Y0
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y0, Y4, Y4
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVL         $+255, AX
-	VMOVD        AX, X2
-	VPBROADCASTD X2, Y2
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPAND        Y2, Y4, Y4
-	VPACKUSDW    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VPACKUSWB    Y4, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	CMPQ         (SP), $+16
-	JL           store42x16
-	VMOVDQU      X4, (DX)
-	JMP          store42x0
-
-store42x16:
-	TESTB   $0x08, (SP)
-	JEQ     store42x8
-	VMOVQ   X4, (DX)
-	VPSRLDQ $0x08, X4, X4
-	ADDQ    $+8, DX
-
-store42x8:
-	TESTB   $0x04, (SP)
-	JEQ     store42x4
-	VMOVD   X4, (DX)
-	VPSRLDQ $0x04, X4, X4
-	ADDQ    $+4, DX
-
-store42x4:
-	TESTB   $0x02, (SP)
-	JEQ     store42x2
-	VPEXTRW $0x00, X4, (DX)
-	VPSRLDQ $0x02, X4, X4
-	ADDQ    $+2, DX
-
-store42x2:
-	TESTB   $0x01, (SP)
-	JEQ     store42x1
-	VPEXTRB $0x00, X4, (DX)
-	VPSRLDQ $0x01, X4, X4
-	ADDQ    $+1, DX
-
-store42x1:
-store42x0:
-rows1narrowstored:
+store90x1:
+store90x0:
+over84:
+narrowstored:
 done:
 	VZEROUPPER
 	RET

@@ -3,47 +3,27 @@
 //go:build !purego
 
 // func gemm_u8s8_12x32_vnni(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, BMI2, CMOV, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, BMI2, CMOV, MMX+
 TEXT ·gemm_u8s8_12x32_vnni(SB), $136-8
-	MOVQ t+0(FP), R15
-	MOVQ 480(R15), AX
-	MOVQ AX, (SP)
-	MOVQ 24(R15), AX
-	MOVQ AX, 8(SP)
-	MOVQ $+0, 16(SP)
-	MOVQ 472(R15), AX
-	CMPQ AX, $+12
-	JEQ  rows12
-	CMPQ AX, $+11
-	JEQ  rows11
-	CMPQ AX, $+10
-	JEQ  rows10
-	CMPQ AX, $+9
-	JEQ  rows9
-	CMPQ AX, $+8
-	JEQ  rows8
-	CMPQ AX, $+7
-	JEQ  rows7
-	CMPQ AX, $+6
-	JEQ  rows6
-	CMPQ AX, $+5
-	JEQ  rows5
-	CMPQ AX, $+4
-	JEQ  rows4
-	CMPQ AX, $+3
-	JEQ  rows3
-	CMPQ AX, $+2
-	JEQ  rows2
-	CMPQ AX, $+1
-	JEQ  rows1
-	JMP  done
+	MOVQ  t+0(FP), R15
+	MOVQ  480(R15), AX
+	MOVQ  AX, (SP)
+	MOVQ  24(R15), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  $+0, 16(SP)
+	MOVQ  472(R15), AX
+	MOVQ  AX, 40(SP)
+	TESTQ AX, AX
+	JLE   done
+	MOVQ  208(R15)(AX*8), CX
+	MOVQ  CX, 216(R15)(AX*8)
 
-rows12:
+wide:
 	MOVQ   (SP), AX
 	TESTQ  AX, AX
 	JLE    done
 	CMPQ   AX, $+16
-	JLE    rows12narrow
+	JLE    narrow
 	MOVQ   8(SP), BX
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
@@ -53,6 +33,8 @@ rows12:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
+	CMPQ   40(SP), $+4
+	JLE    over1
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
@@ -61,6 +43,8 @@ rows12:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
+	CMPQ   40(SP), $+8
+	JLE    over1
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
@@ -69,51 +53,66 @@ rows12:
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
 	VPXORD Z31, Z31, Z31
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
 
-rows12tap:
-	MOVQ    t+0(FP), R14
+over1:
+	ADDQ $+128, BX
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+widetap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R14)
-	JGE     rows12finish
-	MOVQ    192(R14), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R14), R15
-	ADDQ    (R14), R15
-	MOVQ    216(R14), AX
+	CMPQ    R15, 200(BX)
+	JGE     widefinish
+	MOVQ    192(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    488(BX), R15
+	ADDQ    (BX), R15
+	MOVQ    216(BX), AX
 	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R14), CX
+	MOVQ    224(BX), CX
 	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R14), DX
+	CMPQ    40(SP), $+2
+	JLE     over2
+	MOVQ    232(BX), DX
 	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R14), SI
+	MOVQ    240(BX), SI
 	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R14), DI
+	CMPQ    40(SP), $+4
+	JLE     over2
+	MOVQ    248(BX), DI
 	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R14), R8
+	MOVQ    256(BX), R8
 	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R14), R9
+	CMPQ    40(SP), $+6
+	JLE     over2
+	MOVQ    264(BX), R9
 	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R14), R10
+	MOVQ    272(BX), R10
 	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R14), R11
+	CMPQ    40(SP), $+8
+	JLE     over2
+	MOVQ    280(BX), R11
 	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R14), R12
+	MOVQ    288(BX), R12
 	LEAQ    (R15)(R12*1), R12
-	MOVQ    296(R14), R13
+	CMPQ    40(SP), $+10
+	JLE     over2
+	MOVQ    296(BX), R13
 	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(R14), R14
+	MOVQ    304(BX), R14
 	LEAQ    (R15)(R14*1), R14
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows12single
 
-rows12many:
+over2:
+	MOVQ 488(BX), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+10
+	JLE  wide10
+	CMPQ R15, $-8
+	JG   wide12manyover
+
+wide12many:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
@@ -197,13 +196,13 @@ rows12many:
 	ADDQ         $+8, R15
 	ADDQ         $+256, BX
 	CMPQ         R15, $-8
-	JLE          rows12many
+	JLE          wide12many
 
-rows12single:
+wide12manyover:
 	CMPQ R15, $-4
-	JG   rows12end
+	JG   wide12oneover
 
-rows12one:
+wide12one:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
@@ -247,234 +246,296 @@ rows12one:
 	ADDQ         $+4, R15
 	ADDQ         $+128, BX
 	CMPQ         R15, $-4
-	JLE          rows12one
+	JLE          wide12one
 
-rows12end:
+wide12oneover:
+	JMP wideend
+
+wide10:
+	CMPQ 40(SP), $+8
+	JLE  wide8
+	CMPQ R15, $-4
+	JG   wide10oneover
+
+wide10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPDPBUSD     Z1, Z2, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPDPBUSD     Z1, Z2, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPDPBUSD     Z1, Z2, Z15
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z16
+	VPDPBUSD     Z1, Z2, Z17
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z18
+	VPDPBUSD     Z1, Z2, Z19
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z20
+	VPDPBUSD     Z1, Z2, Z21
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z22
+	VPDPBUSD     Z1, Z2, Z23
+	VPBROADCASTD (R11)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z24
+	VPDPBUSD     Z1, Z2, Z25
+	VPBROADCASTD (R12)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z26
+	VPDPBUSD     Z1, Z2, Z27
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide10one
+
+wide10oneover:
+	JMP wideend
+
+wide8:
+	CMPQ 40(SP), $+6
+	JLE  wide6
+	CMPQ R15, $-4
+	JG   wide8oneover
+
+wide8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPDPBUSD     Z1, Z2, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPDPBUSD     Z1, Z2, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPDPBUSD     Z1, Z2, Z15
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z16
+	VPDPBUSD     Z1, Z2, Z17
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z18
+	VPDPBUSD     Z1, Z2, Z19
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z20
+	VPDPBUSD     Z1, Z2, Z21
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z22
+	VPDPBUSD     Z1, Z2, Z23
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide8one
+
+wide8oneover:
+	JMP wideend
+
+wide6:
+	CMPQ 40(SP), $+4
+	JLE  wide4
+	CMPQ R15, $-4
+	JG   wide6oneover
+
+wide6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPDPBUSD     Z1, Z2, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPDPBUSD     Z1, Z2, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPDPBUSD     Z1, Z2, Z15
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z16
+	VPDPBUSD     Z1, Z2, Z17
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z18
+	VPDPBUSD     Z1, Z2, Z19
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide6one
+
+wide6oneover:
+	JMP wideend
+
+wide4:
+	CMPQ 40(SP), $+2
+	JLE  wide2
+	CMPQ R15, $-4
+	JG   wide4oneover
+
+wide4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPDPBUSD     Z1, Z2, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPDPBUSD     Z1, Z2, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPDPBUSD     Z1, Z2, Z15
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide4one
+
+wide4oneover:
+	JMP wideend
+
+wide2:
+	CMPQ 40(SP), $+1
+	JLE  wide1
+	CMPQ R15, $-4
+	JG   wide2oneover
+
+wide2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPDPBUSD     Z1, Z2, Z11
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide2one
+
+wide2oneover:
+	JMP wideend
+
+wide1:
+	CMPQ R15, $-4
+	JG   wide1oneover
+
+wide1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide1one
+
+wide1oneover:
+wideend:
 	TESTQ        R15, R15
-	JEQ          rows12whole
-	CMPQ         R15, $-3
-	JNE          rows12not3
+	JEQ          widewhole
+	MOVQ         BX, 32(SP)
+	NEGQ         R15
+	MOVQ         $-1, BX
+	BZHIQ        R15, BX, BX
+	KMOVW        BX, K3
+	NEGQ         R15
+	MOVQ         32(SP), BX
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
+	VMOVDQU8.Z   (AX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z8
 	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
+	VMOVDQU8.Z   (CX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z10
 	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+	CMPQ         40(SP), $+2
+	JLE          over3
+	VMOVDQU8.Z   (DX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z12
 	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+	VMOVDQU8.Z   (SI)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z14
 	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+	CMPQ         40(SP), $+4
+	JLE          over3
+	VMOVDQU8.Z   (DI)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z16
 	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+	VMOVDQU8.Z   (R8)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z18
 	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
+	CMPQ         40(SP), $+6
+	JLE          over3
+	VMOVDQU8.Z   (R9)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z20
 	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
+	VMOVDQU8.Z   (R10)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z22
 	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
+	CMPQ         40(SP), $+8
+	JLE          over3
+	VMOVDQU8.Z   (R11)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z24
 	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
+	VMOVDQU8.Z   (R12)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z26
 	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R13)(R15*1), X2, X2
+	CMPQ         40(SP), $+10
+	JLE          over3
+	VMOVDQU8.Z   (R13)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z28
 	VPDPBUSD     Z1, Z2, Z29
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R14)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R14)(R15*1), X2, X2
+	VMOVDQU8.Z   (R14)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z30
 	VPDPBUSD     Z1, Z2, Z31
-	ADDQ         $+128, BX
-	JMP          rows12whole
 
-rows12not3:
-	CMPQ         R15, $-2
-	JNE          rows12not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R14)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z30
-	VPDPBUSD     Z1, Z2, Z31
-	ADDQ         $+128, BX
-	JMP          rows12whole
+over3:
+	ADDQ $+128, BX
 
-rows12not2:
-	CMPQ         R15, $-1
-	JNE          rows12not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R14)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z30
-	VPDPBUSD     Z1, Z2, Z31
-	ADDQ         $+128, BX
-	JMP          rows12whole
-
-rows12not1:
-rows12whole:
+widewhole:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows12tap
+	JMP  widetap
 
-rows12finish:
+widefinish:
 	MOVQ      t+0(FP), R15
+	MOVQ      40(SP), R14
 	MOVQ      (SP), AX
 	MOVQ      $+32, CX
 	CMPQ      AX, CX
@@ -486,7 +547,7 @@ rows12finish:
 	KMOVW     DX, K2
 	MOVQ      120(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12no120
+	JEQ       absent4
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -499,6 +560,8 @@ rows12finish:
 	VPADDD    Z1, Z13, Z13
 	VPADDD    Z0, Z14, Z14
 	VPADDD    Z1, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over5
 	VPADDD    Z0, Z16, Z16
 	VPADDD    Z1, Z17, Z17
 	VPADDD    Z0, Z18, Z18
@@ -507,6 +570,8 @@ rows12finish:
 	VPADDD    Z1, Z21, Z21
 	VPADDD    Z0, Z22, Z22
 	VPADDD    Z1, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over5
 	VPADDD    Z0, Z24, Z24
 	VPADDD    Z1, Z25, Z25
 	VPADDD    Z0, Z26, Z26
@@ -516,9 +581,10 @@ rows12finish:
 	VPADDD    Z0, Z30, Z30
 	VPADDD    Z1, Z31, Z31
 
-rows12no120:
+over5:
+absent4:
 	CMPB    516(R15), $0x00
-	JNE     rows12scale
+	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
 	LEAQ    (R8)(CX*4), R8
@@ -526,56 +592,80 @@ rows12no120:
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z8, K1, (DX)
 	VMOVUPS Z9, K2, 64(DX)
+	CMPQ    R14, $+1
+	JLE     over6
 	MOVQ    352(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z10, K1, (DX)
 	VMOVUPS Z11, K2, 64(DX)
+	CMPQ    R14, $+2
+	JLE     over6
 	MOVQ    360(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z12, K1, (DX)
 	VMOVUPS Z13, K2, 64(DX)
+	CMPQ    R14, $+3
+	JLE     over6
 	MOVQ    368(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z14, K1, (DX)
 	VMOVUPS Z15, K2, 64(DX)
+	CMPQ    R14, $+4
+	JLE     over6
 	MOVQ    376(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z16, K1, (DX)
 	VMOVUPS Z17, K2, 64(DX)
+	CMPQ    R14, $+5
+	JLE     over6
 	MOVQ    384(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z18, K1, (DX)
 	VMOVUPS Z19, K2, 64(DX)
+	CMPQ    R14, $+6
+	JLE     over6
 	MOVQ    392(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z20, K1, (DX)
 	VMOVUPS Z21, K2, 64(DX)
+	CMPQ    R14, $+7
+	JLE     over6
 	MOVQ    400(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z22, K1, (DX)
 	VMOVUPS Z23, K2, 64(DX)
+	CMPQ    R14, $+8
+	JLE     over6
 	MOVQ    408(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z24, K1, (DX)
 	VMOVUPS Z25, K2, 64(DX)
+	CMPQ    R14, $+9
+	JLE     over6
 	MOVQ    416(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z26, K1, (DX)
 	VMOVUPS Z27, K2, 64(DX)
+	CMPQ    R14, $+10
+	JLE     over6
 	MOVQ    424(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z28, K1, (DX)
 	VMOVUPS Z29, K2, 64(DX)
+	CMPQ    R14, $+11
+	JLE     over6
 	MOVQ    432(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z30, K1, (DX)
 	VMOVUPS Z31, K2, 64(DX)
-	JMP     rows12stored
 
-rows12scale:
+over6:
+	JMP widestored
+
+widescale:
 	MOVQ      144(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12no144
+	JEQ       absent7
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -596,6 +686,8 @@ rows12scale:
 	VMULPS    Z0, Z14, Z14
 	VCVTDQ2PS Z15, Z15
 	VMULPS    Z1, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over8
 	VCVTDQ2PS Z16, Z16
 	VMULPS    Z0, Z16, Z16
 	VCVTDQ2PS Z17, Z17
@@ -612,6 +704,8 @@ rows12scale:
 	VMULPS    Z0, Z22, Z22
 	VCVTDQ2PS Z23, Z23
 	VMULPS    Z1, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over8
 	VCVTDQ2PS Z24, Z24
 	VMULPS    Z0, Z24, Z24
 	VCVTDQ2PS Z25, Z25
@@ -629,12 +723,13 @@ rows12scale:
 	VCVTDQ2PS Z31, Z31
 	VMULPS    Z1, Z31, Z31
 
-rows12no144:
+over8:
+absent7:
 	CMPB      516(R15), $0x02
-	JEQ       rows12quantize
+	JEQ       widequantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12no168
+	JEQ       absent9
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -647,6 +742,8 @@ rows12no144:
 	VADDPS    Z1, Z13, Z13
 	VADDPS    Z0, Z14, Z14
 	VADDPS    Z1, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over10
 	VADDPS    Z0, Z16, Z16
 	VADDPS    Z1, Z17, Z17
 	VADDPS    Z0, Z18, Z18
@@ -655,6 +752,8 @@ rows12no144:
 	VADDPS    Z1, Z21, Z21
 	VADDPS    Z0, Z22, Z22
 	VADDPS    Z1, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over10
 	VADDPS    Z0, Z24, Z24
 	VADDPS    Z1, Z25, Z25
 	VADDPS    Z0, Z26, Z26
@@ -664,7 +763,8 @@ rows12no144:
 	VADDPS    Z0, Z30, Z30
 	VADDPS    Z1, Z31, Z31
 
-rows12no168:
+over10:
+absent9:
 	VBROADCASTSS 504(R15), Z0
 	VBROADCASTSS 508(R15), Z1
 	VMAXPS       Z8, Z0, Z8
@@ -683,6 +783,8 @@ rows12no168:
 	VMINPS       Z14, Z1, Z14
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+4
+	JLE          over11
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
@@ -699,6 +801,8 @@ rows12no168:
 	VMINPS       Z22, Z1, Z22
 	VMAXPS       Z23, Z0, Z23
 	VMINPS       Z23, Z1, Z23
+	CMPQ         R14, $+8
+	JLE          over11
 	VMAXPS       Z24, Z0, Z24
 	VMINPS       Z24, Z1, Z24
 	VMAXPS       Z25, Z0, Z25
@@ -715,60 +819,86 @@ rows12no168:
 	VMINPS       Z30, Z1, Z30
 	VMAXPS       Z31, Z0, Z31
 	VMINPS       Z31, Z1, Z31
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z26, K1, (DX)
-	VMOVUPS      Z27, K2, 64(DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z28, K1, (DX)
-	VMOVUPS      Z29, K2, 64(DX)
-	MOVQ         432(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z30, K1, (DX)
-	VMOVUPS      Z31, K2, 64(DX)
-	JMP          rows12stored
 
-rows12quantize:
+over11:
+	MOVQ    96(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z8, K1, (DX)
+	VMOVUPS Z9, K2, 64(DX)
+	CMPQ    R14, $+1
+	JLE     over12
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z10, K1, (DX)
+	VMOVUPS Z11, K2, 64(DX)
+	CMPQ    R14, $+2
+	JLE     over12
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z12, K1, (DX)
+	VMOVUPS Z13, K2, 64(DX)
+	CMPQ    R14, $+3
+	JLE     over12
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z14, K1, (DX)
+	VMOVUPS Z15, K2, 64(DX)
+	CMPQ    R14, $+4
+	JLE     over12
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z16, K1, (DX)
+	VMOVUPS Z17, K2, 64(DX)
+	CMPQ    R14, $+5
+	JLE     over12
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z18, K1, (DX)
+	VMOVUPS Z19, K2, 64(DX)
+	CMPQ    R14, $+6
+	JLE     over12
+	MOVQ    392(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z20, K1, (DX)
+	VMOVUPS Z21, K2, 64(DX)
+	CMPQ    R14, $+7
+	JLE     over12
+	MOVQ    400(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z22, K1, (DX)
+	VMOVUPS Z23, K2, 64(DX)
+	CMPQ    R14, $+8
+	JLE     over12
+	MOVQ    408(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z24, K1, (DX)
+	VMOVUPS Z25, K2, 64(DX)
+	CMPQ    R14, $+9
+	JLE     over12
+	MOVQ    416(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z26, K1, (DX)
+	VMOVUPS Z27, K2, 64(DX)
+	CMPQ    R14, $+10
+	JLE     over12
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z28, K1, (DX)
+	VMOVUPS Z29, K2, 64(DX)
+	CMPQ    R14, $+11
+	JLE     over12
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z30, K1, (DX)
+	VMOVUPS Z31, K2, 64(DX)
+
+over12:
+	JMP widestored
+
+widequantize:
 	VBROADCASTSS 504(R15), Z0
 	VBROADCASTSS 508(R15), Z1
 	VMAXPS       Z8, Z0, Z8
@@ -787,6 +917,8 @@ rows12quantize:
 	VMINPS       Z14, Z1, Z14
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+4
+	JLE          over13
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
@@ -803,6 +935,8 @@ rows12quantize:
 	VMINPS       Z22, Z1, Z22
 	VMAXPS       Z23, Z0, Z23
 	VMINPS       Z23, Z1, Z23
+	CMPQ         R14, $+8
+	JLE          over13
 	VMAXPS       Z24, Z0, Z24
 	VMINPS       Z24, Z1, Z24
 	VMAXPS       Z25, Z0, Z25
@@ -819,6 +953,8 @@ rows12quantize:
 	VMINPS       Z30, Z1, Z30
 	VMAXPS       Z31, Z0, Z31
 	VMINPS       Z31, Z1, Z31
+
+over13:
 	VPBROADCASTD 512(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
@@ -836,6 +972,8 @@ rows12quantize:
 	VPADDD       Z0, Z14, Z14
 	VCVTPS2DQ    Z15, Z15
 	VPADDD       Z0, Z15, Z15
+	CMPQ         R14, $+4
+	JLE          over14
 	VCVTPS2DQ    Z16, Z16
 	VPADDD       Z0, Z16, Z16
 	VCVTPS2DQ    Z17, Z17
@@ -852,6 +990,8 @@ rows12quantize:
 	VPADDD       Z0, Z22, Z22
 	VCVTPS2DQ    Z23, Z23
 	VPADDD       Z0, Z23, Z23
+	CMPQ         R14, $+8
+	JLE          over14
 	VCVTPS2DQ    Z24, Z24
 	VPADDD       Z0, Z24, Z24
 	VCVTPS2DQ    Z25, Z25
@@ -868,125 +1008,169 @@ rows12quantize:
 	VPADDD       Z0, Z30, Z30
 	VCVTPS2DQ    Z31, Z31
 	VPADDD       Z0, Z31, Z31
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z22, K1, (DX)
-	VPMOVDB      Z23, K2, 16(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z24, K1, (DX)
-	VPMOVDB      Z25, K2, 16(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z26, K1, (DX)
-	VPMOVDB      Z27, K2, 16(DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z28, K1, (DX)
-	VPMOVDB      Z29, K2, 16(DX)
-	MOVQ         432(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z30, K1, (DX)
-	VPMOVDB      Z31, K2, 16(DX)
 
-rows12stored:
+over14:
+	MOVQ    48(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*1), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z8, K1, (DX)
+	VPMOVDB Z9, K2, 16(DX)
+	CMPQ    R14, $+1
+	JLE     over15
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z10, K1, (DX)
+	VPMOVDB Z11, K2, 16(DX)
+	CMPQ    R14, $+2
+	JLE     over15
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z12, K1, (DX)
+	VPMOVDB Z13, K2, 16(DX)
+	CMPQ    R14, $+3
+	JLE     over15
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z14, K1, (DX)
+	VPMOVDB Z15, K2, 16(DX)
+	CMPQ    R14, $+4
+	JLE     over15
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z16, K1, (DX)
+	VPMOVDB Z17, K2, 16(DX)
+	CMPQ    R14, $+5
+	JLE     over15
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z18, K1, (DX)
+	VPMOVDB Z19, K2, 16(DX)
+	CMPQ    R14, $+6
+	JLE     over15
+	MOVQ    392(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z20, K1, (DX)
+	VPMOVDB Z21, K2, 16(DX)
+	CMPQ    R14, $+7
+	JLE     over15
+	MOVQ    400(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z22, K1, (DX)
+	VPMOVDB Z23, K2, 16(DX)
+	CMPQ    R14, $+8
+	JLE     over15
+	MOVQ    408(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z24, K1, (DX)
+	VPMOVDB Z25, K2, 16(DX)
+	CMPQ    R14, $+9
+	JLE     over15
+	MOVQ    416(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z26, K1, (DX)
+	VPMOVDB Z27, K2, 16(DX)
+	CMPQ    R14, $+10
+	JLE     over15
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z28, K1, (DX)
+	VPMOVDB Z29, K2, 16(DX)
+	CMPQ    R14, $+11
+	JLE     over15
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z30, K1, (DX)
+	VPMOVDB Z31, K2, 16(DX)
+
+over15:
+widestored:
 	SUBQ $+32, (SP)
 	ADDQ $+32, 16(SP)
 	MOVQ t+0(FP), AX
 	MOVQ 496(AX), AX
 	ADDQ AX, 8(SP)
-	JMP  rows12
+	JMP  wide
 
-rows12narrow:
+narrow:
 	MOVQ   8(SP), BX
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
+	CMPQ   40(SP), $+4
+	JLE    over16
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
+	CMPQ   40(SP), $+8
+	JLE    over16
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
 
-rows12narrowtap:
-	MOVQ    t+0(FP), R14
+over16:
+	ADDQ $+128, BX
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+narrowtap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R14)
-	JGE     rows12narrowfinish
-	MOVQ    192(R14), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R14), R15
-	ADDQ    (R14), R15
-	MOVQ    216(R14), AX
+	CMPQ    R15, 200(BX)
+	JGE     narrowfinish
+	MOVQ    192(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    488(BX), R15
+	ADDQ    (BX), R15
+	MOVQ    216(BX), AX
 	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R14), CX
+	MOVQ    224(BX), CX
 	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R14), DX
+	CMPQ    40(SP), $+2
+	JLE     over17
+	MOVQ    232(BX), DX
 	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R14), SI
+	MOVQ    240(BX), SI
 	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R14), DI
+	CMPQ    40(SP), $+4
+	JLE     over17
+	MOVQ    248(BX), DI
 	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R14), R8
+	MOVQ    256(BX), R8
 	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R14), R9
+	CMPQ    40(SP), $+6
+	JLE     over17
+	MOVQ    264(BX), R9
 	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R14), R10
+	MOVQ    272(BX), R10
 	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R14), R11
+	CMPQ    40(SP), $+8
+	JLE     over17
+	MOVQ    280(BX), R11
 	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R14), R12
+	MOVQ    288(BX), R12
 	LEAQ    (R15)(R12*1), R12
-	MOVQ    296(R14), R13
+	CMPQ    40(SP), $+10
+	JLE     over17
+	MOVQ    296(BX), R13
 	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(R14), R14
+	MOVQ    304(BX), R14
 	LEAQ    (R15)(R14*1), R14
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows12narrowsingle
 
-rows12narrowmany:
+over17:
+	MOVQ 488(BX), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+10
+	JLE  narrow10
+	CMPQ R15, $-8
+	JG   narrow12manyover
+
+narrow12many:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
@@ -1044,13 +1228,13 @@ rows12narrowmany:
 	ADDQ         $+8, R15
 	ADDQ         $+256, BX
 	CMPQ         R15, $-8
-	JLE          rows12narrowmany
+	JLE          narrow12many
 
-rows12narrowsingle:
+narrow12manyover:
 	CMPQ R15, $-4
-	JG   rows12narrowend
+	JG   narrow12oneover
 
-rows12narrowone:
+narrow12one:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
@@ -1081,195 +1265,246 @@ rows12narrowone:
 	ADDQ         $+4, R15
 	ADDQ         $+128, BX
 	CMPQ         R15, $-4
-	JLE          rows12narrowone
+	JLE          narrow12one
 
-rows12narrowend:
+narrow12oneover:
+	JMP narrowend
+
+narrow10:
+	CMPQ 40(SP), $+8
+	JLE  narrow8
+	CMPQ R15, $-4
+	JG   narrow10oneover
+
+narrow10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z11
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z13
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z15
+	VPBROADCASTD (R11)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z16
+	VPBROADCASTD (R12)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z17
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow10one
+
+narrow10oneover:
+	JMP narrowend
+
+narrow8:
+	CMPQ 40(SP), $+6
+	JLE  narrow6
+	CMPQ R15, $-4
+	JG   narrow8oneover
+
+narrow8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z11
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z13
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z15
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow8one
+
+narrow8oneover:
+	JMP narrowend
+
+narrow6:
+	CMPQ 40(SP), $+4
+	JLE  narrow4
+	CMPQ R15, $-4
+	JG   narrow6oneover
+
+narrow6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z11
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z13
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow6one
+
+narrow6oneover:
+	JMP narrowend
+
+narrow4:
+	CMPQ 40(SP), $+2
+	JLE  narrow2
+	CMPQ R15, $-4
+	JG   narrow4oneover
+
+narrow4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z11
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow4one
+
+narrow4oneover:
+	JMP narrowend
+
+narrow2:
+	CMPQ 40(SP), $+1
+	JLE  narrow1
+	CMPQ R15, $-4
+	JG   narrow2oneover
+
+narrow2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z9
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow2one
+
+narrow2oneover:
+	JMP narrowend
+
+narrow1:
+	CMPQ R15, $-4
+	JG   narrow1oneover
+
+narrow1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPDPBUSD     Z0, Z2, Z8
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow1one
+
+narrow1oneover:
+narrowend:
 	TESTQ        R15, R15
-	JEQ          rows12narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows12narrownot3
+	JEQ          narrowwhole
+	MOVQ         BX, 32(SP)
+	NEGQ         R15
+	MOVQ         $-1, BX
+	BZHIQ        R15, BX, BX
+	KMOVW        BX, K3
+	NEGQ         R15
+	MOVQ         32(SP), BX
 	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
+	VMOVDQU8.Z   (AX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
+	VMOVDQU8.Z   (CX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+	CMPQ         40(SP), $+2
+	JLE          over18
+	VMOVDQU8.Z   (DX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+	VMOVDQU8.Z   (SI)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+	CMPQ         40(SP), $+4
+	JLE          over18
+	VMOVDQU8.Z   (DI)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+	VMOVDQU8.Z   (R8)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
+	CMPQ         40(SP), $+6
+	JLE          over18
+	VMOVDQU8.Z   (R9)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
+	VMOVDQU8.Z   (R10)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
+	CMPQ         40(SP), $+8
+	JLE          over18
+	VMOVDQU8.Z   (R11)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
+	VMOVDQU8.Z   (R12)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R13)(R15*1), X2, X2
+	CMPQ         40(SP), $+10
+	JLE          over18
+	VMOVDQU8.Z   (R13)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z18
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R14)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R14)(R15*1), X2, X2
+	VMOVDQU8.Z   (R14)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPDPBUSD     Z0, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows12narrowwhole
 
-rows12narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows12narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R14)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows12narrowwhole
+over18:
+	ADDQ $+128, BX
 
-rows12narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows12narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R14)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows12narrowwhole
-
-rows12narrownot1:
-rows12narrowwhole:
+narrowwhole:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows12narrowtap
+	JMP  narrowtap
 
-rows12narrowfinish:
+narrowfinish:
 	MOVQ      t+0(FP), R15
+	MOVQ      40(SP), R14
 	MOVQ      (SP), AX
 	MOVQ      $+16, CX
 	CMPQ      AX, CX
@@ -1279,7 +1514,7 @@ rows12narrowfinish:
 	KMOVW     DX, K1
 	MOVQ      120(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12narrowno120
+	JEQ       absent19
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -1287,63 +1522,92 @@ rows12narrowfinish:
 	VPADDD    Z0, Z9, Z9
 	VPADDD    Z0, Z10, Z10
 	VPADDD    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over20
 	VPADDD    Z0, Z12, Z12
 	VPADDD    Z0, Z13, Z13
 	VPADDD    Z0, Z14, Z14
 	VPADDD    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over20
 	VPADDD    Z0, Z16, Z16
 	VPADDD    Z0, Z17, Z17
 	VPADDD    Z0, Z18, Z18
 	VPADDD    Z0, Z19, Z19
 
-rows12narrowno120:
+over20:
+absent19:
 	CMPB    516(R15), $0x00
-	JNE     rows12narrowscale
+	JNE     narrowscale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
 	LEAQ    (R8)(CX*4), R8
 	MOVQ    344(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z8, K1, (DX)
+	CMPQ    R14, $+1
+	JLE     over21
 	MOVQ    352(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z9, K1, (DX)
+	CMPQ    R14, $+2
+	JLE     over21
 	MOVQ    360(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z10, K1, (DX)
+	CMPQ    R14, $+3
+	JLE     over21
 	MOVQ    368(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z11, K1, (DX)
+	CMPQ    R14, $+4
+	JLE     over21
 	MOVQ    376(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z12, K1, (DX)
+	CMPQ    R14, $+5
+	JLE     over21
 	MOVQ    384(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z13, K1, (DX)
+	CMPQ    R14, $+6
+	JLE     over21
 	MOVQ    392(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z14, K1, (DX)
+	CMPQ    R14, $+7
+	JLE     over21
 	MOVQ    400(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z15, K1, (DX)
+	CMPQ    R14, $+8
+	JLE     over21
 	MOVQ    408(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z16, K1, (DX)
+	CMPQ    R14, $+9
+	JLE     over21
 	MOVQ    416(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z17, K1, (DX)
+	CMPQ    R14, $+10
+	JLE     over21
 	MOVQ    424(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z18, K1, (DX)
+	CMPQ    R14, $+11
+	JLE     over21
 	MOVQ    432(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z19, K1, (DX)
-	JMP     rows12narrowstored
 
-rows12narrowscale:
+over21:
+	JMP narrowstored
+
+narrowscale:
 	MOVQ      144(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12narrowno144
+	JEQ       absent22
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -1355,6 +1619,8 @@ rows12narrowscale:
 	VMULPS    Z0, Z10, Z10
 	VCVTDQ2PS Z11, Z11
 	VMULPS    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over23
 	VCVTDQ2PS Z12, Z12
 	VMULPS    Z0, Z12, Z12
 	VCVTDQ2PS Z13, Z13
@@ -1363,6 +1629,8 @@ rows12narrowscale:
 	VMULPS    Z0, Z14, Z14
 	VCVTDQ2PS Z15, Z15
 	VMULPS    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over23
 	VCVTDQ2PS Z16, Z16
 	VMULPS    Z0, Z16, Z16
 	VCVTDQ2PS Z17, Z17
@@ -1372,12 +1640,13 @@ rows12narrowscale:
 	VCVTDQ2PS Z19, Z19
 	VMULPS    Z0, Z19, Z19
 
-rows12narrowno144:
+over23:
+absent22:
 	CMPB      516(R15), $0x02
-	JEQ       rows12narrowquantize
+	JEQ       narrowquantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12narrowno168
+	JEQ       absent24
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -1385,16 +1654,21 @@ rows12narrowno144:
 	VADDPS    Z0, Z9, Z9
 	VADDPS    Z0, Z10, Z10
 	VADDPS    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over25
 	VADDPS    Z0, Z12, Z12
 	VADDPS    Z0, Z13, Z13
 	VADDPS    Z0, Z14, Z14
 	VADDPS    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over25
 	VADDPS    Z0, Z16, Z16
 	VADDPS    Z0, Z17, Z17
 	VADDPS    Z0, Z18, Z18
 	VADDPS    Z0, Z19, Z19
 
-rows12narrowno168:
+over25:
+absent24:
 	VBROADCASTSS 504(R15), Z0
 	VBROADCASTSS 508(R15), Z1
 	VMAXPS       Z8, Z0, Z8
@@ -1405,6 +1679,8 @@ rows12narrowno168:
 	VMINPS       Z10, Z1, Z10
 	VMAXPS       Z11, Z0, Z11
 	VMINPS       Z11, Z1, Z11
+	CMPQ         R14, $+4
+	JLE          over26
 	VMAXPS       Z12, Z0, Z12
 	VMINPS       Z12, Z1, Z12
 	VMAXPS       Z13, Z0, Z13
@@ -1413,6 +1689,8 @@ rows12narrowno168:
 	VMINPS       Z14, Z1, Z14
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+8
+	JLE          over26
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
@@ -1421,1409 +1699,74 @@ rows12narrowno168:
 	VMINPS       Z18, Z1, Z18
 	VMAXPS       Z19, Z0, Z19
 	VMINPS       Z19, Z1, Z19
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z17, K1, (DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	MOVQ         432(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z19, K1, (DX)
-	JMP          rows12narrowstored
 
-rows12narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z17, K1, (DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	MOVQ         432(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z19, K1, (DX)
-
-rows12narrowstored:
-	JMP done
-
-rows11:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows11narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	VPXORD Z24, Z24, Z24
-	VPXORD Z25, Z25, Z25
-	VPXORD Z26, Z26, Z26
-	VPXORD Z27, Z27, Z27
-	VPXORD Z28, Z28, Z28
-	VPXORD Z29, Z29, Z29
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows11tap:
-	MOVQ    t+0(FP), R13
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R13)
-	JGE     rows11finish
-	MOVQ    192(R13), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R13), R15
-	ADDQ    (R13), R15
-	MOVQ    216(R13), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R13), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R13), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R13), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R13), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R13), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R13), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R13), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R13), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R13), R12
-	LEAQ    (R15)(R12*1), R12
-	MOVQ    296(R13), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows11single
-
-rows11many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPBROADCASTD (R13)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD 4(R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPBROADCASTD 4(R13)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows11many
-
-rows11single:
-	CMPQ R15, $-4
-	JG   rows11end
-
-rows11one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPBROADCASTD (R13)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows11one
-
-rows11end:
-	TESTQ        R15, R15
-	JEQ          rows11whole
-	CMPQ         R15, $-3
-	JNE          rows11not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	ADDQ         $+128, BX
-	JMP          rows11whole
-
-rows11not3:
-	CMPQ         R15, $-2
-	JNE          rows11not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	ADDQ         $+128, BX
-	JMP          rows11whole
-
-rows11not2:
-	CMPQ         R15, $-1
-	JNE          rows11not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	ADDQ         $+128, BX
-	JMP          rows11whole
-
-rows11not1:
-rows11whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows11tap
-
-rows11finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-	VPADDD    Z0, Z20, Z20
-	VPADDD    Z1, Z21, Z21
-	VPADDD    Z0, Z22, Z22
-	VPADDD    Z1, Z23, Z23
-	VPADDD    Z0, Z24, Z24
-	VPADDD    Z1, Z25, Z25
-	VPADDD    Z0, Z26, Z26
-	VPADDD    Z1, Z27, Z27
-	VPADDD    Z0, Z28, Z28
-	VPADDD    Z1, Z29, Z29
-
-rows11no120:
-	CMPB    516(R15), $0x00
-	JNE     rows11scale
-	MOVQ    72(R15), R8
+over26:
+	MOVQ    96(R15), R8
 	MOVQ    16(SP), CX
 	LEAQ    (R8)(CX*4), R8
 	MOVQ    344(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Z23, K2, 64(DX)
-	MOVQ    408(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z24, K1, (DX)
-	VMOVUPS Z25, K2, 64(DX)
-	MOVQ    416(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z26, K1, (DX)
-	VMOVUPS Z27, K2, 64(DX)
-	MOVQ    424(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z28, K1, (DX)
-	VMOVUPS Z29, K2, 64(DX)
-	JMP     rows11stored
-
-rows11scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-	VCVTDQ2PS Z20, Z20
-	VMULPS    Z0, Z20, Z20
-	VCVTDQ2PS Z21, Z21
-	VMULPS    Z1, Z21, Z21
-	VCVTDQ2PS Z22, Z22
-	VMULPS    Z0, Z22, Z22
-	VCVTDQ2PS Z23, Z23
-	VMULPS    Z1, Z23, Z23
-	VCVTDQ2PS Z24, Z24
-	VMULPS    Z0, Z24, Z24
-	VCVTDQ2PS Z25, Z25
-	VMULPS    Z1, Z25, Z25
-	VCVTDQ2PS Z26, Z26
-	VMULPS    Z0, Z26, Z26
-	VCVTDQ2PS Z27, Z27
-	VMULPS    Z1, Z27, Z27
-	VCVTDQ2PS Z28, Z28
-	VMULPS    Z0, Z28, Z28
-	VCVTDQ2PS Z29, Z29
-	VMULPS    Z1, Z29, Z29
-
-rows11no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows11quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-	VADDPS    Z0, Z24, Z24
-	VADDPS    Z1, Z25, Z25
-	VADDPS    Z0, Z26, Z26
-	VADDPS    Z1, Z27, Z27
-	VADDPS    Z0, Z28, Z28
-	VADDPS    Z1, Z29, Z29
-
-rows11no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VMAXPS       Z26, Z0, Z26
-	VMINPS       Z26, Z1, Z26
-	VMAXPS       Z27, Z0, Z27
-	VMINPS       Z27, Z1, Z27
-	VMAXPS       Z28, Z0, Z28
-	VMINPS       Z28, Z1, Z28
-	VMAXPS       Z29, Z0, Z29
-	VMINPS       Z29, Z1, Z29
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z26, K1, (DX)
-	VMOVUPS      Z27, K2, 64(DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z28, K1, (DX)
-	VMOVUPS      Z29, K2, 64(DX)
-	JMP          rows11stored
-
-rows11quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VMAXPS       Z26, Z0, Z26
-	VMINPS       Z26, Z1, Z26
-	VMAXPS       Z27, Z0, Z27
-	VMINPS       Z27, Z1, Z27
-	VMAXPS       Z28, Z0, Z28
-	VMINPS       Z28, Z1, Z28
-	VMAXPS       Z29, Z0, Z29
-	VMINPS       Z29, Z1, Z29
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	VCVTPS2DQ    Z20, Z20
-	VPADDD       Z0, Z20, Z20
-	VCVTPS2DQ    Z21, Z21
-	VPADDD       Z0, Z21, Z21
-	VCVTPS2DQ    Z22, Z22
-	VPADDD       Z0, Z22, Z22
-	VCVTPS2DQ    Z23, Z23
-	VPADDD       Z0, Z23, Z23
-	VCVTPS2DQ    Z24, Z24
-	VPADDD       Z0, Z24, Z24
-	VCVTPS2DQ    Z25, Z25
-	VPADDD       Z0, Z25, Z25
-	VCVTPS2DQ    Z26, Z26
-	VPADDD       Z0, Z26, Z26
-	VCVTPS2DQ    Z27, Z27
-	VPADDD       Z0, Z27, Z27
-	VCVTPS2DQ    Z28, Z28
-	VPADDD       Z0, Z28, Z28
-	VCVTPS2DQ    Z29, Z29
-	VPADDD       Z0, Z29, Z29
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z22, K1, (DX)
-	VPMOVDB      Z23, K2, 16(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z24, K1, (DX)
-	VPMOVDB      Z25, K2, 16(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z26, K1, (DX)
-	VPMOVDB      Z27, K2, 16(DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z28, K1, (DX)
-	VPMOVDB      Z29, K2, 16(DX)
-
-rows11stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows11
-
-rows11narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows11narrowtap:
-	MOVQ    t+0(FP), R13
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R13)
-	JGE     rows11narrowfinish
-	MOVQ    192(R13), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R13), R15
-	ADDQ    (R13), R15
-	MOVQ    216(R13), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R13), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R13), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R13), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R13), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R13), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R13), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R13), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R13), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R13), R12
-	LEAQ    (R15)(R12*1), R12
-	MOVQ    296(R13), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows11narrowsingle
-
-rows11narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPBROADCASTD (R13)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD 4(R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPBROADCASTD 4(R13)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows11narrowmany
-
-rows11narrowsingle:
-	CMPQ R15, $-4
-	JG   rows11narrowend
-
-rows11narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPBROADCASTD (R13)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows11narrowone
-
-rows11narrowend:
-	TESTQ        R15, R15
-	JEQ          rows11narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows11narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	ADDQ         $+128, BX
-	JMP          rows11narrowwhole
-
-rows11narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows11narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	ADDQ         $+128, BX
-	JMP          rows11narrowwhole
-
-rows11narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows11narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	ADDQ         $+128, BX
-	JMP          rows11narrowwhole
-
-rows11narrownot1:
-rows11narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows11narrowtap
-
-rows11narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z0, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z0, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-
-rows11narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows11narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
+	CMPQ    R14, $+1
+	JLE     over27
 	MOVQ    352(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z9, K1, (DX)
+	CMPQ    R14, $+2
+	JLE     over27
 	MOVQ    360(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z10, K1, (DX)
+	CMPQ    R14, $+3
+	JLE     over27
 	MOVQ    368(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z11, K1, (DX)
+	CMPQ    R14, $+4
+	JLE     over27
 	MOVQ    376(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z12, K1, (DX)
+	CMPQ    R14, $+5
+	JLE     over27
 	MOVQ    384(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z13, K1, (DX)
+	CMPQ    R14, $+6
+	JLE     over27
 	MOVQ    392(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z14, K1, (DX)
+	CMPQ    R14, $+7
+	JLE     over27
 	MOVQ    400(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z15, K1, (DX)
+	CMPQ    R14, $+8
+	JLE     over27
 	MOVQ    408(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z16, K1, (DX)
+	CMPQ    R14, $+9
+	JLE     over27
 	MOVQ    416(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z17, K1, (DX)
+	CMPQ    R14, $+10
+	JLE     over27
 	MOVQ    424(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z18, K1, (DX)
-	JMP     rows11narrowstored
+	CMPQ    R14, $+11
+	JLE     over27
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z19, K1, (DX)
 
-rows11narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z0, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z0, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
+over27:
+	JMP narrowstored
 
-rows11narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows11narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z0, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-
-rows11narrowno168:
+narrowquantize:
 	VBROADCASTSS 504(R15), Z0
 	VBROADCASTSS 508(R15), Z1
 	VMAXPS       Z8, Z0, Z8
@@ -2834,6 +1777,8 @@ rows11narrowno168:
 	VMINPS       Z10, Z1, Z10
 	VMAXPS       Z11, Z0, Z11
 	VMINPS       Z11, Z1, Z11
+	CMPQ         R14, $+4
+	JLE          over28
 	VMAXPS       Z12, Z0, Z12
 	VMINPS       Z12, Z1, Z12
 	VMAXPS       Z13, Z0, Z13
@@ -2842,75 +1787,18 @@ rows11narrowno168:
 	VMINPS       Z14, Z1, Z14
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+8
+	JLE          over28
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
 	VMINPS       Z17, Z1, Z17
 	VMAXPS       Z18, Z0, Z18
 	VMINPS       Z18, Z1, Z18
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z17, K1, (DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	JMP          rows11narrowstored
+	VMAXPS       Z19, Z0, Z19
+	VMINPS       Z19, Z1, Z19
 
-rows11narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
+over28:
 	VPBROADCASTD 512(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
@@ -2920,6 +1808,8 @@ rows11narrowquantize:
 	VPADDD       Z0, Z10, Z10
 	VCVTPS2DQ    Z11, Z11
 	VPADDD       Z0, Z11, Z11
+	CMPQ         R14, $+4
+	JLE          over29
 	VCVTPS2DQ    Z12, Z12
 	VPADDD       Z0, Z12, Z12
 	VCVTPS2DQ    Z13, Z13
@@ -2928,8656 +1818,108 @@ rows11narrowquantize:
 	VPADDD       Z0, Z14, Z14
 	VCVTPS2DQ    Z15, Z15
 	VPADDD       Z0, Z15, Z15
+	CMPQ         R14, $+8
+	JLE          over29
 	VCVTPS2DQ    Z16, Z16
 	VPADDD       Z0, Z16, Z16
 	VCVTPS2DQ    Z17, Z17
 	VPADDD       Z0, Z17, Z17
 	VCVTPS2DQ    Z18, Z18
 	VPADDD       Z0, Z18, Z18
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z17, K1, (DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
+	VCVTPS2DQ    Z19, Z19
+	VPADDD       Z0, Z19, Z19
 
-rows11narrowstored:
-	JMP done
-
-rows10:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows10narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	VPXORD Z24, Z24, Z24
-	VPXORD Z25, Z25, Z25
-	VPXORD Z26, Z26, Z26
-	VPXORD Z27, Z27, Z27
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows10tap:
-	MOVQ    t+0(FP), R12
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R12)
-	JGE     rows10finish
-	MOVQ    192(R12), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R12), R15
-	ADDQ    (R12), R15
-	MOVQ    216(R12), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R12), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R12), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R12), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R12), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R12), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R12), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R12), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R12), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R12), R12
-	LEAQ    (R15)(R12*1), R12
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows10single
-
-rows10many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD 4(R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows10many
-
-rows10single:
-	CMPQ R15, $-4
-	JG   rows10end
-
-rows10one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows10one
-
-rows10end:
-	TESTQ        R15, R15
-	JEQ          rows10whole
-	CMPQ         R15, $-3
-	JNE          rows10not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	ADDQ         $+128, BX
-	JMP          rows10whole
-
-rows10not3:
-	CMPQ         R15, $-2
-	JNE          rows10not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	ADDQ         $+128, BX
-	JMP          rows10whole
-
-rows10not2:
-	CMPQ         R15, $-1
-	JNE          rows10not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	ADDQ         $+128, BX
-	JMP          rows10whole
-
-rows10not1:
-rows10whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows10tap
-
-rows10finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-	VPADDD    Z0, Z20, Z20
-	VPADDD    Z1, Z21, Z21
-	VPADDD    Z0, Z22, Z22
-	VPADDD    Z1, Z23, Z23
-	VPADDD    Z0, Z24, Z24
-	VPADDD    Z1, Z25, Z25
-	VPADDD    Z0, Z26, Z26
-	VPADDD    Z1, Z27, Z27
-
-rows10no120:
-	CMPB    516(R15), $0x00
-	JNE     rows10scale
-	MOVQ    72(R15), R8
+over29:
+	MOVQ    48(R15), R8
 	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
+	LEAQ    (R8)(CX*1), R8
 	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z8, K1, (DX)
+	CMPQ    R14, $+1
+	JLE     over30
 	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z9, K1, (DX)
+	CMPQ    R14, $+2
+	JLE     over30
 	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z10, K1, (DX)
+	CMPQ    R14, $+3
+	JLE     over30
 	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z11, K1, (DX)
+	CMPQ    R14, $+4
+	JLE     over30
 	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z12, K1, (DX)
+	CMPQ    R14, $+5
+	JLE     over30
 	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z13, K1, (DX)
+	CMPQ    R14, $+6
+	JLE     over30
 	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z14, K1, (DX)
+	CMPQ    R14, $+7
+	JLE     over30
 	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Z23, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z15, K1, (DX)
+	CMPQ    R14, $+8
+	JLE     over30
 	MOVQ    408(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z24, K1, (DX)
-	VMOVUPS Z25, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z16, K1, (DX)
+	CMPQ    R14, $+9
+	JLE     over30
 	MOVQ    416(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z26, K1, (DX)
-	VMOVUPS Z27, K2, 64(DX)
-	JMP     rows10stored
-
-rows10scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-	VCVTDQ2PS Z20, Z20
-	VMULPS    Z0, Z20, Z20
-	VCVTDQ2PS Z21, Z21
-	VMULPS    Z1, Z21, Z21
-	VCVTDQ2PS Z22, Z22
-	VMULPS    Z0, Z22, Z22
-	VCVTDQ2PS Z23, Z23
-	VMULPS    Z1, Z23, Z23
-	VCVTDQ2PS Z24, Z24
-	VMULPS    Z0, Z24, Z24
-	VCVTDQ2PS Z25, Z25
-	VMULPS    Z1, Z25, Z25
-	VCVTDQ2PS Z26, Z26
-	VMULPS    Z0, Z26, Z26
-	VCVTDQ2PS Z27, Z27
-	VMULPS    Z1, Z27, Z27
-
-rows10no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows10quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-	VADDPS    Z0, Z24, Z24
-	VADDPS    Z1, Z25, Z25
-	VADDPS    Z0, Z26, Z26
-	VADDPS    Z1, Z27, Z27
-
-rows10no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VMAXPS       Z26, Z0, Z26
-	VMINPS       Z26, Z1, Z26
-	VMAXPS       Z27, Z0, Z27
-	VMINPS       Z27, Z1, Z27
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z26, K1, (DX)
-	VMOVUPS      Z27, K2, 64(DX)
-	JMP          rows10stored
-
-rows10quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VMAXPS       Z26, Z0, Z26
-	VMINPS       Z26, Z1, Z26
-	VMAXPS       Z27, Z0, Z27
-	VMINPS       Z27, Z1, Z27
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	VCVTPS2DQ    Z20, Z20
-	VPADDD       Z0, Z20, Z20
-	VCVTPS2DQ    Z21, Z21
-	VPADDD       Z0, Z21, Z21
-	VCVTPS2DQ    Z22, Z22
-	VPADDD       Z0, Z22, Z22
-	VCVTPS2DQ    Z23, Z23
-	VPADDD       Z0, Z23, Z23
-	VCVTPS2DQ    Z24, Z24
-	VPADDD       Z0, Z24, Z24
-	VCVTPS2DQ    Z25, Z25
-	VPADDD       Z0, Z25, Z25
-	VCVTPS2DQ    Z26, Z26
-	VPADDD       Z0, Z26, Z26
-	VCVTPS2DQ    Z27, Z27
-	VPADDD       Z0, Z27, Z27
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z22, K1, (DX)
-	VPMOVDB      Z23, K2, 16(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z24, K1, (DX)
-	VPMOVDB      Z25, K2, 16(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z26, K1, (DX)
-	VPMOVDB      Z27, K2, 16(DX)
-
-rows10stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows10
-
-rows10narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows10narrowtap:
-	MOVQ    t+0(FP), R12
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R12)
-	JGE     rows10narrowfinish
-	MOVQ    192(R12), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R12), R15
-	ADDQ    (R12), R15
-	MOVQ    216(R12), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R12), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R12), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R12), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R12), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R12), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R12), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R12), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R12), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R12), R12
-	LEAQ    (R15)(R12*1), R12
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows10narrowsingle
-
-rows10narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z17
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD 4(R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z17
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows10narrowmany
-
-rows10narrowsingle:
-	CMPQ R15, $-4
-	JG   rows10narrowend
-
-rows10narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z17
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows10narrowone
-
-rows10narrowend:
-	TESTQ        R15, R15
-	JEQ          rows10narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows10narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows10narrowwhole
-
-rows10narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows10narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows10narrowwhole
-
-rows10narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows10narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows10narrowwhole
-
-rows10narrownot1:
-rows10narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows10narrowtap
-
-rows10narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z0, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z0, Z17, Z17
-
-rows10narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows10narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z13, K1, (DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z15, K1, (DX)
-	MOVQ    408(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	MOVQ    416(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z17, K1, (DX)
-	JMP     rows10narrowstored
-
-rows10narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z0, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z0, Z17, Z17
-
-rows10narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows10narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z0, Z17, Z17
-
-rows10narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z17, K1, (DX)
-	JMP          rows10narrowstored
-
-rows10narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z17, K1, (DX)
-
-rows10narrowstored:
-	JMP done
-
-rows9:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows9narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	VPXORD Z24, Z24, Z24
-	VPXORD Z25, Z25, Z25
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows9tap:
-	MOVQ    t+0(FP), R11
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R11)
-	JGE     rows9finish
-	MOVQ    192(R11), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R11), R15
-	ADDQ    (R11), R15
-	MOVQ    216(R11), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R11), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R11), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R11), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R11), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R11), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R11), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R11), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R11), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows9single
-
-rows9many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows9many
-
-rows9single:
-	CMPQ R15, $-4
-	JG   rows9end
-
-rows9one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows9one
-
-rows9end:
-	TESTQ        R15, R15
-	JEQ          rows9whole
-	CMPQ         R15, $-3
-	JNE          rows9not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	ADDQ         $+128, BX
-	JMP          rows9whole
-
-rows9not3:
-	CMPQ         R15, $-2
-	JNE          rows9not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	ADDQ         $+128, BX
-	JMP          rows9whole
-
-rows9not2:
-	CMPQ         R15, $-1
-	JNE          rows9not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	ADDQ         $+128, BX
-	JMP          rows9whole
-
-rows9not1:
-rows9whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows9tap
-
-rows9finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-	VPADDD    Z0, Z20, Z20
-	VPADDD    Z1, Z21, Z21
-	VPADDD    Z0, Z22, Z22
-	VPADDD    Z1, Z23, Z23
-	VPADDD    Z0, Z24, Z24
-	VPADDD    Z1, Z25, Z25
-
-rows9no120:
-	CMPB    516(R15), $0x00
-	JNE     rows9scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Z23, K2, 64(DX)
-	MOVQ    408(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z24, K1, (DX)
-	VMOVUPS Z25, K2, 64(DX)
-	JMP     rows9stored
-
-rows9scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-	VCVTDQ2PS Z20, Z20
-	VMULPS    Z0, Z20, Z20
-	VCVTDQ2PS Z21, Z21
-	VMULPS    Z1, Z21, Z21
-	VCVTDQ2PS Z22, Z22
-	VMULPS    Z0, Z22, Z22
-	VCVTDQ2PS Z23, Z23
-	VMULPS    Z1, Z23, Z23
-	VCVTDQ2PS Z24, Z24
-	VMULPS    Z0, Z24, Z24
-	VCVTDQ2PS Z25, Z25
-	VMULPS    Z1, Z25, Z25
-
-rows9no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows9quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-	VADDPS    Z0, Z24, Z24
-	VADDPS    Z1, Z25, Z25
-
-rows9no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	JMP          rows9stored
-
-rows9quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	VCVTPS2DQ    Z20, Z20
-	VPADDD       Z0, Z20, Z20
-	VCVTPS2DQ    Z21, Z21
-	VPADDD       Z0, Z21, Z21
-	VCVTPS2DQ    Z22, Z22
-	VPADDD       Z0, Z22, Z22
-	VCVTPS2DQ    Z23, Z23
-	VPADDD       Z0, Z23, Z23
-	VCVTPS2DQ    Z24, Z24
-	VPADDD       Z0, Z24, Z24
-	VCVTPS2DQ    Z25, Z25
-	VPADDD       Z0, Z25, Z25
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z22, K1, (DX)
-	VPMOVDB      Z23, K2, 16(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z24, K1, (DX)
-	VPMOVDB      Z25, K2, 16(DX)
-
-rows9stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows9
-
-rows9narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows9narrowtap:
-	MOVQ    t+0(FP), R11
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R11)
-	JGE     rows9narrowfinish
-	MOVQ    192(R11), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R11), R15
-	ADDQ    (R11), R15
-	MOVQ    216(R11), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R11), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R11), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R11), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R11), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R11), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R11), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R11), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R11), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows9narrowsingle
-
-rows9narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows9narrowmany
-
-rows9narrowsingle:
-	CMPQ R15, $-4
-	JG   rows9narrowend
-
-rows9narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows9narrowone
-
-rows9narrowend:
-	TESTQ        R15, R15
-	JEQ          rows9narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows9narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	ADDQ         $+128, BX
-	JMP          rows9narrowwhole
-
-rows9narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows9narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	ADDQ         $+128, BX
-	JMP          rows9narrowwhole
-
-rows9narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows9narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	ADDQ         $+128, BX
-	JMP          rows9narrowwhole
-
-rows9narrownot1:
-rows9narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows9narrowtap
-
-rows9narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z0, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-
-rows9narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows9narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z13, K1, (DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z15, K1, (DX)
-	MOVQ    408(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	JMP     rows9narrowstored
-
-rows9narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z0, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-
-rows9narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows9narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-
-rows9narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	JMP          rows9narrowstored
-
-rows9narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-
-rows9narrowstored:
-	JMP done
-
-rows8:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows8narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows8tap:
-	MOVQ    t+0(FP), R10
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R10)
-	JGE     rows8finish
-	MOVQ    192(R10), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R10), R15
-	ADDQ    (R10), R15
-	MOVQ    216(R10), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R10), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R10), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R10), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R10), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R10), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R10), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R10), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows8single
-
-rows8many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows8many
-
-rows8single:
-	CMPQ R15, $-4
-	JG   rows8end
-
-rows8one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows8one
-
-rows8end:
-	TESTQ        R15, R15
-	JEQ          rows8whole
-	CMPQ         R15, $-3
-	JNE          rows8not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	ADDQ         $+128, BX
-	JMP          rows8whole
-
-rows8not3:
-	CMPQ         R15, $-2
-	JNE          rows8not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	ADDQ         $+128, BX
-	JMP          rows8whole
-
-rows8not2:
-	CMPQ         R15, $-1
-	JNE          rows8not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	ADDQ         $+128, BX
-	JMP          rows8whole
-
-rows8not1:
-rows8whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows8tap
-
-rows8finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-	VPADDD    Z0, Z20, Z20
-	VPADDD    Z1, Z21, Z21
-	VPADDD    Z0, Z22, Z22
-	VPADDD    Z1, Z23, Z23
-
-rows8no120:
-	CMPB    516(R15), $0x00
-	JNE     rows8scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Z23, K2, 64(DX)
-	JMP     rows8stored
-
-rows8scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-	VCVTDQ2PS Z20, Z20
-	VMULPS    Z0, Z20, Z20
-	VCVTDQ2PS Z21, Z21
-	VMULPS    Z1, Z21, Z21
-	VCVTDQ2PS Z22, Z22
-	VMULPS    Z0, Z22, Z22
-	VCVTDQ2PS Z23, Z23
-	VMULPS    Z1, Z23, Z23
-
-rows8no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows8quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-
-rows8no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	JMP          rows8stored
-
-rows8quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	VCVTPS2DQ    Z20, Z20
-	VPADDD       Z0, Z20, Z20
-	VCVTPS2DQ    Z21, Z21
-	VPADDD       Z0, Z21, Z21
-	VCVTPS2DQ    Z22, Z22
-	VPADDD       Z0, Z22, Z22
-	VCVTPS2DQ    Z23, Z23
-	VPADDD       Z0, Z23, Z23
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z22, K1, (DX)
-	VPMOVDB      Z23, K2, 16(DX)
-
-rows8stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows8
-
-rows8narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows8narrowtap:
-	MOVQ    t+0(FP), R10
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R10)
-	JGE     rows8narrowfinish
-	MOVQ    192(R10), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R10), R15
-	ADDQ    (R10), R15
-	MOVQ    216(R10), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R10), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R10), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R10), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R10), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R10), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R10), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R10), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows8narrowsingle
-
-rows8narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows8narrowmany
-
-rows8narrowsingle:
-	CMPQ R15, $-4
-	JG   rows8narrowend
-
-rows8narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z15
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows8narrowone
-
-rows8narrowend:
-	TESTQ        R15, R15
-	JEQ          rows8narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows8narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows8narrowwhole
-
-rows8narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows8narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows8narrowwhole
-
-rows8narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows8narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows8narrowwhole
-
-rows8narrownot1:
-rows8narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows8narrowtap
-
-rows8narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z0, Z15, Z15
-
-rows8narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows8narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z13, K1, (DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z15, K1, (DX)
-	JMP     rows8narrowstored
-
-rows8narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z0, Z15, Z15
-
-rows8narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows8narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-
-rows8narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	JMP          rows8narrowstored
-
-rows8narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z15, K1, (DX)
-
-rows8narrowstored:
-	JMP done
-
-rows7:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows7narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows7tap:
-	MOVQ    t+0(FP), R9
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R9)
-	JGE     rows7finish
-	MOVQ    192(R9), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R9), R15
-	ADDQ    (R9), R15
-	MOVQ    216(R9), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R9), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R9), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R9), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R9), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R9), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R9), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows7single
-
-rows7many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows7many
-
-rows7single:
-	CMPQ R15, $-4
-	JG   rows7end
-
-rows7one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows7one
-
-rows7end:
-	TESTQ        R15, R15
-	JEQ          rows7whole
-	CMPQ         R15, $-3
-	JNE          rows7not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	ADDQ         $+128, BX
-	JMP          rows7whole
-
-rows7not3:
-	CMPQ         R15, $-2
-	JNE          rows7not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	ADDQ         $+128, BX
-	JMP          rows7whole
-
-rows7not2:
-	CMPQ         R15, $-1
-	JNE          rows7not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	ADDQ         $+128, BX
-	JMP          rows7whole
-
-rows7not1:
-rows7whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows7tap
-
-rows7finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-	VPADDD    Z0, Z20, Z20
-	VPADDD    Z1, Z21, Z21
-
-rows7no120:
-	CMPB    516(R15), $0x00
-	JNE     rows7scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
-	JMP     rows7stored
-
-rows7scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-	VCVTDQ2PS Z20, Z20
-	VMULPS    Z0, Z20, Z20
-	VCVTDQ2PS Z21, Z21
-	VMULPS    Z1, Z21, Z21
-
-rows7no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows7quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-
-rows7no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	JMP          rows7stored
-
-rows7quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	VCVTPS2DQ    Z20, Z20
-	VPADDD       Z0, Z20, Z20
-	VCVTPS2DQ    Z21, Z21
-	VPADDD       Z0, Z21, Z21
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-
-rows7stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows7
-
-rows7narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows7narrowtap:
-	MOVQ    t+0(FP), R9
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R9)
-	JGE     rows7narrowfinish
-	MOVQ    192(R9), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R9), R15
-	ADDQ    (R9), R15
-	MOVQ    216(R9), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R9), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R9), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R9), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R9), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R9), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R9), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows7narrowsingle
-
-rows7narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows7narrowmany
-
-rows7narrowsingle:
-	CMPQ R15, $-4
-	JG   rows7narrowend
-
-rows7narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows7narrowone
-
-rows7narrowend:
-	TESTQ        R15, R15
-	JEQ          rows7narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows7narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	ADDQ         $+128, BX
-	JMP          rows7narrowwhole
-
-rows7narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows7narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	ADDQ         $+128, BX
-	JMP          rows7narrowwhole
-
-rows7narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows7narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	ADDQ         $+128, BX
-	JMP          rows7narrowwhole
-
-rows7narrownot1:
-rows7narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows7narrowtap
-
-rows7narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-
-rows7narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows7narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z13, K1, (DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	JMP     rows7narrowstored
-
-rows7narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-
-rows7narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows7narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-
-rows7narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	JMP          rows7narrowstored
-
-rows7narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-
-rows7narrowstored:
-	JMP done
-
-rows6:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows6narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows6tap:
-	MOVQ    t+0(FP), R8
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R8)
-	JGE     rows6finish
-	MOVQ    192(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R8), R15
-	ADDQ    (R8), R15
-	MOVQ    216(R8), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R8), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R8), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R8), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R8), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R8), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows6single
-
-rows6many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows6many
-
-rows6single:
-	CMPQ R15, $-4
-	JG   rows6end
-
-rows6one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows6one
-
-rows6end:
-	TESTQ        R15, R15
-	JEQ          rows6whole
-	CMPQ         R15, $-3
-	JNE          rows6not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows6whole
-
-rows6not3:
-	CMPQ         R15, $-2
-	JNE          rows6not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows6whole
-
-rows6not2:
-	CMPQ         R15, $-1
-	JNE          rows6not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows6whole
-
-rows6not1:
-rows6whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows6tap
-
-rows6finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-
-rows6no120:
-	CMPB    516(R15), $0x00
-	JNE     rows6scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	JMP     rows6stored
-
-rows6scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-
-rows6no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows6quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-
-rows6no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	JMP          rows6stored
-
-rows6quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-
-rows6stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows6
-
-rows6narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows6narrowtap:
-	MOVQ    t+0(FP), R8
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R8)
-	JGE     rows6narrowfinish
-	MOVQ    192(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R8), R15
-	ADDQ    (R8), R15
-	MOVQ    216(R8), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R8), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R8), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R8), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R8), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R8), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows6narrowsingle
-
-rows6narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows6narrowmany
-
-rows6narrowsingle:
-	CMPQ R15, $-4
-	JG   rows6narrowend
-
-rows6narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z13
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows6narrowone
-
-rows6narrowend:
-	TESTQ        R15, R15
-	JEQ          rows6narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows6narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
-
-rows6narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows6narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
-
-rows6narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows6narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
-
-rows6narrownot1:
-rows6narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows6narrowtap
-
-rows6narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-
-rows6narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows6narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z13, K1, (DX)
-	JMP     rows6narrowstored
-
-rows6narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-
-rows6narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows6narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-
-rows6narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	JMP          rows6narrowstored
-
-rows6narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-
-rows6narrowstored:
-	JMP done
-
-rows5:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows5narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows5tap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DI)
-	JGE     rows5finish
-	MOVQ    192(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DI), R15
-	ADDQ    (DI), R15
-	MOVQ    216(DI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(DI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(DI), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows5single
-
-rows5many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows5many
-
-rows5single:
-	CMPQ R15, $-4
-	JG   rows5end
-
-rows5one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5one
-
-rows5end:
-	TESTQ        R15, R15
-	JEQ          rows5whole
-	CMPQ         R15, $-3
-	JNE          rows5not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not3:
-	CMPQ         R15, $-2
-	JNE          rows5not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not2:
-	CMPQ         R15, $-1
-	JNE          rows5not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not1:
-rows5whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5tap
-
-rows5finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-
-rows5no120:
-	CMPB    516(R15), $0x00
-	JNE     rows5scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	JMP     rows5stored
-
-rows5scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-
-rows5no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows5quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-
-rows5no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	JMP          rows5stored
-
-rows5quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-
-rows5stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows5
-
-rows5narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows5narrowtap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DI)
-	JGE     rows5narrowfinish
-	MOVQ    192(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DI), R15
-	ADDQ    (DI), R15
-	MOVQ    216(DI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(DI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(DI), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows5narrowsingle
-
-rows5narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows5narrowmany
-
-rows5narrowsingle:
-	CMPQ R15, $-4
-	JG   rows5narrowend
-
-rows5narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5narrowone
-
-rows5narrowend:
-	TESTQ        R15, R15
-	JEQ          rows5narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows5narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows5narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows5narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot1:
-rows5narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5narrowtap
-
-rows5narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-
-rows5narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows5narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	JMP     rows5narrowstored
-
-rows5narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-
-rows5narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows5narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-
-rows5narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	JMP          rows5narrowstored
-
-rows5narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-
-rows5narrowstored:
-	JMP done
-
-rows4:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows4narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows4tap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(SI)
-	JGE     rows4finish
-	MOVQ    192(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(SI), R15
-	ADDQ    (SI), R15
-	MOVQ    216(SI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(SI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(SI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(SI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows4single
-
-rows4many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows4many
-
-rows4single:
-	CMPQ R15, $-4
-	JG   rows4end
-
-rows4one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4one
-
-rows4end:
-	TESTQ        R15, R15
-	JEQ          rows4whole
-	CMPQ         R15, $-3
-	JNE          rows4not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not3:
-	CMPQ         R15, $-2
-	JNE          rows4not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not2:
-	CMPQ         R15, $-1
-	JNE          rows4not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not1:
-rows4whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4tap
-
-rows4finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-
-rows4no120:
-	CMPB    516(R15), $0x00
-	JNE     rows4scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	JMP     rows4stored
-
-rows4scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-
-rows4no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows4quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-
-rows4no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	JMP          rows4stored
-
-rows4quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-
-rows4stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows4
-
-rows4narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows4narrowtap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(SI)
-	JGE     rows4narrowfinish
-	MOVQ    192(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(SI), R15
-	ADDQ    (SI), R15
-	MOVQ    216(SI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(SI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(SI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(SI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows4narrowsingle
-
-rows4narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows4narrowmany
-
-rows4narrowsingle:
-	CMPQ R15, $-4
-	JG   rows4narrowend
-
-rows4narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z11
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4narrowone
-
-rows4narrowend:
-	TESTQ        R15, R15
-	JEQ          rows4narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows4narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows4narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows4narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot1:
-rows4narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4narrowtap
-
-rows4narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-
-rows4narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows4narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	JMP     rows4narrowstored
-
-rows4narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-
-rows4narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows4narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-
-rows4narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	JMP          rows4narrowstored
-
-rows4narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-
-rows4narrowstored:
-	JMP done
-
-rows3:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows3narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows3tap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DX)
-	JGE     rows3finish
-	MOVQ    192(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DX), R15
-	ADDQ    (DX), R15
-	MOVQ    216(DX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows3single
-
-rows3many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows3many
-
-rows3single:
-	CMPQ R15, $-4
-	JG   rows3end
-
-rows3one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3one
-
-rows3end:
-	TESTQ        R15, R15
-	JEQ          rows3whole
-	CMPQ         R15, $-3
-	JNE          rows3not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not3:
-	CMPQ         R15, $-2
-	JNE          rows3not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not2:
-	CMPQ         R15, $-1
-	JNE          rows3not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not1:
-rows3whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3tap
-
-rows3finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-
-rows3no120:
-	CMPB    516(R15), $0x00
-	JNE     rows3scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	JMP     rows3stored
-
-rows3scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-
-rows3no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows3quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-
-rows3no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	JMP          rows3stored
-
-rows3quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-
-rows3stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows3
-
-rows3narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows3narrowtap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DX)
-	JGE     rows3narrowfinish
-	MOVQ    192(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DX), R15
-	ADDQ    (DX), R15
-	MOVQ    216(DX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows3narrowsingle
-
-rows3narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows3narrowmany
-
-rows3narrowsingle:
-	CMPQ R15, $-4
-	JG   rows3narrowend
-
-rows3narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3narrowone
-
-rows3narrowend:
-	TESTQ        R15, R15
-	JEQ          rows3narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows3narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows3narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows3narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot1:
-rows3narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3narrowtap
-
-rows3narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-
-rows3narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows3narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	JMP     rows3narrowstored
-
-rows3narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-
-rows3narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows3narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-
-rows3narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	JMP          rows3narrowstored
-
-rows3narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-
-rows3narrowstored:
-	JMP done
-
-rows2:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows2narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows2tap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(CX)
-	JGE     rows2finish
-	MOVQ    192(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(CX), R15
-	ADDQ    (CX), R15
-	MOVQ    216(CX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(CX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows2single
-
-rows2many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows2many
-
-rows2single:
-	CMPQ R15, $-4
-	JG   rows2end
-
-rows2one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2one
-
-rows2end:
-	TESTQ        R15, R15
-	JEQ          rows2whole
-	CMPQ         R15, $-3
-	JNE          rows2not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not3:
-	CMPQ         R15, $-2
-	JNE          rows2not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not2:
-	CMPQ         R15, $-1
-	JNE          rows2not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not1:
-rows2whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2tap
-
-rows2finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-
-rows2no120:
-	CMPB    516(R15), $0x00
-	JNE     rows2scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	JMP     rows2stored
-
-rows2scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-
-rows2no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows2quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-
-rows2no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	JMP          rows2stored
-
-rows2quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-
-rows2stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows2
-
-rows2narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows2narrowtap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(CX)
-	JGE     rows2narrowfinish
-	MOVQ    192(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(CX), R15
-	ADDQ    (CX), R15
-	MOVQ    216(CX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(CX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows2narrowsingle
-
-rows2narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows2narrowmany
-
-rows2narrowsingle:
-	CMPQ R15, $-4
-	JG   rows2narrowend
-
-rows2narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z9
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2narrowone
-
-rows2narrowend:
-	TESTQ        R15, R15
-	JEQ          rows2narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows2narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows2narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows2narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot1:
-rows2narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2narrowtap
-
-rows2narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-
-rows2narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows2narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	JMP     rows2narrowstored
-
-rows2narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-
-rows2narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows2narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-
-rows2narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	JMP          rows2narrowstored
-
-rows2narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-
-rows2narrowstored:
-	JMP done
-
-rows1:
-	MOVQ   (SP), AX
-	TESTQ  AX, AX
-	JLE    done
-	CMPQ   AX, $+16
-	JLE    rows1narrow
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows1tap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(AX)
-	JGE     rows1finish
-	MOVQ    192(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(AX), R15
-	ADDQ    (AX), R15
-	MOVQ    216(AX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows1single
-
-rows1many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows1many
-
-rows1single:
-	CMPQ R15, $-4
-	JG   rows1end
-
-rows1one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1one
-
-rows1end:
-	TESTQ        R15, R15
-	JEQ          rows1whole
-	CMPQ         R15, $-3
-	JNE          rows1not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not3:
-	CMPQ         R15, $-2
-	JNE          rows1not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not2:
-	CMPQ         R15, $-1
-	JNE          rows1not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not1:
-rows1whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1tap
-
-rows1finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-
-rows1no120:
-	CMPB    516(R15), $0x00
-	JNE     rows1scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	JMP     rows1stored
-
-rows1scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-
-rows1no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows1quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-
-rows1no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	JMP          rows1stored
-
-rows1quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-
-rows1stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows1
-
-rows1narrow:
-	MOVQ   8(SP), BX
-	VPXORD Z8, Z8, Z8
-	ADDQ   $+128, BX
-	MOVQ   BX, 32(SP)
-	MOVQ   $+0, 24(SP)
-
-rows1narrowtap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(AX)
-	JGE     rows1narrowfinish
-	MOVQ    192(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(AX), R15
-	ADDQ    (AX), R15
-	MOVQ    216(AX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows1narrowsingle
-
-rows1narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows1narrowmany
-
-rows1narrowsingle:
-	CMPQ R15, $-4
-	JG   rows1narrowend
-
-rows1narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPDPBUSD     Z0, Z2, Z8
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1narrowone
-
-rows1narrowend:
-	TESTQ        R15, R15
-	JEQ          rows1narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows1narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows1narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows1narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot1:
-rows1narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1narrowtap
-
-rows1narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-
-rows1narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows1narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	JMP     rows1narrowstored
-
-rows1narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-
-rows1narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows1narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-
-rows1narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	JMP          rows1narrowstored
-
-rows1narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-
-rows1narrowstored:
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z17, K1, (DX)
+	CMPQ    R14, $+10
+	JLE     over30
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z18, K1, (DX)
+	CMPQ    R14, $+11
+	JLE     over30
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z19, K1, (DX)
+
+over30:
+narrowstored:
 done:
 	VZEROUPPER
 	RET
 
 // func gemm_s8s8_12x32_vnni(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, BMI2, CMOV, MMX+
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, BMI2, CMOV, MMX+
 TEXT ·gemm_s8s8_12x32_vnni(SB), $136-8
-	MOVQ t+0(FP), R15
-	MOVQ 480(R15), AX
-	MOVQ AX, (SP)
-	MOVQ 24(R15), AX
-	MOVQ AX, 8(SP)
-	MOVQ $+0, 16(SP)
-	MOVQ 472(R15), AX
-	CMPQ AX, $+12
-	JEQ  rows12
-	CMPQ AX, $+11
-	JEQ  rows11
-	CMPQ AX, $+10
-	JEQ  rows10
-	CMPQ AX, $+9
-	JEQ  rows9
-	CMPQ AX, $+8
-	JEQ  rows8
-	CMPQ AX, $+7
-	JEQ  rows7
-	CMPQ AX, $+6
-	JEQ  rows6
-	CMPQ AX, $+5
-	JEQ  rows5
-	CMPQ AX, $+4
-	JEQ  rows4
-	CMPQ AX, $+3
-	JEQ  rows3
-	CMPQ AX, $+2
-	JEQ  rows2
-	CMPQ AX, $+1
-	JEQ  rows1
-	JMP  done
+	MOVQ  t+0(FP), R15
+	MOVQ  480(R15), AX
+	MOVQ  AX, (SP)
+	MOVQ  24(R15), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  $+0, 16(SP)
+	MOVQ  472(R15), AX
+	MOVQ  AX, 40(SP)
+	TESTQ AX, AX
+	JLE   done
+	MOVQ  208(R15)(AX*8), CX
+	MOVQ  CX, 216(R15)(AX*8)
 
-rows12:
+wide:
 	MOVQ         (SP), AX
 	TESTQ        AX, AX
 	JLE          done
 	CMPQ         AX, $+16
-	JLE          rows12narrow
+	JLE          narrow
 	MOVQ         8(SP), BX
 	MOVL         $-2139062144, AX
 	VMOVD        AX, X3
@@ -11598,6 +1940,8 @@ rows12:
 	VMOVAPS      Z1, Z13
 	VMOVAPS      Z0, Z14
 	VMOVAPS      Z1, Z15
+	CMPQ         40(SP), $+4
+	JLE          over1
 	VMOVAPS      Z0, Z16
 	VMOVAPS      Z1, Z17
 	VMOVAPS      Z0, Z18
@@ -11606,6 +1950,8 @@ rows12:
 	VMOVAPS      Z1, Z21
 	VMOVAPS      Z0, Z22
 	VMOVAPS      Z1, Z23
+	CMPQ         40(SP), $+8
+	JLE          over1
 	VMOVAPS      Z0, Z24
 	VMOVAPS      Z1, Z25
 	VMOVAPS      Z0, Z26
@@ -11614,51 +1960,66 @@ rows12:
 	VMOVAPS      Z1, Z29
 	VMOVAPS      Z0, Z30
 	VMOVAPS      Z1, Z31
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
 
-rows12tap:
-	MOVQ    t+0(FP), R14
+over1:
+	ADDQ $+128, BX
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+widetap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R14)
-	JGE     rows12finish
-	MOVQ    192(R14), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R14), R15
-	ADDQ    (R14), R15
-	MOVQ    216(R14), AX
+	CMPQ    R15, 200(BX)
+	JGE     widefinish
+	MOVQ    192(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    488(BX), R15
+	ADDQ    (BX), R15
+	MOVQ    216(BX), AX
 	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R14), CX
+	MOVQ    224(BX), CX
 	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R14), DX
+	CMPQ    40(SP), $+2
+	JLE     over2
+	MOVQ    232(BX), DX
 	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R14), SI
+	MOVQ    240(BX), SI
 	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R14), DI
+	CMPQ    40(SP), $+4
+	JLE     over2
+	MOVQ    248(BX), DI
 	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R14), R8
+	MOVQ    256(BX), R8
 	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R14), R9
+	CMPQ    40(SP), $+6
+	JLE     over2
+	MOVQ    264(BX), R9
 	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R14), R10
+	MOVQ    272(BX), R10
 	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R14), R11
+	CMPQ    40(SP), $+8
+	JLE     over2
+	MOVQ    280(BX), R11
 	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R14), R12
+	MOVQ    288(BX), R12
 	LEAQ    (R15)(R12*1), R12
-	MOVQ    296(R14), R13
+	CMPQ    40(SP), $+10
+	JLE     over2
+	MOVQ    296(BX), R13
 	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(R14), R14
+	MOVQ    304(BX), R14
 	LEAQ    (R15)(R14*1), R14
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows12single
 
-rows12many:
+over2:
+	MOVQ 488(BX), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+10
+	JLE  wide10
+	CMPQ R15, $-8
+	JG   wide12manyover
+
+wide12many:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
@@ -11766,13 +2127,13 @@ rows12many:
 	ADDQ         $+8, R15
 	ADDQ         $+256, BX
 	CMPQ         R15, $-8
-	JLE          rows12many
+	JLE          wide12many
 
-rows12single:
+wide12manyover:
 	CMPQ R15, $-4
-	JG   rows12end
+	JG   wide12oneover
 
-rows12one:
+wide12one:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
@@ -11828,270 +2189,339 @@ rows12one:
 	ADDQ         $+4, R15
 	ADDQ         $+128, BX
 	CMPQ         R15, $-4
-	JLE          rows12one
+	JLE          wide12one
 
-rows12end:
+wide12oneover:
+	JMP wideend
+
+wide10:
+	CMPQ 40(SP), $+8
+	JLE  wide8
+	CMPQ R15, $-4
+	JG   wide10oneover
+
+wide10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPDPBUSD     Z1, Z2, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPDPBUSD     Z1, Z2, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPDPBUSD     Z1, Z2, Z15
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z16
+	VPDPBUSD     Z1, Z2, Z17
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z18
+	VPDPBUSD     Z1, Z2, Z19
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z20
+	VPDPBUSD     Z1, Z2, Z21
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z22
+	VPDPBUSD     Z1, Z2, Z23
+	VPBROADCASTD (R11)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z24
+	VPDPBUSD     Z1, Z2, Z25
+	VPBROADCASTD (R12)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z26
+	VPDPBUSD     Z1, Z2, Z27
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide10one
+
+wide10oneover:
+	JMP wideend
+
+wide8:
+	CMPQ 40(SP), $+6
+	JLE  wide6
+	CMPQ R15, $-4
+	JG   wide8oneover
+
+wide8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPDPBUSD     Z1, Z2, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPDPBUSD     Z1, Z2, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPDPBUSD     Z1, Z2, Z15
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z16
+	VPDPBUSD     Z1, Z2, Z17
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z18
+	VPDPBUSD     Z1, Z2, Z19
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z20
+	VPDPBUSD     Z1, Z2, Z21
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z22
+	VPDPBUSD     Z1, Z2, Z23
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide8one
+
+wide8oneover:
+	JMP wideend
+
+wide6:
+	CMPQ 40(SP), $+4
+	JLE  wide4
+	CMPQ R15, $-4
+	JG   wide6oneover
+
+wide6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPDPBUSD     Z1, Z2, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPDPBUSD     Z1, Z2, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPDPBUSD     Z1, Z2, Z15
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z16
+	VPDPBUSD     Z1, Z2, Z17
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z18
+	VPDPBUSD     Z1, Z2, Z19
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide6one
+
+wide6oneover:
+	JMP wideend
+
+wide4:
+	CMPQ 40(SP), $+2
+	JLE  wide2
+	CMPQ R15, $-4
+	JG   wide4oneover
+
+wide4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPDPBUSD     Z1, Z2, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPDPBUSD     Z1, Z2, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPDPBUSD     Z1, Z2, Z15
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide4one
+
+wide4oneover:
+	JMP wideend
+
+wide2:
+	CMPQ 40(SP), $+1
+	JLE  wide1
+	CMPQ R15, $-4
+	JG   wide2oneover
+
+wide2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPDPBUSD     Z1, Z2, Z11
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide2one
+
+wide2oneover:
+	JMP wideend
+
+wide1:
+	CMPQ R15, $-4
+	JG   wide1oneover
+
+wide1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPDPBUSD     Z1, Z2, Z9
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide1one
+
+wide1oneover:
+wideend:
 	TESTQ        R15, R15
-	JEQ          rows12whole
-	CMPQ         R15, $-3
-	JNE          rows12not3
+	JEQ          widewhole
+	MOVQ         BX, 32(SP)
+	NEGQ         R15
+	MOVQ         $-1, BX
+	BZHIQ        R15, BX, BX
+	KMOVW        BX, K3
+	NEGQ         R15
+	MOVQ         32(SP), BX
 	VMOVUPS      (BX), Z0
 	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
+	VMOVDQU8.Z   (AX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z8
 	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
+	VMOVDQU8.Z   (CX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z10
 	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+	CMPQ         40(SP), $+2
+	JLE          over3
+	VMOVDQU8.Z   (DX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z12
 	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+	VMOVDQU8.Z   (SI)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z14
 	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+	CMPQ         40(SP), $+4
+	JLE          over3
+	VMOVDQU8.Z   (DI)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z16
 	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+	VMOVDQU8.Z   (R8)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z18
 	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
+	CMPQ         40(SP), $+6
+	JLE          over3
+	VMOVDQU8.Z   (R9)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z20
 	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
+	VMOVDQU8.Z   (R10)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z22
 	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
+	CMPQ         40(SP), $+8
+	JLE          over3
+	VMOVDQU8.Z   (R11)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z24
 	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
+	VMOVDQU8.Z   (R12)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z26
 	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R13)(R15*1), X2, X2
+	CMPQ         40(SP), $+10
+	JLE          over3
+	VMOVDQU8.Z   (R13)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z28
 	VPDPBUSD     Z1, Z2, Z29
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R14)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R14)(R15*1), X2, X2
+	VMOVDQU8.Z   (R14)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z30
 	VPDPBUSD     Z1, Z2, Z31
-	ADDQ         $+128, BX
-	JMP          rows12whole
 
-rows12not3:
-	CMPQ         R15, $-2
-	JNE          rows12not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R14)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z30
-	VPDPBUSD     Z1, Z2, Z31
-	ADDQ         $+128, BX
-	JMP          rows12whole
+over3:
+	ADDQ $+128, BX
 
-rows12not2:
-	CMPQ         R15, $-1
-	JNE          rows12not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R14)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z30
-	VPDPBUSD     Z1, Z2, Z31
-	ADDQ         $+128, BX
-	JMP          rows12whole
-
-rows12not1:
-rows12whole:
+widewhole:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows12tap
+	JMP  widetap
 
-rows12finish:
+widefinish:
 	MOVQ      t+0(FP), R15
+	MOVQ      40(SP), R14
 	MOVQ      (SP), AX
 	MOVQ      $+32, CX
 	CMPQ      AX, CX
@@ -12103,7 +2533,7 @@ rows12finish:
 	KMOVW     DX, K2
 	MOVQ      120(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12no120
+	JEQ       absent4
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -12116,6 +2546,8 @@ rows12finish:
 	VPADDD    Z1, Z13, Z13
 	VPADDD    Z0, Z14, Z14
 	VPADDD    Z1, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over5
 	VPADDD    Z0, Z16, Z16
 	VPADDD    Z1, Z17, Z17
 	VPADDD    Z0, Z18, Z18
@@ -12124,6 +2556,8 @@ rows12finish:
 	VPADDD    Z1, Z21, Z21
 	VPADDD    Z0, Z22, Z22
 	VPADDD    Z1, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over5
 	VPADDD    Z0, Z24, Z24
 	VPADDD    Z1, Z25, Z25
 	VPADDD    Z0, Z26, Z26
@@ -12133,9 +2567,10 @@ rows12finish:
 	VPADDD    Z0, Z30, Z30
 	VPADDD    Z1, Z31, Z31
 
-rows12no120:
+over5:
+absent4:
 	CMPB    516(R15), $0x00
-	JNE     rows12scale
+	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
 	LEAQ    (R8)(CX*4), R8
@@ -12143,56 +2578,80 @@ rows12no120:
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z8, K1, (DX)
 	VMOVUPS Z9, K2, 64(DX)
+	CMPQ    R14, $+1
+	JLE     over6
 	MOVQ    352(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z10, K1, (DX)
 	VMOVUPS Z11, K2, 64(DX)
+	CMPQ    R14, $+2
+	JLE     over6
 	MOVQ    360(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z12, K1, (DX)
 	VMOVUPS Z13, K2, 64(DX)
+	CMPQ    R14, $+3
+	JLE     over6
 	MOVQ    368(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z14, K1, (DX)
 	VMOVUPS Z15, K2, 64(DX)
+	CMPQ    R14, $+4
+	JLE     over6
 	MOVQ    376(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z16, K1, (DX)
 	VMOVUPS Z17, K2, 64(DX)
+	CMPQ    R14, $+5
+	JLE     over6
 	MOVQ    384(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z18, K1, (DX)
 	VMOVUPS Z19, K2, 64(DX)
+	CMPQ    R14, $+6
+	JLE     over6
 	MOVQ    392(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z20, K1, (DX)
 	VMOVUPS Z21, K2, 64(DX)
+	CMPQ    R14, $+7
+	JLE     over6
 	MOVQ    400(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z22, K1, (DX)
 	VMOVUPS Z23, K2, 64(DX)
+	CMPQ    R14, $+8
+	JLE     over6
 	MOVQ    408(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z24, K1, (DX)
 	VMOVUPS Z25, K2, 64(DX)
+	CMPQ    R14, $+9
+	JLE     over6
 	MOVQ    416(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z26, K1, (DX)
 	VMOVUPS Z27, K2, 64(DX)
+	CMPQ    R14, $+10
+	JLE     over6
 	MOVQ    424(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z28, K1, (DX)
 	VMOVUPS Z29, K2, 64(DX)
+	CMPQ    R14, $+11
+	JLE     over6
 	MOVQ    432(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z30, K1, (DX)
 	VMOVUPS Z31, K2, 64(DX)
-	JMP     rows12stored
 
-rows12scale:
+over6:
+	JMP widestored
+
+widescale:
 	MOVQ      144(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12no144
+	JEQ       absent7
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -12213,6 +2672,8 @@ rows12scale:
 	VMULPS    Z0, Z14, Z14
 	VCVTDQ2PS Z15, Z15
 	VMULPS    Z1, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over8
 	VCVTDQ2PS Z16, Z16
 	VMULPS    Z0, Z16, Z16
 	VCVTDQ2PS Z17, Z17
@@ -12229,6 +2690,8 @@ rows12scale:
 	VMULPS    Z0, Z22, Z22
 	VCVTDQ2PS Z23, Z23
 	VMULPS    Z1, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over8
 	VCVTDQ2PS Z24, Z24
 	VMULPS    Z0, Z24, Z24
 	VCVTDQ2PS Z25, Z25
@@ -12246,12 +2709,13 @@ rows12scale:
 	VCVTDQ2PS Z31, Z31
 	VMULPS    Z1, Z31, Z31
 
-rows12no144:
+over8:
+absent7:
 	CMPB      516(R15), $0x02
-	JEQ       rows12quantize
+	JEQ       widequantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12no168
+	JEQ       absent9
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -12264,6 +2728,8 @@ rows12no144:
 	VADDPS    Z1, Z13, Z13
 	VADDPS    Z0, Z14, Z14
 	VADDPS    Z1, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over10
 	VADDPS    Z0, Z16, Z16
 	VADDPS    Z1, Z17, Z17
 	VADDPS    Z0, Z18, Z18
@@ -12272,6 +2738,8 @@ rows12no144:
 	VADDPS    Z1, Z21, Z21
 	VADDPS    Z0, Z22, Z22
 	VADDPS    Z1, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over10
 	VADDPS    Z0, Z24, Z24
 	VADDPS    Z1, Z25, Z25
 	VADDPS    Z0, Z26, Z26
@@ -12281,7 +2749,8 @@ rows12no144:
 	VADDPS    Z0, Z30, Z30
 	VADDPS    Z1, Z31, Z31
 
-rows12no168:
+over10:
+absent9:
 	VBROADCASTSS 504(R15), Z0
 	VBROADCASTSS 508(R15), Z1
 	VMAXPS       Z8, Z0, Z8
@@ -12300,6 +2769,8 @@ rows12no168:
 	VMINPS       Z14, Z1, Z14
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+4
+	JLE          over11
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
@@ -12316,6 +2787,8 @@ rows12no168:
 	VMINPS       Z22, Z1, Z22
 	VMAXPS       Z23, Z0, Z23
 	VMINPS       Z23, Z1, Z23
+	CMPQ         R14, $+8
+	JLE          over11
 	VMAXPS       Z24, Z0, Z24
 	VMINPS       Z24, Z1, Z24
 	VMAXPS       Z25, Z0, Z25
@@ -12332,60 +2805,86 @@ rows12no168:
 	VMINPS       Z30, Z1, Z30
 	VMAXPS       Z31, Z0, Z31
 	VMINPS       Z31, Z1, Z31
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z26, K1, (DX)
-	VMOVUPS      Z27, K2, 64(DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z28, K1, (DX)
-	VMOVUPS      Z29, K2, 64(DX)
-	MOVQ         432(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z30, K1, (DX)
-	VMOVUPS      Z31, K2, 64(DX)
-	JMP          rows12stored
 
-rows12quantize:
+over11:
+	MOVQ    96(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z8, K1, (DX)
+	VMOVUPS Z9, K2, 64(DX)
+	CMPQ    R14, $+1
+	JLE     over12
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z10, K1, (DX)
+	VMOVUPS Z11, K2, 64(DX)
+	CMPQ    R14, $+2
+	JLE     over12
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z12, K1, (DX)
+	VMOVUPS Z13, K2, 64(DX)
+	CMPQ    R14, $+3
+	JLE     over12
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z14, K1, (DX)
+	VMOVUPS Z15, K2, 64(DX)
+	CMPQ    R14, $+4
+	JLE     over12
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z16, K1, (DX)
+	VMOVUPS Z17, K2, 64(DX)
+	CMPQ    R14, $+5
+	JLE     over12
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z18, K1, (DX)
+	VMOVUPS Z19, K2, 64(DX)
+	CMPQ    R14, $+6
+	JLE     over12
+	MOVQ    392(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z20, K1, (DX)
+	VMOVUPS Z21, K2, 64(DX)
+	CMPQ    R14, $+7
+	JLE     over12
+	MOVQ    400(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z22, K1, (DX)
+	VMOVUPS Z23, K2, 64(DX)
+	CMPQ    R14, $+8
+	JLE     over12
+	MOVQ    408(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z24, K1, (DX)
+	VMOVUPS Z25, K2, 64(DX)
+	CMPQ    R14, $+9
+	JLE     over12
+	MOVQ    416(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z26, K1, (DX)
+	VMOVUPS Z27, K2, 64(DX)
+	CMPQ    R14, $+10
+	JLE     over12
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z28, K1, (DX)
+	VMOVUPS Z29, K2, 64(DX)
+	CMPQ    R14, $+11
+	JLE     over12
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z30, K1, (DX)
+	VMOVUPS Z31, K2, 64(DX)
+
+over12:
+	JMP widestored
+
+widequantize:
 	VBROADCASTSS 504(R15), Z0
 	VBROADCASTSS 508(R15), Z1
 	VMAXPS       Z8, Z0, Z8
@@ -12404,6 +2903,8 @@ rows12quantize:
 	VMINPS       Z14, Z1, Z14
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+4
+	JLE          over13
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
@@ -12420,6 +2921,8 @@ rows12quantize:
 	VMINPS       Z22, Z1, Z22
 	VMAXPS       Z23, Z0, Z23
 	VMINPS       Z23, Z1, Z23
+	CMPQ         R14, $+8
+	JLE          over13
 	VMAXPS       Z24, Z0, Z24
 	VMINPS       Z24, Z1, Z24
 	VMAXPS       Z25, Z0, Z25
@@ -12436,6 +2939,8 @@ rows12quantize:
 	VMINPS       Z30, Z1, Z30
 	VMAXPS       Z31, Z0, Z31
 	VMINPS       Z31, Z1, Z31
+
+over13:
 	VPBROADCASTD 512(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
@@ -12453,6 +2958,8 @@ rows12quantize:
 	VPADDD       Z0, Z14, Z14
 	VCVTPS2DQ    Z15, Z15
 	VPADDD       Z0, Z15, Z15
+	CMPQ         R14, $+4
+	JLE          over14
 	VCVTPS2DQ    Z16, Z16
 	VPADDD       Z0, Z16, Z16
 	VCVTPS2DQ    Z17, Z17
@@ -12469,6 +2976,8 @@ rows12quantize:
 	VPADDD       Z0, Z22, Z22
 	VCVTPS2DQ    Z23, Z23
 	VPADDD       Z0, Z23, Z23
+	CMPQ         R14, $+8
+	JLE          over14
 	VCVTPS2DQ    Z24, Z24
 	VPADDD       Z0, Z24, Z24
 	VCVTPS2DQ    Z25, Z25
@@ -12485,67 +2994,92 @@ rows12quantize:
 	VPADDD       Z0, Z30, Z30
 	VCVTPS2DQ    Z31, Z31
 	VPADDD       Z0, Z31, Z31
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z22, K1, (DX)
-	VPMOVDB      Z23, K2, 16(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z24, K1, (DX)
-	VPMOVDB      Z25, K2, 16(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z26, K1, (DX)
-	VPMOVDB      Z27, K2, 16(DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z28, K1, (DX)
-	VPMOVDB      Z29, K2, 16(DX)
-	MOVQ         432(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z30, K1, (DX)
-	VPMOVDB      Z31, K2, 16(DX)
 
-rows12stored:
+over14:
+	MOVQ    48(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*1), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z8, K1, (DX)
+	VPMOVDB Z9, K2, 16(DX)
+	CMPQ    R14, $+1
+	JLE     over15
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z10, K1, (DX)
+	VPMOVDB Z11, K2, 16(DX)
+	CMPQ    R14, $+2
+	JLE     over15
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z12, K1, (DX)
+	VPMOVDB Z13, K2, 16(DX)
+	CMPQ    R14, $+3
+	JLE     over15
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z14, K1, (DX)
+	VPMOVDB Z15, K2, 16(DX)
+	CMPQ    R14, $+4
+	JLE     over15
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z16, K1, (DX)
+	VPMOVDB Z17, K2, 16(DX)
+	CMPQ    R14, $+5
+	JLE     over15
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z18, K1, (DX)
+	VPMOVDB Z19, K2, 16(DX)
+	CMPQ    R14, $+6
+	JLE     over15
+	MOVQ    392(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z20, K1, (DX)
+	VPMOVDB Z21, K2, 16(DX)
+	CMPQ    R14, $+7
+	JLE     over15
+	MOVQ    400(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z22, K1, (DX)
+	VPMOVDB Z23, K2, 16(DX)
+	CMPQ    R14, $+8
+	JLE     over15
+	MOVQ    408(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z24, K1, (DX)
+	VPMOVDB Z25, K2, 16(DX)
+	CMPQ    R14, $+9
+	JLE     over15
+	MOVQ    416(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z26, K1, (DX)
+	VPMOVDB Z27, K2, 16(DX)
+	CMPQ    R14, $+10
+	JLE     over15
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z28, K1, (DX)
+	VPMOVDB Z29, K2, 16(DX)
+	CMPQ    R14, $+11
+	JLE     over15
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z30, K1, (DX)
+	VPMOVDB Z31, K2, 16(DX)
+
+over15:
+widestored:
 	SUBQ $+32, (SP)
 	ADDQ $+32, 16(SP)
 	MOVQ t+0(FP), AX
 	MOVQ 496(AX), AX
 	ADDQ AX, 8(SP)
-	JMP  rows12
+	JMP  wide
 
-rows12narrow:
+narrow:
 	MOVQ         8(SP), BX
 	MOVL         $-2139062144, AX
 	VMOVD        AX, X3
@@ -12558,59 +3092,78 @@ rows12narrow:
 	VMOVAPS      Z0, Z9
 	VMOVAPS      Z0, Z10
 	VMOVAPS      Z0, Z11
+	CMPQ         40(SP), $+4
+	JLE          over16
 	VMOVAPS      Z0, Z12
 	VMOVAPS      Z0, Z13
 	VMOVAPS      Z0, Z14
 	VMOVAPS      Z0, Z15
+	CMPQ         40(SP), $+8
+	JLE          over16
 	VMOVAPS      Z0, Z16
 	VMOVAPS      Z0, Z17
 	VMOVAPS      Z0, Z18
 	VMOVAPS      Z0, Z19
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
 
-rows12narrowtap:
-	MOVQ    t+0(FP), R14
+over16:
+	ADDQ $+128, BX
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+narrowtap:
+	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R14)
-	JGE     rows12narrowfinish
-	MOVQ    192(R14), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R14), R15
-	ADDQ    (R14), R15
-	MOVQ    216(R14), AX
+	CMPQ    R15, 200(BX)
+	JGE     narrowfinish
+	MOVQ    192(BX), AX
+	MOVLQSX (AX)(R15*4), R15
+	ADDQ    488(BX), R15
+	ADDQ    (BX), R15
+	MOVQ    216(BX), AX
 	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R14), CX
+	MOVQ    224(BX), CX
 	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R14), DX
+	CMPQ    40(SP), $+2
+	JLE     over17
+	MOVQ    232(BX), DX
 	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R14), SI
+	MOVQ    240(BX), SI
 	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R14), DI
+	CMPQ    40(SP), $+4
+	JLE     over17
+	MOVQ    248(BX), DI
 	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R14), R8
+	MOVQ    256(BX), R8
 	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R14), R9
+	CMPQ    40(SP), $+6
+	JLE     over17
+	MOVQ    264(BX), R9
 	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R14), R10
+	MOVQ    272(BX), R10
 	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R14), R11
+	CMPQ    40(SP), $+8
+	JLE     over17
+	MOVQ    280(BX), R11
 	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R14), R12
+	MOVQ    288(BX), R12
 	LEAQ    (R15)(R12*1), R12
-	MOVQ    296(R14), R13
+	CMPQ    40(SP), $+10
+	JLE     over17
+	MOVQ    296(BX), R13
 	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(R14), R14
+	MOVQ    304(BX), R14
 	LEAQ    (R15)(R14*1), R14
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows12narrowsingle
 
-rows12narrowmany:
+over17:
+	MOVQ 488(BX), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+10
+	JLE  narrow10
+	CMPQ R15, $-8
+	JG   narrow12manyover
+
+narrow12many:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
@@ -12692,13 +3245,13 @@ rows12narrowmany:
 	ADDQ         $+8, R15
 	ADDQ         $+256, BX
 	CMPQ         R15, $-8
-	JLE          rows12narrowmany
+	JLE          narrow12many
 
-rows12narrowsingle:
+narrow12manyover:
 	CMPQ R15, $-4
-	JG   rows12narrowend
+	JG   narrow12oneover
 
-rows12narrowone:
+narrow12one:
 	PREFETCHT0   4096(BX)
 	PREFETCHT0   4160(BX)
 	VMOVUPS      (BX), Z0
@@ -12741,231 +3294,289 @@ rows12narrowone:
 	ADDQ         $+4, R15
 	ADDQ         $+128, BX
 	CMPQ         R15, $-4
-	JLE          rows12narrowone
+	JLE          narrow12one
 
-rows12narrowend:
+narrow12oneover:
+	JMP narrowend
+
+narrow10:
+	CMPQ 40(SP), $+8
+	JLE  narrow8
+	CMPQ R15, $-4
+	JG   narrow10oneover
+
+narrow10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z11
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z13
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z15
+	VPBROADCASTD (R11)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z16
+	VPBROADCASTD (R12)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z17
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow10one
+
+narrow10oneover:
+	JMP narrowend
+
+narrow8:
+	CMPQ 40(SP), $+6
+	JLE  narrow6
+	CMPQ R15, $-4
+	JG   narrow8oneover
+
+narrow8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z11
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z13
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z14
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z15
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow8one
+
+narrow8oneover:
+	JMP narrowend
+
+narrow6:
+	CMPQ 40(SP), $+4
+	JLE  narrow4
+	CMPQ R15, $-4
+	JG   narrow6oneover
+
+narrow6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z11
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z12
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z13
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow6one
+
+narrow6oneover:
+	JMP narrowend
+
+narrow4:
+	CMPQ 40(SP), $+2
+	JLE  narrow2
+	CMPQ R15, $-4
+	JG   narrow4oneover
+
+narrow4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z11
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow4one
+
+narrow4oneover:
+	JMP narrowend
+
+narrow2:
+	CMPQ 40(SP), $+1
+	JLE  narrow1
+	CMPQ R15, $-4
+	JG   narrow2oneover
+
+narrow2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z9
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow2one
+
+narrow2oneover:
+	JMP narrowend
+
+narrow1:
+	CMPQ R15, $-4
+	JG   narrow1oneover
+
+narrow1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z3, Z2
+	VPDPBUSD     Z0, Z2, Z8
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow1one
+
+narrow1oneover:
+narrowend:
 	TESTQ        R15, R15
-	JEQ          rows12narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows12narrownot3
+	JEQ          narrowwhole
+	MOVQ         BX, 32(SP)
+	NEGQ         R15
+	MOVQ         $-1, BX
+	BZHIQ        R15, BX, BX
+	KMOVW        BX, K3
+	NEGQ         R15
+	MOVQ         32(SP), BX
 	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
+	VMOVDQU8.Z   (AX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
+	VMOVDQU8.Z   (CX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+	CMPQ         40(SP), $+2
+	JLE          over18
+	VMOVDQU8.Z   (DX)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+	VMOVDQU8.Z   (SI)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+	CMPQ         40(SP), $+4
+	JLE          over18
+	VMOVDQU8.Z   (DI)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+	VMOVDQU8.Z   (R8)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
+	CMPQ         40(SP), $+6
+	JLE          over18
+	VMOVDQU8.Z   (R9)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
+	VMOVDQU8.Z   (R10)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
+	CMPQ         40(SP), $+8
+	JLE          over18
+	VMOVDQU8.Z   (R11)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
+	VMOVDQU8.Z   (R12)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R13)(R15*1), X2, X2
+	CMPQ         40(SP), $+10
+	JLE          over18
+	VMOVDQU8.Z   (R13)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z18
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R14)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R14)(R15*1), X2, X2
+	VMOVDQU8.Z   (R14)(R15*1), K3, X2
 	VPBROADCASTD X2, Z2
 	VPXORD       Z2, Z3, Z2
 	VPDPBUSD     Z0, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows12narrowwhole
 
-rows12narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows12narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R14)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows12narrowwhole
+over18:
+	ADDQ $+128, BX
 
-rows12narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows12narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R14)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows12narrowwhole
-
-rows12narrownot1:
-rows12narrowwhole:
+narrowwhole:
 	MOVQ BX, 32(SP)
 	INCQ 24(SP)
-	JMP  rows12narrowtap
+	JMP  narrowtap
 
-rows12narrowfinish:
+narrowfinish:
 	MOVQ      t+0(FP), R15
+	MOVQ      40(SP), R14
 	MOVQ      (SP), AX
 	MOVQ      $+16, CX
 	CMPQ      AX, CX
@@ -12975,7 +3586,7 @@ rows12narrowfinish:
 	KMOVW     DX, K1
 	MOVQ      120(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12narrowno120
+	JEQ       absent19
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -12983,63 +3594,92 @@ rows12narrowfinish:
 	VPADDD    Z0, Z9, Z9
 	VPADDD    Z0, Z10, Z10
 	VPADDD    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over20
 	VPADDD    Z0, Z12, Z12
 	VPADDD    Z0, Z13, Z13
 	VPADDD    Z0, Z14, Z14
 	VPADDD    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over20
 	VPADDD    Z0, Z16, Z16
 	VPADDD    Z0, Z17, Z17
 	VPADDD    Z0, Z18, Z18
 	VPADDD    Z0, Z19, Z19
 
-rows12narrowno120:
+over20:
+absent19:
 	CMPB    516(R15), $0x00
-	JNE     rows12narrowscale
+	JNE     narrowscale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
 	LEAQ    (R8)(CX*4), R8
 	MOVQ    344(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z8, K1, (DX)
+	CMPQ    R14, $+1
+	JLE     over21
 	MOVQ    352(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z9, K1, (DX)
+	CMPQ    R14, $+2
+	JLE     over21
 	MOVQ    360(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z10, K1, (DX)
+	CMPQ    R14, $+3
+	JLE     over21
 	MOVQ    368(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z11, K1, (DX)
+	CMPQ    R14, $+4
+	JLE     over21
 	MOVQ    376(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z12, K1, (DX)
+	CMPQ    R14, $+5
+	JLE     over21
 	MOVQ    384(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z13, K1, (DX)
+	CMPQ    R14, $+6
+	JLE     over21
 	MOVQ    392(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z14, K1, (DX)
+	CMPQ    R14, $+7
+	JLE     over21
 	MOVQ    400(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z15, K1, (DX)
+	CMPQ    R14, $+8
+	JLE     over21
 	MOVQ    408(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z16, K1, (DX)
+	CMPQ    R14, $+9
+	JLE     over21
 	MOVQ    416(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z17, K1, (DX)
+	CMPQ    R14, $+10
+	JLE     over21
 	MOVQ    424(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z18, K1, (DX)
+	CMPQ    R14, $+11
+	JLE     over21
 	MOVQ    432(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z19, K1, (DX)
-	JMP     rows12narrowstored
 
-rows12narrowscale:
+over21:
+	JMP narrowstored
+
+narrowscale:
 	MOVQ      144(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12narrowno144
+	JEQ       absent22
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -13051,6 +3691,8 @@ rows12narrowscale:
 	VMULPS    Z0, Z10, Z10
 	VCVTDQ2PS Z11, Z11
 	VMULPS    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over23
 	VCVTDQ2PS Z12, Z12
 	VMULPS    Z0, Z12, Z12
 	VCVTDQ2PS Z13, Z13
@@ -13059,6 +3701,8 @@ rows12narrowscale:
 	VMULPS    Z0, Z14, Z14
 	VCVTDQ2PS Z15, Z15
 	VMULPS    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over23
 	VCVTDQ2PS Z16, Z16
 	VMULPS    Z0, Z16, Z16
 	VCVTDQ2PS Z17, Z17
@@ -13068,12 +3712,13 @@ rows12narrowscale:
 	VCVTDQ2PS Z19, Z19
 	VMULPS    Z0, Z19, Z19
 
-rows12narrowno144:
+over23:
+absent22:
 	CMPB      516(R15), $0x02
-	JEQ       rows12narrowquantize
+	JEQ       narrowquantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
-	JEQ       rows12narrowno168
+	JEQ       absent24
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -13081,16 +3726,21 @@ rows12narrowno144:
 	VADDPS    Z0, Z9, Z9
 	VADDPS    Z0, Z10, Z10
 	VADDPS    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over25
 	VADDPS    Z0, Z12, Z12
 	VADDPS    Z0, Z13, Z13
 	VADDPS    Z0, Z14, Z14
 	VADDPS    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over25
 	VADDPS    Z0, Z16, Z16
 	VADDPS    Z0, Z17, Z17
 	VADDPS    Z0, Z18, Z18
 	VADDPS    Z0, Z19, Z19
 
-rows12narrowno168:
+over25:
+absent24:
 	VBROADCASTSS 504(R15), Z0
 	VBROADCASTSS 508(R15), Z1
 	VMAXPS       Z8, Z0, Z8
@@ -13101,6 +3751,8 @@ rows12narrowno168:
 	VMINPS       Z10, Z1, Z10
 	VMAXPS       Z11, Z0, Z11
 	VMINPS       Z11, Z1, Z11
+	CMPQ         R14, $+4
+	JLE          over26
 	VMAXPS       Z12, Z0, Z12
 	VMINPS       Z12, Z1, Z12
 	VMAXPS       Z13, Z0, Z13
@@ -13109,6 +3761,8 @@ rows12narrowno168:
 	VMINPS       Z14, Z1, Z14
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+8
+	JLE          over26
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
@@ -13117,1559 +3771,74 @@ rows12narrowno168:
 	VMINPS       Z18, Z1, Z18
 	VMAXPS       Z19, Z0, Z19
 	VMINPS       Z19, Z1, Z19
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z17, K1, (DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	MOVQ         432(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z19, K1, (DX)
-	JMP          rows12narrowstored
 
-rows12narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z17, K1, (DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	MOVQ         432(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z19, K1, (DX)
-
-rows12narrowstored:
-	JMP done
-
-rows11:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          rows11narrow
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z1, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z1, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z1, Z15
-	VMOVAPS      Z0, Z16
-	VMOVAPS      Z1, Z17
-	VMOVAPS      Z0, Z18
-	VMOVAPS      Z1, Z19
-	VMOVAPS      Z0, Z20
-	VMOVAPS      Z1, Z21
-	VMOVAPS      Z0, Z22
-	VMOVAPS      Z1, Z23
-	VMOVAPS      Z0, Z24
-	VMOVAPS      Z1, Z25
-	VMOVAPS      Z0, Z26
-	VMOVAPS      Z1, Z27
-	VMOVAPS      Z0, Z28
-	VMOVAPS      Z1, Z29
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows11tap:
-	MOVQ    t+0(FP), R13
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R13)
-	JGE     rows11finish
-	MOVQ    192(R13), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R13), R15
-	ADDQ    (R13), R15
-	MOVQ    216(R13), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R13), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R13), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R13), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R13), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R13), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R13), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R13), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R13), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R13), R12
-	LEAQ    (R15)(R12*1), R12
-	MOVQ    296(R13), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows11single
-
-rows11many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPBROADCASTD (R13)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD 4(R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPBROADCASTD 4(R13)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows11many
-
-rows11single:
-	CMPQ R15, $-4
-	JG   rows11end
-
-rows11one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPBROADCASTD (R13)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows11one
-
-rows11end:
-	TESTQ        R15, R15
-	JEQ          rows11whole
-	CMPQ         R15, $-3
-	JNE          rows11not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	ADDQ         $+128, BX
-	JMP          rows11whole
-
-rows11not3:
-	CMPQ         R15, $-2
-	JNE          rows11not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	ADDQ         $+128, BX
-	JMP          rows11whole
-
-rows11not2:
-	CMPQ         R15, $-1
-	JNE          rows11not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z28
-	VPDPBUSD     Z1, Z2, Z29
-	ADDQ         $+128, BX
-	JMP          rows11whole
-
-rows11not1:
-rows11whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows11tap
-
-rows11finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-	VPADDD    Z0, Z20, Z20
-	VPADDD    Z1, Z21, Z21
-	VPADDD    Z0, Z22, Z22
-	VPADDD    Z1, Z23, Z23
-	VPADDD    Z0, Z24, Z24
-	VPADDD    Z1, Z25, Z25
-	VPADDD    Z0, Z26, Z26
-	VPADDD    Z1, Z27, Z27
-	VPADDD    Z0, Z28, Z28
-	VPADDD    Z1, Z29, Z29
-
-rows11no120:
-	CMPB    516(R15), $0x00
-	JNE     rows11scale
-	MOVQ    72(R15), R8
+over26:
+	MOVQ    96(R15), R8
 	MOVQ    16(SP), CX
 	LEAQ    (R8)(CX*4), R8
 	MOVQ    344(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Z23, K2, 64(DX)
-	MOVQ    408(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z24, K1, (DX)
-	VMOVUPS Z25, K2, 64(DX)
-	MOVQ    416(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z26, K1, (DX)
-	VMOVUPS Z27, K2, 64(DX)
-	MOVQ    424(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z28, K1, (DX)
-	VMOVUPS Z29, K2, 64(DX)
-	JMP     rows11stored
-
-rows11scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-	VCVTDQ2PS Z20, Z20
-	VMULPS    Z0, Z20, Z20
-	VCVTDQ2PS Z21, Z21
-	VMULPS    Z1, Z21, Z21
-	VCVTDQ2PS Z22, Z22
-	VMULPS    Z0, Z22, Z22
-	VCVTDQ2PS Z23, Z23
-	VMULPS    Z1, Z23, Z23
-	VCVTDQ2PS Z24, Z24
-	VMULPS    Z0, Z24, Z24
-	VCVTDQ2PS Z25, Z25
-	VMULPS    Z1, Z25, Z25
-	VCVTDQ2PS Z26, Z26
-	VMULPS    Z0, Z26, Z26
-	VCVTDQ2PS Z27, Z27
-	VMULPS    Z1, Z27, Z27
-	VCVTDQ2PS Z28, Z28
-	VMULPS    Z0, Z28, Z28
-	VCVTDQ2PS Z29, Z29
-	VMULPS    Z1, Z29, Z29
-
-rows11no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows11quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-	VADDPS    Z0, Z24, Z24
-	VADDPS    Z1, Z25, Z25
-	VADDPS    Z0, Z26, Z26
-	VADDPS    Z1, Z27, Z27
-	VADDPS    Z0, Z28, Z28
-	VADDPS    Z1, Z29, Z29
-
-rows11no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VMAXPS       Z26, Z0, Z26
-	VMINPS       Z26, Z1, Z26
-	VMAXPS       Z27, Z0, Z27
-	VMINPS       Z27, Z1, Z27
-	VMAXPS       Z28, Z0, Z28
-	VMINPS       Z28, Z1, Z28
-	VMAXPS       Z29, Z0, Z29
-	VMINPS       Z29, Z1, Z29
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z26, K1, (DX)
-	VMOVUPS      Z27, K2, 64(DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z28, K1, (DX)
-	VMOVUPS      Z29, K2, 64(DX)
-	JMP          rows11stored
-
-rows11quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VMAXPS       Z26, Z0, Z26
-	VMINPS       Z26, Z1, Z26
-	VMAXPS       Z27, Z0, Z27
-	VMINPS       Z27, Z1, Z27
-	VMAXPS       Z28, Z0, Z28
-	VMINPS       Z28, Z1, Z28
-	VMAXPS       Z29, Z0, Z29
-	VMINPS       Z29, Z1, Z29
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	VCVTPS2DQ    Z20, Z20
-	VPADDD       Z0, Z20, Z20
-	VCVTPS2DQ    Z21, Z21
-	VPADDD       Z0, Z21, Z21
-	VCVTPS2DQ    Z22, Z22
-	VPADDD       Z0, Z22, Z22
-	VCVTPS2DQ    Z23, Z23
-	VPADDD       Z0, Z23, Z23
-	VCVTPS2DQ    Z24, Z24
-	VPADDD       Z0, Z24, Z24
-	VCVTPS2DQ    Z25, Z25
-	VPADDD       Z0, Z25, Z25
-	VCVTPS2DQ    Z26, Z26
-	VPADDD       Z0, Z26, Z26
-	VCVTPS2DQ    Z27, Z27
-	VPADDD       Z0, Z27, Z27
-	VCVTPS2DQ    Z28, Z28
-	VPADDD       Z0, Z28, Z28
-	VCVTPS2DQ    Z29, Z29
-	VPADDD       Z0, Z29, Z29
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z22, K1, (DX)
-	VPMOVDB      Z23, K2, 16(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z24, K1, (DX)
-	VPMOVDB      Z25, K2, 16(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z26, K1, (DX)
-	VPMOVDB      Z27, K2, 16(DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z28, K1, (DX)
-	VPMOVDB      Z29, K2, 16(DX)
-
-rows11stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows11
-
-rows11narrow:
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z0, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z0, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z0, Z15
-	VMOVAPS      Z0, Z16
-	VMOVAPS      Z0, Z17
-	VMOVAPS      Z0, Z18
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows11narrowtap:
-	MOVQ    t+0(FP), R13
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R13)
-	JGE     rows11narrowfinish
-	MOVQ    192(R13), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R13), R15
-	ADDQ    (R13), R15
-	MOVQ    216(R13), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R13), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R13), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R13), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R13), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R13), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R13), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R13), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R13), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R13), R12
-	LEAQ    (R15)(R12*1), R12
-	MOVQ    296(R13), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows11narrowsingle
-
-rows11narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPBROADCASTD (R13)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD 4(R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPBROADCASTD 4(R13)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows11narrowmany
-
-rows11narrowsingle:
-	CMPQ R15, $-4
-	JG   rows11narrowend
-
-rows11narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPBROADCASTD (R13)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows11narrowone
-
-rows11narrowend:
-	TESTQ        R15, R15
-	JEQ          rows11narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows11narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	ADDQ         $+128, BX
-	JMP          rows11narrowwhole
-
-rows11narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows11narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	ADDQ         $+128, BX
-	JMP          rows11narrowwhole
-
-rows11narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows11narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R13)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	ADDQ         $+128, BX
-	JMP          rows11narrowwhole
-
-rows11narrownot1:
-rows11narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows11narrowtap
-
-rows11narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z0, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z0, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-
-rows11narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows11narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
+	CMPQ    R14, $+1
+	JLE     over27
 	MOVQ    352(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z9, K1, (DX)
+	CMPQ    R14, $+2
+	JLE     over27
 	MOVQ    360(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z10, K1, (DX)
+	CMPQ    R14, $+3
+	JLE     over27
 	MOVQ    368(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z11, K1, (DX)
+	CMPQ    R14, $+4
+	JLE     over27
 	MOVQ    376(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z12, K1, (DX)
+	CMPQ    R14, $+5
+	JLE     over27
 	MOVQ    384(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z13, K1, (DX)
+	CMPQ    R14, $+6
+	JLE     over27
 	MOVQ    392(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z14, K1, (DX)
+	CMPQ    R14, $+7
+	JLE     over27
 	MOVQ    400(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z15, K1, (DX)
+	CMPQ    R14, $+8
+	JLE     over27
 	MOVQ    408(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z16, K1, (DX)
+	CMPQ    R14, $+9
+	JLE     over27
 	MOVQ    416(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z17, K1, (DX)
+	CMPQ    R14, $+10
+	JLE     over27
 	MOVQ    424(R15), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z18, K1, (DX)
-	JMP     rows11narrowstored
+	CMPQ    R14, $+11
+	JLE     over27
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z19, K1, (DX)
 
-rows11narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z0, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z0, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
+over27:
+	JMP narrowstored
 
-rows11narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows11narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows11narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z0, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-
-rows11narrowno168:
+narrowquantize:
 	VBROADCASTSS 504(R15), Z0
 	VBROADCASTSS 508(R15), Z1
 	VMAXPS       Z8, Z0, Z8
@@ -14680,6 +3849,8 @@ rows11narrowno168:
 	VMINPS       Z10, Z1, Z10
 	VMAXPS       Z11, Z0, Z11
 	VMINPS       Z11, Z1, Z11
+	CMPQ         R14, $+4
+	JLE          over28
 	VMAXPS       Z12, Z0, Z12
 	VMINPS       Z12, Z1, Z12
 	VMAXPS       Z13, Z0, Z13
@@ -14688,75 +3859,18 @@ rows11narrowno168:
 	VMINPS       Z14, Z1, Z14
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+8
+	JLE          over28
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
 	VMINPS       Z17, Z1, Z17
 	VMAXPS       Z18, Z0, Z18
 	VMINPS       Z18, Z1, Z18
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z17, K1, (DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	JMP          rows11narrowstored
+	VMAXPS       Z19, Z0, Z19
+	VMINPS       Z19, Z1, Z19
 
-rows11narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
+over28:
 	VPBROADCASTD 512(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
@@ -14766,6 +3880,8 @@ rows11narrowquantize:
 	VPADDD       Z0, Z10, Z10
 	VCVTPS2DQ    Z11, Z11
 	VPADDD       Z0, Z11, Z11
+	CMPQ         R14, $+4
+	JLE          over29
 	VCVTPS2DQ    Z12, Z12
 	VPADDD       Z0, Z12, Z12
 	VCVTPS2DQ    Z13, Z13
@@ -14774,9450 +3890,82 @@ rows11narrowquantize:
 	VPADDD       Z0, Z14, Z14
 	VCVTPS2DQ    Z15, Z15
 	VPADDD       Z0, Z15, Z15
+	CMPQ         R14, $+8
+	JLE          over29
 	VCVTPS2DQ    Z16, Z16
 	VPADDD       Z0, Z16, Z16
 	VCVTPS2DQ    Z17, Z17
 	VPADDD       Z0, Z17, Z17
 	VCVTPS2DQ    Z18, Z18
 	VPADDD       Z0, Z18, Z18
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z17, K1, (DX)
-	MOVQ         424(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
+	VCVTPS2DQ    Z19, Z19
+	VPADDD       Z0, Z19, Z19
 
-rows11narrowstored:
-	JMP done
-
-rows10:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          rows10narrow
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z1, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z1, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z1, Z15
-	VMOVAPS      Z0, Z16
-	VMOVAPS      Z1, Z17
-	VMOVAPS      Z0, Z18
-	VMOVAPS      Z1, Z19
-	VMOVAPS      Z0, Z20
-	VMOVAPS      Z1, Z21
-	VMOVAPS      Z0, Z22
-	VMOVAPS      Z1, Z23
-	VMOVAPS      Z0, Z24
-	VMOVAPS      Z1, Z25
-	VMOVAPS      Z0, Z26
-	VMOVAPS      Z1, Z27
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows10tap:
-	MOVQ    t+0(FP), R12
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R12)
-	JGE     rows10finish
-	MOVQ    192(R12), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R12), R15
-	ADDQ    (R12), R15
-	MOVQ    216(R12), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R12), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R12), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R12), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R12), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R12), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R12), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R12), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R12), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R12), R12
-	LEAQ    (R15)(R12*1), R12
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows10single
-
-rows10many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD 4(R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows10many
-
-rows10single:
-	CMPQ R15, $-4
-	JG   rows10end
-
-rows10one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows10one
-
-rows10end:
-	TESTQ        R15, R15
-	JEQ          rows10whole
-	CMPQ         R15, $-3
-	JNE          rows10not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	ADDQ         $+128, BX
-	JMP          rows10whole
-
-rows10not3:
-	CMPQ         R15, $-2
-	JNE          rows10not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	ADDQ         $+128, BX
-	JMP          rows10whole
-
-rows10not2:
-	CMPQ         R15, $-1
-	JNE          rows10not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z26
-	VPDPBUSD     Z1, Z2, Z27
-	ADDQ         $+128, BX
-	JMP          rows10whole
-
-rows10not1:
-rows10whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows10tap
-
-rows10finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-	VPADDD    Z0, Z20, Z20
-	VPADDD    Z1, Z21, Z21
-	VPADDD    Z0, Z22, Z22
-	VPADDD    Z1, Z23, Z23
-	VPADDD    Z0, Z24, Z24
-	VPADDD    Z1, Z25, Z25
-	VPADDD    Z0, Z26, Z26
-	VPADDD    Z1, Z27, Z27
-
-rows10no120:
-	CMPB    516(R15), $0x00
-	JNE     rows10scale
-	MOVQ    72(R15), R8
+over29:
+	MOVQ    48(R15), R8
 	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
+	LEAQ    (R8)(CX*1), R8
 	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z8, K1, (DX)
+	CMPQ    R14, $+1
+	JLE     over30
 	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z9, K1, (DX)
+	CMPQ    R14, $+2
+	JLE     over30
 	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z10, K1, (DX)
+	CMPQ    R14, $+3
+	JLE     over30
 	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z11, K1, (DX)
+	CMPQ    R14, $+4
+	JLE     over30
 	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z12, K1, (DX)
+	CMPQ    R14, $+5
+	JLE     over30
 	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z13, K1, (DX)
+	CMPQ    R14, $+6
+	JLE     over30
 	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z14, K1, (DX)
+	CMPQ    R14, $+7
+	JLE     over30
 	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Z23, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z15, K1, (DX)
+	CMPQ    R14, $+8
+	JLE     over30
 	MOVQ    408(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z24, K1, (DX)
-	VMOVUPS Z25, K2, 64(DX)
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z16, K1, (DX)
+	CMPQ    R14, $+9
+	JLE     over30
 	MOVQ    416(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z26, K1, (DX)
-	VMOVUPS Z27, K2, 64(DX)
-	JMP     rows10stored
-
-rows10scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-	VCVTDQ2PS Z20, Z20
-	VMULPS    Z0, Z20, Z20
-	VCVTDQ2PS Z21, Z21
-	VMULPS    Z1, Z21, Z21
-	VCVTDQ2PS Z22, Z22
-	VMULPS    Z0, Z22, Z22
-	VCVTDQ2PS Z23, Z23
-	VMULPS    Z1, Z23, Z23
-	VCVTDQ2PS Z24, Z24
-	VMULPS    Z0, Z24, Z24
-	VCVTDQ2PS Z25, Z25
-	VMULPS    Z1, Z25, Z25
-	VCVTDQ2PS Z26, Z26
-	VMULPS    Z0, Z26, Z26
-	VCVTDQ2PS Z27, Z27
-	VMULPS    Z1, Z27, Z27
-
-rows10no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows10quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-	VADDPS    Z0, Z24, Z24
-	VADDPS    Z1, Z25, Z25
-	VADDPS    Z0, Z26, Z26
-	VADDPS    Z1, Z27, Z27
-
-rows10no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VMAXPS       Z26, Z0, Z26
-	VMINPS       Z26, Z1, Z26
-	VMAXPS       Z27, Z0, Z27
-	VMINPS       Z27, Z1, Z27
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z26, K1, (DX)
-	VMOVUPS      Z27, K2, 64(DX)
-	JMP          rows10stored
-
-rows10quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VMAXPS       Z26, Z0, Z26
-	VMINPS       Z26, Z1, Z26
-	VMAXPS       Z27, Z0, Z27
-	VMINPS       Z27, Z1, Z27
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	VCVTPS2DQ    Z20, Z20
-	VPADDD       Z0, Z20, Z20
-	VCVTPS2DQ    Z21, Z21
-	VPADDD       Z0, Z21, Z21
-	VCVTPS2DQ    Z22, Z22
-	VPADDD       Z0, Z22, Z22
-	VCVTPS2DQ    Z23, Z23
-	VPADDD       Z0, Z23, Z23
-	VCVTPS2DQ    Z24, Z24
-	VPADDD       Z0, Z24, Z24
-	VCVTPS2DQ    Z25, Z25
-	VPADDD       Z0, Z25, Z25
-	VCVTPS2DQ    Z26, Z26
-	VPADDD       Z0, Z26, Z26
-	VCVTPS2DQ    Z27, Z27
-	VPADDD       Z0, Z27, Z27
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z22, K1, (DX)
-	VPMOVDB      Z23, K2, 16(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z24, K1, (DX)
-	VPMOVDB      Z25, K2, 16(DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z26, K1, (DX)
-	VPMOVDB      Z27, K2, 16(DX)
-
-rows10stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows10
-
-rows10narrow:
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z0, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z0, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z0, Z15
-	VMOVAPS      Z0, Z16
-	VMOVAPS      Z0, Z17
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows10narrowtap:
-	MOVQ    t+0(FP), R12
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R12)
-	JGE     rows10narrowfinish
-	MOVQ    192(R12), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R12), R15
-	ADDQ    (R12), R15
-	MOVQ    216(R12), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R12), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R12), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R12), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R12), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R12), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R12), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R12), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R12), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(R12), R12
-	LEAQ    (R15)(R12*1), R12
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows10narrowsingle
-
-rows10narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD 4(R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows10narrowmany
-
-rows10narrowsingle:
-	CMPQ R15, $-4
-	JG   rows10narrowend
-
-rows10narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPBROADCASTD (R12)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows10narrowone
-
-rows10narrowend:
-	TESTQ        R15, R15
-	JEQ          rows10narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows10narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows10narrowwhole
-
-rows10narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows10narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows10narrowwhole
-
-rows10narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows10narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R12)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows10narrowwhole
-
-rows10narrownot1:
-rows10narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows10narrowtap
-
-rows10narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z0, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z0, Z17, Z17
-
-rows10narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows10narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z13, K1, (DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z15, K1, (DX)
-	MOVQ    408(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	MOVQ    416(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z17, K1, (DX)
-	JMP     rows10narrowstored
-
-rows10narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z0, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z0, Z17, Z17
-
-rows10narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows10narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows10narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z0, Z17, Z17
-
-rows10narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z17, K1, (DX)
-	JMP          rows10narrowstored
-
-rows10narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	MOVQ         416(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z17, K1, (DX)
-
-rows10narrowstored:
-	JMP done
-
-rows9:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          rows9narrow
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z1, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z1, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z1, Z15
-	VMOVAPS      Z0, Z16
-	VMOVAPS      Z1, Z17
-	VMOVAPS      Z0, Z18
-	VMOVAPS      Z1, Z19
-	VMOVAPS      Z0, Z20
-	VMOVAPS      Z1, Z21
-	VMOVAPS      Z0, Z22
-	VMOVAPS      Z1, Z23
-	VMOVAPS      Z0, Z24
-	VMOVAPS      Z1, Z25
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows9tap:
-	MOVQ    t+0(FP), R11
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R11)
-	JGE     rows9finish
-	MOVQ    192(R11), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R11), R15
-	ADDQ    (R11), R15
-	MOVQ    216(R11), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R11), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R11), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R11), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R11), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R11), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R11), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R11), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R11), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows9single
-
-rows9many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows9many
-
-rows9single:
-	CMPQ R15, $-4
-	JG   rows9end
-
-rows9one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows9one
-
-rows9end:
-	TESTQ        R15, R15
-	JEQ          rows9whole
-	CMPQ         R15, $-3
-	JNE          rows9not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	ADDQ         $+128, BX
-	JMP          rows9whole
-
-rows9not3:
-	CMPQ         R15, $-2
-	JNE          rows9not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	ADDQ         $+128, BX
-	JMP          rows9whole
-
-rows9not2:
-	CMPQ         R15, $-1
-	JNE          rows9not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z24
-	VPDPBUSD     Z1, Z2, Z25
-	ADDQ         $+128, BX
-	JMP          rows9whole
-
-rows9not1:
-rows9whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows9tap
-
-rows9finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-	VPADDD    Z0, Z20, Z20
-	VPADDD    Z1, Z21, Z21
-	VPADDD    Z0, Z22, Z22
-	VPADDD    Z1, Z23, Z23
-	VPADDD    Z0, Z24, Z24
-	VPADDD    Z1, Z25, Z25
-
-rows9no120:
-	CMPB    516(R15), $0x00
-	JNE     rows9scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Z23, K2, 64(DX)
-	MOVQ    408(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z24, K1, (DX)
-	VMOVUPS Z25, K2, 64(DX)
-	JMP     rows9stored
-
-rows9scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-	VCVTDQ2PS Z20, Z20
-	VMULPS    Z0, Z20, Z20
-	VCVTDQ2PS Z21, Z21
-	VMULPS    Z1, Z21, Z21
-	VCVTDQ2PS Z22, Z22
-	VMULPS    Z0, Z22, Z22
-	VCVTDQ2PS Z23, Z23
-	VMULPS    Z1, Z23, Z23
-	VCVTDQ2PS Z24, Z24
-	VMULPS    Z0, Z24, Z24
-	VCVTDQ2PS Z25, Z25
-	VMULPS    Z1, Z25, Z25
-
-rows9no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows9quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-	VADDPS    Z0, Z24, Z24
-	VADDPS    Z1, Z25, Z25
-
-rows9no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z24, K1, (DX)
-	VMOVUPS      Z25, K2, 64(DX)
-	JMP          rows9stored
-
-rows9quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VMAXPS       Z24, Z0, Z24
-	VMINPS       Z24, Z1, Z24
-	VMAXPS       Z25, Z0, Z25
-	VMINPS       Z25, Z1, Z25
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	VCVTPS2DQ    Z20, Z20
-	VPADDD       Z0, Z20, Z20
-	VCVTPS2DQ    Z21, Z21
-	VPADDD       Z0, Z21, Z21
-	VCVTPS2DQ    Z22, Z22
-	VPADDD       Z0, Z22, Z22
-	VCVTPS2DQ    Z23, Z23
-	VPADDD       Z0, Z23, Z23
-	VCVTPS2DQ    Z24, Z24
-	VPADDD       Z0, Z24, Z24
-	VCVTPS2DQ    Z25, Z25
-	VPADDD       Z0, Z25, Z25
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z22, K1, (DX)
-	VPMOVDB      Z23, K2, 16(DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z24, K1, (DX)
-	VPMOVDB      Z25, K2, 16(DX)
-
-rows9stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows9
-
-rows9narrow:
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z0, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z0, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z0, Z15
-	VMOVAPS      Z0, Z16
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows9narrowtap:
-	MOVQ    t+0(FP), R11
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R11)
-	JGE     rows9narrowfinish
-	MOVQ    192(R11), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R11), R15
-	ADDQ    (R11), R15
-	MOVQ    216(R11), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R11), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R11), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R11), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R11), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R11), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R11), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R11), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    280(R11), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows9narrowsingle
-
-rows9narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD 4(R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows9narrowmany
-
-rows9narrowsingle:
-	CMPQ R15, $-4
-	JG   rows9narrowend
-
-rows9narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPBROADCASTD (R11)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows9narrowone
-
-rows9narrowend:
-	TESTQ        R15, R15
-	JEQ          rows9narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows9narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	ADDQ         $+128, BX
-	JMP          rows9narrowwhole
-
-rows9narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows9narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	ADDQ         $+128, BX
-	JMP          rows9narrowwhole
-
-rows9narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows9narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R11)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	ADDQ         $+128, BX
-	JMP          rows9narrowwhole
-
-rows9narrownot1:
-rows9narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows9narrowtap
-
-rows9narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z0, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-
-rows9narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows9narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z13, K1, (DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z15, K1, (DX)
-	MOVQ    408(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	JMP     rows9narrowstored
-
-rows9narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z0, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-
-rows9narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows9narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows9narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-
-rows9narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	JMP          rows9narrowstored
-
-rows9narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z15, K1, (DX)
-	MOVQ         408(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-
-rows9narrowstored:
-	JMP done
-
-rows8:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          rows8narrow
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z1, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z1, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z1, Z15
-	VMOVAPS      Z0, Z16
-	VMOVAPS      Z1, Z17
-	VMOVAPS      Z0, Z18
-	VMOVAPS      Z1, Z19
-	VMOVAPS      Z0, Z20
-	VMOVAPS      Z1, Z21
-	VMOVAPS      Z0, Z22
-	VMOVAPS      Z1, Z23
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows8tap:
-	MOVQ    t+0(FP), R10
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R10)
-	JGE     rows8finish
-	MOVQ    192(R10), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R10), R15
-	ADDQ    (R10), R15
-	MOVQ    216(R10), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R10), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R10), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R10), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R10), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R10), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R10), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R10), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows8single
-
-rows8many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows8many
-
-rows8single:
-	CMPQ R15, $-4
-	JG   rows8end
-
-rows8one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows8one
-
-rows8end:
-	TESTQ        R15, R15
-	JEQ          rows8whole
-	CMPQ         R15, $-3
-	JNE          rows8not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	ADDQ         $+128, BX
-	JMP          rows8whole
-
-rows8not3:
-	CMPQ         R15, $-2
-	JNE          rows8not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	ADDQ         $+128, BX
-	JMP          rows8whole
-
-rows8not2:
-	CMPQ         R15, $-1
-	JNE          rows8not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z22
-	VPDPBUSD     Z1, Z2, Z23
-	ADDQ         $+128, BX
-	JMP          rows8whole
-
-rows8not1:
-rows8whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows8tap
-
-rows8finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-	VPADDD    Z0, Z20, Z20
-	VPADDD    Z1, Z21, Z21
-	VPADDD    Z0, Z22, Z22
-	VPADDD    Z1, Z23, Z23
-
-rows8no120:
-	CMPB    516(R15), $0x00
-	JNE     rows8scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z22, K1, (DX)
-	VMOVUPS Z23, K2, 64(DX)
-	JMP     rows8stored
-
-rows8scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-	VCVTDQ2PS Z20, Z20
-	VMULPS    Z0, Z20, Z20
-	VCVTDQ2PS Z21, Z21
-	VMULPS    Z1, Z21, Z21
-	VCVTDQ2PS Z22, Z22
-	VMULPS    Z0, Z22, Z22
-	VCVTDQ2PS Z23, Z23
-	VMULPS    Z1, Z23, Z23
-
-rows8no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows8quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-	VADDPS    Z0, Z22, Z22
-	VADDPS    Z1, Z23, Z23
-
-rows8no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z22, K1, (DX)
-	VMOVUPS      Z23, K2, 64(DX)
-	JMP          rows8stored
-
-rows8quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VMAXPS       Z22, Z0, Z22
-	VMINPS       Z22, Z1, Z22
-	VMAXPS       Z23, Z0, Z23
-	VMINPS       Z23, Z1, Z23
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	VCVTPS2DQ    Z20, Z20
-	VPADDD       Z0, Z20, Z20
-	VCVTPS2DQ    Z21, Z21
-	VPADDD       Z0, Z21, Z21
-	VCVTPS2DQ    Z22, Z22
-	VPADDD       Z0, Z22, Z22
-	VCVTPS2DQ    Z23, Z23
-	VPADDD       Z0, Z23, Z23
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z22, K1, (DX)
-	VPMOVDB      Z23, K2, 16(DX)
-
-rows8stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows8
-
-rows8narrow:
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z0, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z0, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z0, Z15
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows8narrowtap:
-	MOVQ    t+0(FP), R10
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R10)
-	JGE     rows8narrowfinish
-	MOVQ    192(R10), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R10), R15
-	ADDQ    (R10), R15
-	MOVQ    216(R10), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R10), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R10), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R10), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R10), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R10), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R10), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(R10), R10
-	LEAQ    (R15)(R10*1), R10
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows8narrowsingle
-
-rows8narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD 4(R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows8narrowmany
-
-rows8narrowsingle:
-	CMPQ R15, $-4
-	JG   rows8narrowend
-
-rows8narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPBROADCASTD (R10)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows8narrowone
-
-rows8narrowend:
-	TESTQ        R15, R15
-	JEQ          rows8narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows8narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows8narrowwhole
-
-rows8narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows8narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows8narrowwhole
-
-rows8narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows8narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R10)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows8narrowwhole
-
-rows8narrownot1:
-rows8narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows8narrowtap
-
-rows8narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z0, Z15, Z15
-
-rows8narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows8narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z13, K1, (DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	MOVQ    400(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z15, K1, (DX)
-	JMP     rows8narrowstored
-
-rows8narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z0, Z15, Z15
-
-rows8narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows8narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows8narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z0, Z15, Z15
-
-rows8narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z15, K1, (DX)
-	JMP          rows8narrowstored
-
-rows8narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	MOVQ         400(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z15, K1, (DX)
-
-rows8narrowstored:
-	JMP done
-
-rows7:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          rows7narrow
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z1, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z1, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z1, Z15
-	VMOVAPS      Z0, Z16
-	VMOVAPS      Z1, Z17
-	VMOVAPS      Z0, Z18
-	VMOVAPS      Z1, Z19
-	VMOVAPS      Z0, Z20
-	VMOVAPS      Z1, Z21
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows7tap:
-	MOVQ    t+0(FP), R9
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R9)
-	JGE     rows7finish
-	MOVQ    192(R9), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R9), R15
-	ADDQ    (R9), R15
-	MOVQ    216(R9), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R9), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R9), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R9), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R9), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R9), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R9), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows7single
-
-rows7many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows7many
-
-rows7single:
-	CMPQ R15, $-4
-	JG   rows7end
-
-rows7one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows7one
-
-rows7end:
-	TESTQ        R15, R15
-	JEQ          rows7whole
-	CMPQ         R15, $-3
-	JNE          rows7not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	ADDQ         $+128, BX
-	JMP          rows7whole
-
-rows7not3:
-	CMPQ         R15, $-2
-	JNE          rows7not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	ADDQ         $+128, BX
-	JMP          rows7whole
-
-rows7not2:
-	CMPQ         R15, $-1
-	JNE          rows7not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z20
-	VPDPBUSD     Z1, Z2, Z21
-	ADDQ         $+128, BX
-	JMP          rows7whole
-
-rows7not1:
-rows7whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows7tap
-
-rows7finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-	VPADDD    Z0, Z20, Z20
-	VPADDD    Z1, Z21, Z21
-
-rows7no120:
-	CMPB    516(R15), $0x00
-	JNE     rows7scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z20, K1, (DX)
-	VMOVUPS Z21, K2, 64(DX)
-	JMP     rows7stored
-
-rows7scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-	VCVTDQ2PS Z20, Z20
-	VMULPS    Z0, Z20, Z20
-	VCVTDQ2PS Z21, Z21
-	VMULPS    Z1, Z21, Z21
-
-rows7no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows7quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-	VADDPS    Z0, Z20, Z20
-	VADDPS    Z1, Z21, Z21
-
-rows7no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z20, K1, (DX)
-	VMOVUPS      Z21, K2, 64(DX)
-	JMP          rows7stored
-
-rows7quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VMAXPS       Z20, Z0, Z20
-	VMINPS       Z20, Z1, Z20
-	VMAXPS       Z21, Z0, Z21
-	VMINPS       Z21, Z1, Z21
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	VCVTPS2DQ    Z20, Z20
-	VPADDD       Z0, Z20, Z20
-	VCVTPS2DQ    Z21, Z21
-	VPADDD       Z0, Z21, Z21
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z20, K1, (DX)
-	VPMOVDB      Z21, K2, 16(DX)
-
-rows7stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows7
-
-rows7narrow:
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z0, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z0, Z13
-	VMOVAPS      Z0, Z14
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows7narrowtap:
-	MOVQ    t+0(FP), R9
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R9)
-	JGE     rows7narrowfinish
-	MOVQ    192(R9), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R9), R15
-	ADDQ    (R9), R15
-	MOVQ    216(R9), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R9), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R9), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R9), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R9), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R9), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    264(R9), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows7narrowsingle
-
-rows7narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD 4(R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows7narrowmany
-
-rows7narrowsingle:
-	CMPQ R15, $-4
-	JG   rows7narrowend
-
-rows7narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPBROADCASTD (R9)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows7narrowone
-
-rows7narrowend:
-	TESTQ        R15, R15
-	JEQ          rows7narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows7narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	ADDQ         $+128, BX
-	JMP          rows7narrowwhole
-
-rows7narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows7narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	ADDQ         $+128, BX
-	JMP          rows7narrowwhole
-
-rows7narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows7narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R9)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	ADDQ         $+128, BX
-	JMP          rows7narrowwhole
-
-rows7narrownot1:
-rows7narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows7narrowtap
-
-rows7narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-
-rows7narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows7narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z13, K1, (DX)
-	MOVQ    392(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	JMP     rows7narrowstored
-
-rows7narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-
-rows7narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows7narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows7narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-
-rows7narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	JMP          rows7narrowstored
-
-rows7narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-	MOVQ         392(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-
-rows7narrowstored:
-	JMP done
-
-rows6:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          rows6narrow
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z1, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z1, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z1, Z15
-	VMOVAPS      Z0, Z16
-	VMOVAPS      Z1, Z17
-	VMOVAPS      Z0, Z18
-	VMOVAPS      Z1, Z19
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows6tap:
-	MOVQ    t+0(FP), R8
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R8)
-	JGE     rows6finish
-	MOVQ    192(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R8), R15
-	ADDQ    (R8), R15
-	MOVQ    216(R8), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R8), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R8), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R8), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R8), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R8), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows6single
-
-rows6many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows6many
-
-rows6single:
-	CMPQ R15, $-4
-	JG   rows6end
-
-rows6one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows6one
-
-rows6end:
-	TESTQ        R15, R15
-	JEQ          rows6whole
-	CMPQ         R15, $-3
-	JNE          rows6not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows6whole
-
-rows6not3:
-	CMPQ         R15, $-2
-	JNE          rows6not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows6whole
-
-rows6not2:
-	CMPQ         R15, $-1
-	JNE          rows6not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z18
-	VPDPBUSD     Z1, Z2, Z19
-	ADDQ         $+128, BX
-	JMP          rows6whole
-
-rows6not1:
-rows6whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows6tap
-
-rows6finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-	VPADDD    Z0, Z18, Z18
-	VPADDD    Z1, Z19, Z19
-
-rows6no120:
-	CMPB    516(R15), $0x00
-	JNE     rows6scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z18, K1, (DX)
-	VMOVUPS Z19, K2, 64(DX)
-	JMP     rows6stored
-
-rows6scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z0, Z18, Z18
-	VCVTDQ2PS Z19, Z19
-	VMULPS    Z1, Z19, Z19
-
-rows6no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows6quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-	VADDPS    Z0, Z18, Z18
-	VADDPS    Z1, Z19, Z19
-
-rows6no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z18, K1, (DX)
-	VMOVUPS      Z19, K2, 64(DX)
-	JMP          rows6stored
-
-rows6quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VMAXPS       Z18, Z0, Z18
-	VMINPS       Z18, Z1, Z18
-	VMAXPS       Z19, Z0, Z19
-	VMINPS       Z19, Z1, Z19
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	VCVTPS2DQ    Z18, Z18
-	VPADDD       Z0, Z18, Z18
-	VCVTPS2DQ    Z19, Z19
-	VPADDD       Z0, Z19, Z19
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z18, K1, (DX)
-	VPMOVDB      Z19, K2, 16(DX)
-
-rows6stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows6
-
-rows6narrow:
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z0, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z0, Z13
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows6narrowtap:
-	MOVQ    t+0(FP), R8
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(R8)
-	JGE     rows6narrowfinish
-	MOVQ    192(R8), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(R8), R15
-	ADDQ    (R8), R15
-	MOVQ    216(R8), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(R8), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(R8), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(R8), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(R8), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(R8), R8
-	LEAQ    (R15)(R8*1), R8
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows6narrowsingle
-
-rows6narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD 4(R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows6narrowmany
-
-rows6narrowsingle:
-	CMPQ R15, $-4
-	JG   rows6narrowend
-
-rows6narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPBROADCASTD (R8)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows6narrowone
-
-rows6narrowend:
-	TESTQ        R15, R15
-	JEQ          rows6narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows6narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
-
-rows6narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows6narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
-
-rows6narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows6narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (R8)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows6narrowwhole
-
-rows6narrownot1:
-rows6narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows6narrowtap
-
-rows6narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z0, Z13, Z13
-
-rows6narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows6narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	MOVQ    384(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z13, K1, (DX)
-	JMP     rows6narrowstored
-
-rows6narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z0, Z13, Z13
-
-rows6narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows6narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows6narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z0, Z13, Z13
-
-rows6narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z13, K1, (DX)
-	JMP          rows6narrowstored
-
-rows6narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	MOVQ         384(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z13, K1, (DX)
-
-rows6narrowstored:
-	JMP done
-
-rows5:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          rows5narrow
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z1, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z1, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z1, Z15
-	VMOVAPS      Z0, Z16
-	VMOVAPS      Z1, Z17
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows5tap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DI)
-	JGE     rows5finish
-	MOVQ    192(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DI), R15
-	ADDQ    (DI), R15
-	MOVQ    216(DI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(DI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(DI), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows5single
-
-rows5many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows5many
-
-rows5single:
-	CMPQ R15, $-4
-	JG   rows5end
-
-rows5one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5one
-
-rows5end:
-	TESTQ        R15, R15
-	JEQ          rows5whole
-	CMPQ         R15, $-3
-	JNE          rows5not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not3:
-	CMPQ         R15, $-2
-	JNE          rows5not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not2:
-	CMPQ         R15, $-1
-	JNE          rows5not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z16
-	VPDPBUSD     Z1, Z2, Z17
-	ADDQ         $+128, BX
-	JMP          rows5whole
-
-rows5not1:
-rows5whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5tap
-
-rows5finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-	VPADDD    Z0, Z16, Z16
-	VPADDD    Z1, Z17, Z17
-
-rows5no120:
-	CMPB    516(R15), $0x00
-	JNE     rows5scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z16, K1, (DX)
-	VMOVUPS Z17, K2, 64(DX)
-	JMP     rows5stored
-
-rows5scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-	VCVTDQ2PS Z16, Z16
-	VMULPS    Z0, Z16, Z16
-	VCVTDQ2PS Z17, Z17
-	VMULPS    Z1, Z17, Z17
-
-rows5no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows5quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-	VADDPS    Z0, Z16, Z16
-	VADDPS    Z1, Z17, Z17
-
-rows5no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z16, K1, (DX)
-	VMOVUPS      Z17, K2, 64(DX)
-	JMP          rows5stored
-
-rows5quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VMAXPS       Z16, Z0, Z16
-	VMINPS       Z16, Z1, Z16
-	VMAXPS       Z17, Z0, Z17
-	VMINPS       Z17, Z1, Z17
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	VCVTPS2DQ    Z16, Z16
-	VPADDD       Z0, Z16, Z16
-	VCVTPS2DQ    Z17, Z17
-	VPADDD       Z0, Z17, Z17
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z16, K1, (DX)
-	VPMOVDB      Z17, K2, 16(DX)
-
-rows5stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows5
-
-rows5narrow:
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z0, Z11
-	VMOVAPS      Z0, Z12
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows5narrowtap:
-	MOVQ    t+0(FP), DI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DI)
-	JGE     rows5narrowfinish
-	MOVQ    192(DI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DI), R15
-	ADDQ    (DI), R15
-	MOVQ    216(DI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(DI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    248(DI), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows5narrowsingle
-
-rows5narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD 4(DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows5narrowmany
-
-rows5narrowsingle:
-	CMPQ R15, $-4
-	JG   rows5narrowend
-
-rows5narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPBROADCASTD (DI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows5narrowone
-
-rows5narrowend:
-	TESTQ        R15, R15
-	JEQ          rows5narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows5narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows5narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows5narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	ADDQ         $+128, BX
-	JMP          rows5narrowwhole
-
-rows5narrownot1:
-rows5narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows5narrowtap
-
-rows5narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-
-rows5narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows5narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	MOVQ    376(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	JMP     rows5narrowstored
-
-rows5narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-
-rows5narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows5narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows5narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-
-rows5narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	JMP          rows5narrowstored
-
-rows5narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-	MOVQ         376(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-
-rows5narrowstored:
-	JMP done
-
-rows4:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          rows4narrow
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z1, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z1, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z1, Z15
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows4tap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(SI)
-	JGE     rows4finish
-	MOVQ    192(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(SI), R15
-	ADDQ    (SI), R15
-	MOVQ    216(SI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(SI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(SI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(SI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows4single
-
-rows4many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows4many
-
-rows4single:
-	CMPQ R15, $-4
-	JG   rows4end
-
-rows4one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4one
-
-rows4end:
-	TESTQ        R15, R15
-	JEQ          rows4whole
-	CMPQ         R15, $-3
-	JNE          rows4not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not3:
-	CMPQ         R15, $-2
-	JNE          rows4not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not2:
-	CMPQ         R15, $-1
-	JNE          rows4not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z14
-	VPDPBUSD     Z1, Z2, Z15
-	ADDQ         $+128, BX
-	JMP          rows4whole
-
-rows4not1:
-rows4whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4tap
-
-rows4finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-	VPADDD    Z0, Z14, Z14
-	VPADDD    Z1, Z15, Z15
-
-rows4no120:
-	CMPB    516(R15), $0x00
-	JNE     rows4scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z14, K1, (DX)
-	VMOVUPS Z15, K2, 64(DX)
-	JMP     rows4stored
-
-rows4scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z0, Z14, Z14
-	VCVTDQ2PS Z15, Z15
-	VMULPS    Z1, Z15, Z15
-
-rows4no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows4quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-	VADDPS    Z0, Z14, Z14
-	VADDPS    Z1, Z15, Z15
-
-rows4no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z14, K1, (DX)
-	VMOVUPS      Z15, K2, 64(DX)
-	JMP          rows4stored
-
-rows4quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VMAXPS       Z14, Z0, Z14
-	VMINPS       Z14, Z1, Z14
-	VMAXPS       Z15, Z0, Z15
-	VMINPS       Z15, Z1, Z15
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	VCVTPS2DQ    Z14, Z14
-	VPADDD       Z0, Z14, Z14
-	VCVTPS2DQ    Z15, Z15
-	VPADDD       Z0, Z15, Z15
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z14, K1, (DX)
-	VPMOVDB      Z15, K2, 16(DX)
-
-rows4stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows4
-
-rows4narrow:
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z0, Z11
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows4narrowtap:
-	MOVQ    t+0(FP), SI
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(SI)
-	JGE     rows4narrowfinish
-	MOVQ    192(SI), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(SI), R15
-	ADDQ    (SI), R15
-	MOVQ    216(SI), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(SI), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(SI), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(SI), SI
-	LEAQ    (R15)(SI*1), SI
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows4narrowsingle
-
-rows4narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD 4(SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows4narrowmany
-
-rows4narrowsingle:
-	CMPQ R15, $-4
-	JG   rows4narrowend
-
-rows4narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPBROADCASTD (SI)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows4narrowone
-
-rows4narrowend:
-	TESTQ        R15, R15
-	JEQ          rows4narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows4narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows4narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows4narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (SI)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows4narrowwhole
-
-rows4narrownot1:
-rows4narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows4narrowtap
-
-rows4narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z0, Z11, Z11
-
-rows4narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows4narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	MOVQ    368(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z11, K1, (DX)
-	JMP     rows4narrowstored
-
-rows4narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z0, Z11, Z11
-
-rows4narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows4narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows4narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z0, Z11, Z11
-
-rows4narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z11, K1, (DX)
-	JMP          rows4narrowstored
-
-rows4narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	MOVQ         368(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z11, K1, (DX)
-
-rows4narrowstored:
-	JMP done
-
-rows3:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          rows3narrow
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z1, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z1, Z13
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows3tap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DX)
-	JGE     rows3finish
-	MOVQ    192(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DX), R15
-	ADDQ    (DX), R15
-	MOVQ    216(DX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows3single
-
-rows3many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows3many
-
-rows3single:
-	CMPQ R15, $-4
-	JG   rows3end
-
-rows3one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3one
-
-rows3end:
-	TESTQ        R15, R15
-	JEQ          rows3whole
-	CMPQ         R15, $-3
-	JNE          rows3not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not3:
-	CMPQ         R15, $-2
-	JNE          rows3not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not2:
-	CMPQ         R15, $-1
-	JNE          rows3not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z12
-	VPDPBUSD     Z1, Z2, Z13
-	ADDQ         $+128, BX
-	JMP          rows3whole
-
-rows3not1:
-rows3whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3tap
-
-rows3finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-	VPADDD    Z0, Z12, Z12
-	VPADDD    Z1, Z13, Z13
-
-rows3no120:
-	CMPB    516(R15), $0x00
-	JNE     rows3scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z12, K1, (DX)
-	VMOVUPS Z13, K2, 64(DX)
-	JMP     rows3stored
-
-rows3scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-	VCVTDQ2PS Z12, Z12
-	VMULPS    Z0, Z12, Z12
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z1, Z13, Z13
-
-rows3no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows3quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-	VADDPS    Z0, Z12, Z12
-	VADDPS    Z1, Z13, Z13
-
-rows3no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z12, K1, (DX)
-	VMOVUPS      Z13, K2, 64(DX)
-	JMP          rows3stored
-
-rows3quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VMAXPS       Z12, Z0, Z12
-	VMINPS       Z12, Z1, Z12
-	VMAXPS       Z13, Z0, Z13
-	VMINPS       Z13, Z1, Z13
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z0, Z12, Z12
-	VCVTPS2DQ    Z13, Z13
-	VPADDD       Z0, Z13, Z13
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z12, K1, (DX)
-	VPMOVDB      Z13, K2, 16(DX)
-
-rows3stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows3
-
-rows3narrow:
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z9
-	VMOVAPS      Z0, Z10
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows3narrowtap:
-	MOVQ    t+0(FP), DX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(DX)
-	JGE     rows3narrowfinish
-	MOVQ    192(DX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(DX), R15
-	ADDQ    (DX), R15
-	MOVQ    216(DX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(DX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    232(DX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows3narrowsingle
-
-rows3narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD 4(DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows3narrowmany
-
-rows3narrowsingle:
-	CMPQ R15, $-4
-	JG   rows3narrowend
-
-rows3narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPBROADCASTD (DX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows3narrowone
-
-rows3narrowend:
-	TESTQ        R15, R15
-	JEQ          rows3narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows3narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows3narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows3narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (DX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	ADDQ         $+128, BX
-	JMP          rows3narrowwhole
-
-rows3narrownot1:
-rows3narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows3narrowtap
-
-rows3narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-
-rows3narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows3narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	MOVQ    360(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	JMP     rows3narrowstored
-
-rows3narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-
-rows3narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows3narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows3narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-
-rows3narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	JMP          rows3narrowstored
-
-rows3narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-	MOVQ         360(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-
-rows3narrowstored:
-	JMP done
-
-rows2:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          rows2narrow
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z1, Z11
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows2tap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(CX)
-	JGE     rows2finish
-	MOVQ    192(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(CX), R15
-	ADDQ    (CX), R15
-	MOVQ    216(CX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(CX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows2single
-
-rows2many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows2many
-
-rows2single:
-	CMPQ R15, $-4
-	JG   rows2end
-
-rows2one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2one
-
-rows2end:
-	TESTQ        R15, R15
-	JEQ          rows2whole
-	CMPQ         R15, $-3
-	JNE          rows2not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not3:
-	CMPQ         R15, $-2
-	JNE          rows2not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not2:
-	CMPQ         R15, $-1
-	JNE          rows2not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z10
-	VPDPBUSD     Z1, Z2, Z11
-	ADDQ         $+128, BX
-	JMP          rows2whole
-
-rows2not1:
-rows2whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2tap
-
-rows2finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-	VPADDD    Z0, Z10, Z10
-	VPADDD    Z1, Z11, Z11
-
-rows2no120:
-	CMPB    516(R15), $0x00
-	JNE     rows2scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z10, K1, (DX)
-	VMOVUPS Z11, K2, 64(DX)
-	JMP     rows2stored
-
-rows2scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z0, Z10, Z10
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z1, Z11, Z11
-
-rows2no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows2quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-	VADDPS    Z0, Z10, Z10
-	VADDPS    Z1, Z11, Z11
-
-rows2no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z10, K1, (DX)
-	VMOVUPS      Z11, K2, 64(DX)
-	JMP          rows2stored
-
-rows2quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VMAXPS       Z10, Z0, Z10
-	VMINPS       Z10, Z1, Z10
-	VMAXPS       Z11, Z0, Z11
-	VMINPS       Z11, Z1, Z11
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	VCVTPS2DQ    Z10, Z10
-	VPADDD       Z0, Z10, Z10
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z0, Z11, Z11
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z10, K1, (DX)
-	VPMOVDB      Z11, K2, 16(DX)
-
-rows2stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows2
-
-rows2narrow:
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z9
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows2narrowtap:
-	MOVQ    t+0(FP), CX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(CX)
-	JGE     rows2narrowfinish
-	MOVQ    192(CX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(CX), R15
-	ADDQ    (CX), R15
-	MOVQ    216(CX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(CX), CX
-	LEAQ    (R15)(CX*1), CX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows2narrowsingle
-
-rows2narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD 4(CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows2narrowmany
-
-rows2narrowsingle:
-	CMPQ R15, $-4
-	JG   rows2narrowend
-
-rows2narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPBROADCASTD (CX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows2narrowone
-
-rows2narrowend:
-	TESTQ        R15, R15
-	JEQ          rows2narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows2narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows2narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows2narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (CX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows2narrowwhole
-
-rows2narrownot1:
-rows2narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows2narrowtap
-
-rows2narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z0, Z9, Z9
-
-rows2narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows2narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	MOVQ    352(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z9, K1, (DX)
-	JMP     rows2narrowstored
-
-rows2narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z0, Z9, Z9
-
-rows2narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows2narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows2narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z0, Z9, Z9
-
-rows2narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z9, K1, (DX)
-	JMP          rows2narrowstored
-
-rows2narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	MOVQ         352(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z9, K1, (DX)
-
-rows2narrowstored:
-	JMP done
-
-rows1:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          rows1narrow
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows1tap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(AX)
-	JGE     rows1finish
-	MOVQ    192(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(AX), R15
-	ADDQ    (AX), R15
-	MOVQ    216(AX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows1single
-
-rows1many:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VMOVUPS      192(BX), Z1
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows1many
-
-rows1single:
-	CMPQ R15, $-4
-	JG   rows1end
-
-rows1one:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1one
-
-rows1end:
-	TESTQ        R15, R15
-	JEQ          rows1whole
-	CMPQ         R15, $-3
-	JNE          rows1not3
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not3:
-	CMPQ         R15, $-2
-	JNE          rows1not2
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not2:
-	CMPQ         R15, $-1
-	JNE          rows1not1
-	VMOVUPS      (BX), Z0
-	VMOVUPS      64(BX), Z1
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	VPDPBUSD     Z1, Z2, Z9
-	ADDQ         $+128, BX
-	JMP          rows1whole
-
-rows1not1:
-rows1whole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1tap
-
-rows1finish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+32, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	SHRQ      $0x10, DX
-	KMOVW     DX, K2
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1no120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VPADDD    Z0, Z8, Z8
-	VPADDD    Z1, Z9, Z9
-
-rows1no120:
-	CMPB    516(R15), $0x00
-	JNE     rows1scale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	VMOVUPS Z9, K2, 64(DX)
-	JMP     rows1stored
-
-rows1scale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1no144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z1, Z9, Z9
-
-rows1no144:
-	CMPB      516(R15), $0x02
-	JEQ       rows1quantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1no168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-	VADDPS    Z0, Z8, Z8
-	VADDPS    Z1, Z9, Z9
-
-rows1no168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	VMOVUPS      Z9, K2, 64(DX)
-	JMP          rows1stored
-
-rows1quantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VMAXPS       Z9, Z0, Z9
-	VMINPS       Z9, Z1, Z9
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	VCVTPS2DQ    Z9, Z9
-	VPADDD       Z0, Z9, Z9
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-	VPMOVDB      Z9, K2, 16(DX)
-
-rows1stored:
-	SUBQ $+32, (SP)
-	ADDQ $+32, 16(SP)
-	MOVQ t+0(FP), AX
-	MOVQ 496(AX), AX
-	ADDQ AX, 8(SP)
-	JMP  rows1
-
-rows1narrow:
-	MOVQ         8(SP), BX
-	MOVL         $-2139062144, AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	ADDQ         $+128, BX
-	MOVQ         BX, 32(SP)
-	MOVQ         $+0, 24(SP)
-
-rows1narrowtap:
-	MOVQ    t+0(FP), AX
-	MOVQ    24(SP), R15
-	CMPQ    R15, 200(AX)
-	JGE     rows1narrowfinish
-	MOVQ    192(AX), BX
-	MOVLQSX (BX)(R15*4), R15
-	ADDQ    488(AX), R15
-	ADDQ    (AX), R15
-	MOVQ    216(AX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    t+0(FP), R15
-	MOVQ    488(R15), R15
-	NEGQ    R15
-	MOVQ    32(SP), BX
-	CMPQ    R15, $-8
-	JG      rows1narrowsingle
-
-rows1narrowmany:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	PREFETCHT0   4224(BX)
-	PREFETCHT0   4288(BX)
-	VMOVUPS      128(BX), Z0
-	VPBROADCASTD 4(AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	ADDQ         $+8, R15
-	ADDQ         $+256, BX
-	CMPQ         R15, $-8
-	JLE          rows1narrowmany
-
-rows1narrowsingle:
-	CMPQ R15, $-4
-	JG   rows1narrowend
-
-rows1narrowone:
-	PREFETCHT0   4096(BX)
-	PREFETCHT0   4160(BX)
-	VMOVUPS      (BX), Z0
-	VPBROADCASTD (AX)(R15*1), Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	ADDQ         $+4, R15
-	ADDQ         $+128, BX
-	CMPQ         R15, $-4
-	JLE          rows1narrowone
-
-rows1narrowend:
-	TESTQ        R15, R15
-	JEQ          rows1narrowwhole
-	CMPQ         R15, $-3
-	JNE          rows1narrownot3
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPINSRB      $0x02, 2(AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot3:
-	CMPQ         R15, $-2
-	JNE          rows1narrownot2
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRW      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot2:
-	CMPQ         R15, $-1
-	JNE          rows1narrownot1
-	VMOVUPS      (BX), Z0
-	VPXOR        X2, X2, X2
-	VPINSRB      $0x00, (AX)(R15*1), X2, X2
-	VPBROADCASTD X2, Z2
-	VPXORD       Z2, Z3, Z2
-	VPDPBUSD     Z0, Z2, Z8
-	ADDQ         $+128, BX
-	JMP          rows1narrowwhole
-
-rows1narrownot1:
-rows1narrowwhole:
-	MOVQ BX, 32(SP)
-	INCQ 24(SP)
-	JMP  rows1narrowtap
-
-rows1narrowfinish:
-	MOVQ      t+0(FP), R15
-	MOVQ      (SP), AX
-	MOVQ      $+16, CX
-	CMPQ      AX, CX
-	CMOVQGT   CX, AX
-	MOVQ      $-1, DX
-	BZHIQ     AX, DX, DX
-	KMOVW     DX, K1
-	MOVQ      120(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1narrowno120
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VPADDD    Z0, Z8, Z8
-
-rows1narrowno120:
-	CMPB    516(R15), $0x00
-	JNE     rows1narrowscale
-	MOVQ    72(R15), R8
-	MOVQ    16(SP), CX
-	LEAQ    (R8)(CX*4), R8
-	MOVQ    344(R15), DX
-	LEAQ    (R8)(DX*4), DX
-	VMOVUPS Z8, K1, (DX)
-	JMP     rows1narrowstored
-
-rows1narrowscale:
-	MOVQ      144(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1narrowno144
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VCVTDQ2PS Z8, Z8
-	VMULPS    Z0, Z8, Z8
-
-rows1narrowno144:
-	CMPB      516(R15), $0x02
-	JEQ       rows1narrowquantize
-	MOVQ      168(R15), AX
-	TESTQ     AX, AX
-	JEQ       rows1narrowno168
-	MOVQ      16(SP), CX
-	LEAQ      (AX)(CX*4), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VADDPS    Z0, Z8, Z8
-
-rows1narrowno168:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	MOVQ         96(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*4), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*4), DX
-	VMOVUPS      Z8, K1, (DX)
-	JMP          rows1narrowstored
-
-rows1narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
-	VMAXPS       Z8, Z0, Z8
-	VMINPS       Z8, Z1, Z8
-	VPBROADCASTD 512(R15), Z0
-	VCVTPS2DQ    Z8, Z8
-	VPADDD       Z0, Z8, Z8
-	MOVQ         48(R15), R8
-	MOVQ         16(SP), CX
-	LEAQ         (R8)(CX*1), R8
-	MOVQ         344(R15), DX
-	LEAQ         (R8)(DX*1), DX
-	VPMOVDB      Z8, K1, (DX)
-
-rows1narrowstored:
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z17, K1, (DX)
+	CMPQ    R14, $+10
+	JLE     over30
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z18, K1, (DX)
+	CMPQ    R14, $+11
+	JLE     over30
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z19, K1, (DX)
+
+over30:
+narrowstored:
 done:
 	VZEROUPPER
 	RET

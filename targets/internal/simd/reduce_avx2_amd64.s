@@ -4,38 +4,22 @@
 
 #include "textflag.h"
 
-DATA maskTable<>+0(SB)/4, $0xffffffff
-DATA maskTable<>+4(SB)/4, $0xffffffff
-DATA maskTable<>+8(SB)/4, $0xffffffff
-DATA maskTable<>+12(SB)/4, $0xffffffff
-DATA maskTable<>+16(SB)/4, $0xffffffff
-DATA maskTable<>+20(SB)/4, $0xffffffff
-DATA maskTable<>+24(SB)/4, $0xffffffff
-DATA maskTable<>+28(SB)/4, $0xffffffff
-DATA maskTable<>+32(SB)/4, $0xffffffff
-DATA maskTable<>+36(SB)/4, $0xffffffff
-DATA maskTable<>+40(SB)/4, $0xffffffff
-DATA maskTable<>+44(SB)/4, $0xffffffff
-DATA maskTable<>+48(SB)/4, $0xffffffff
-DATA maskTable<>+52(SB)/4, $0xffffffff
-DATA maskTable<>+56(SB)/4, $0xffffffff
-DATA maskTable<>+60(SB)/4, $0xffffffff
-DATA maskTable<>+64(SB)/4, $0x00000000
-DATA maskTable<>+68(SB)/4, $0x00000000
-DATA maskTable<>+72(SB)/4, $0x00000000
-DATA maskTable<>+76(SB)/4, $0x00000000
-DATA maskTable<>+80(SB)/4, $0x00000000
-DATA maskTable<>+84(SB)/4, $0x00000000
-DATA maskTable<>+88(SB)/4, $0x00000000
-DATA maskTable<>+92(SB)/4, $0x00000000
-DATA maskTable<>+96(SB)/4, $0x00000000
-DATA maskTable<>+100(SB)/4, $0x00000000
-DATA maskTable<>+104(SB)/4, $0x00000000
-DATA maskTable<>+108(SB)/4, $0x00000000
-DATA maskTable<>+112(SB)/4, $0x00000000
-DATA maskTable<>+116(SB)/4, $0x00000000
-DATA maskTable<>+120(SB)/4, $0x00000000
-DATA maskTable<>+124(SB)/4, $0x00000000
+DATA maskTable<>+0(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+8(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+16(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+24(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+32(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+40(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+48(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+56(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+64(SB)/8, $0x0000000000000000
+DATA maskTable<>+72(SB)/8, $0x0000000000000000
+DATA maskTable<>+80(SB)/8, $0x0000000000000000
+DATA maskTable<>+88(SB)/8, $0x0000000000000000
+DATA maskTable<>+96(SB)/8, $0x0000000000000000
+DATA maskTable<>+104(SB)/8, $0x0000000000000000
+DATA maskTable<>+112(SB)/8, $0x0000000000000000
+DATA maskTable<>+120(SB)/8, $0x0000000000000000
 GLOBL maskTable<>(SB), RODATA|NOPTR, $128
 
 // func sum_f32_avx2(src []float32) (r float32)

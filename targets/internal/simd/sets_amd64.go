@@ -11,7 +11,7 @@ func Sets() []Set {
 		{Name: "avxvnni", Needs: []string{"avx2", "avxvnni"}, Overlay: overlayAVXVNNI},
 		{Name: "avx512", Needs: []string{"avx512bw", "avx512dq", "avx512f", "avx512vl"}, Overlay: overlayAVX512},
 		{Name: "vbmi", Needs: []string{"avx512bw", "avx512f", "avx512vbmi"}, Overlay: overlayVBMI},
-		{Name: "vnni", Needs: []string{"avx512f", "avx512vnni"}, Overlay: overlayVNNI},
+		{Name: "vnni", Needs: []string{"avx512bw", "avx512f", "avx512vl", "avx512vnni"}, Overlay: overlayVNNI},
 	}
 }
 

@@ -4,38 +4,22 @@
 
 #include "textflag.h"
 
-DATA maskTable<>+0(SB)/4, $0xffffffff
-DATA maskTable<>+4(SB)/4, $0xffffffff
-DATA maskTable<>+8(SB)/4, $0xffffffff
-DATA maskTable<>+12(SB)/4, $0xffffffff
-DATA maskTable<>+16(SB)/4, $0xffffffff
-DATA maskTable<>+20(SB)/4, $0xffffffff
-DATA maskTable<>+24(SB)/4, $0xffffffff
-DATA maskTable<>+28(SB)/4, $0xffffffff
-DATA maskTable<>+32(SB)/4, $0xffffffff
-DATA maskTable<>+36(SB)/4, $0xffffffff
-DATA maskTable<>+40(SB)/4, $0xffffffff
-DATA maskTable<>+44(SB)/4, $0xffffffff
-DATA maskTable<>+48(SB)/4, $0xffffffff
-DATA maskTable<>+52(SB)/4, $0xffffffff
-DATA maskTable<>+56(SB)/4, $0xffffffff
-DATA maskTable<>+60(SB)/4, $0xffffffff
-DATA maskTable<>+64(SB)/4, $0x00000000
-DATA maskTable<>+68(SB)/4, $0x00000000
-DATA maskTable<>+72(SB)/4, $0x00000000
-DATA maskTable<>+76(SB)/4, $0x00000000
-DATA maskTable<>+80(SB)/4, $0x00000000
-DATA maskTable<>+84(SB)/4, $0x00000000
-DATA maskTable<>+88(SB)/4, $0x00000000
-DATA maskTable<>+92(SB)/4, $0x00000000
-DATA maskTable<>+96(SB)/4, $0x00000000
-DATA maskTable<>+100(SB)/4, $0x00000000
-DATA maskTable<>+104(SB)/4, $0x00000000
-DATA maskTable<>+108(SB)/4, $0x00000000
-DATA maskTable<>+112(SB)/4, $0x00000000
-DATA maskTable<>+116(SB)/4, $0x00000000
-DATA maskTable<>+120(SB)/4, $0x00000000
-DATA maskTable<>+124(SB)/4, $0x00000000
+DATA maskTable<>+0(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+8(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+16(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+24(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+32(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+40(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+48(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+56(SB)/8, $0xffffffffffffffff
+DATA maskTable<>+64(SB)/8, $0x0000000000000000
+DATA maskTable<>+72(SB)/8, $0x0000000000000000
+DATA maskTable<>+80(SB)/8, $0x0000000000000000
+DATA maskTable<>+88(SB)/8, $0x0000000000000000
+DATA maskTable<>+96(SB)/8, $0x0000000000000000
+DATA maskTable<>+104(SB)/8, $0x0000000000000000
+DATA maskTable<>+112(SB)/8, $0x0000000000000000
+DATA maskTable<>+120(SB)/8, $0x0000000000000000
 GLOBL maskTable<>(SB), RODATA|NOPTR, $128
 
 // func depthwise_f32_avx2(d *byte)
@@ -73,26 +57,28 @@ vectors:
 	VXORPS       Y3, Y3, Y3
 	MOVQ         104(R15), DX
 	TESTQ        DX, DX
-	JEQ          fnil104
+	JEQ          wholenil104
 	MOVQ         (SP), CX
 	LEAQ         (DX)(CX*4), DX
 	VMOVUPS      (DX), Y3
 
-fnil104:
+wholenil104:
 	MOVQ  $+0, 16(SP)
 	MOVQ  128(R15), DX
 	TESTQ DX, DX
-	JEQ   fnil128
+	JEQ   wholenil128
 	MOVQ  (SP), CX
 	LEAQ  (DX)(CX*4), DX
 	MOVQ  DX, 16(SP)
 
-fnil128:
+wholenil128:
 	MOVQ 24(R15), R14
 
-fpixels8:
+wholeblock:
+	TESTQ   R14, R14
+	JLE     wholenext
 	CMPQ    R14, $+8
-	JL      fbelow8
+	JL      wholepixels7
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -104,9 +90,9 @@ fpixels8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped8
+	JEQ     wholetapped8
 
-ftap8:
+wholetap8:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -121,80 +107,15 @@ ftap8:
 	VFMADD231PS (DX)(R9*2), Y0, Y12
 	VFMADD231PS (DX)(R11*1), Y0, Y13
 	DECQ        DI
-	JNE         ftap8
+	JNE         wholetap8
 
-ftapped8:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres8
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y6, Y6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y7, Y7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y8, Y8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y9, Y9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y10, Y10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y11, Y11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y12, Y12
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y13, Y13
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped8:
+	MOVQ $+8, DI
+	JMP  wholefinish
 
-fres8:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMAXPS  Y9, Y1, Y9
-	VMINPS  Y9, Y2, Y9
-	VMAXPS  Y10, Y1, Y10
-	VMINPS  Y10, Y2, Y10
-	VMAXPS  Y11, Y1, Y11
-	VMINPS  Y11, Y2, Y11
-	VMAXPS  Y12, Y1, Y12
-	VMINPS  Y12, Y2, Y12
-	VMAXPS  Y13, Y1, Y13
-	VMINPS  Y13, Y2, Y13
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y13, (R12)
-	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+8, R14
-	JMP     fpixels8
-
-fbelow8:
+wholepixels7:
 	CMPQ    R14, $+7
-	JL      fbelow7
+	JL      wholepixels6
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -205,9 +126,9 @@ fbelow8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped7
+	JEQ     wholetapped7
 
-ftap7:
+wholetap7:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -221,72 +142,15 @@ ftap7:
 	VFMADD231PS (DX)(R10*1), Y0, Y11
 	VFMADD231PS (DX)(R9*2), Y0, Y12
 	DECQ        DI
-	JNE         ftap7
+	JNE         wholetap7
 
-ftapped7:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres7
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y6, Y6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y7, Y7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y8, Y8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y9, Y9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y10, Y10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y11, Y11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y12, Y12
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped7:
+	MOVQ $+7, DI
+	JMP  wholefinish
 
-fres7:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMAXPS  Y9, Y1, Y9
-	VMINPS  Y9, Y2, Y9
-	VMAXPS  Y10, Y1, Y10
-	VMINPS  Y10, Y2, Y10
-	VMAXPS  Y11, Y1, Y11
-	VMINPS  Y11, Y2, Y11
-	VMAXPS  Y12, Y1, Y12
-	VMINPS  Y12, Y2, Y12
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y12, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     fnext
-
-fbelow7:
+wholepixels6:
 	CMPQ    R14, $+6
-	JL      fbelow6
+	JL      wholepixels5
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -296,9 +160,9 @@ fbelow7:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped6
+	JEQ     wholetapped6
 
-ftap6:
+wholetap6:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -311,65 +175,15 @@ ftap6:
 	VFMADD231PS (DX)(R8*4), Y0, Y10
 	VFMADD231PS (DX)(R10*1), Y0, Y11
 	DECQ        DI
-	JNE         ftap6
+	JNE         wholetap6
 
-ftapped6:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres6
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y6, Y6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y7, Y7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y8, Y8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y9, Y9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y10, Y10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y11, Y11
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped6:
+	MOVQ $+6, DI
+	JMP  wholefinish
 
-fres6:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMAXPS  Y9, Y1, Y9
-	VMINPS  Y9, Y2, Y9
-	VMAXPS  Y10, Y1, Y10
-	VMINPS  Y10, Y2, Y10
-	VMAXPS  Y11, Y1, Y11
-	VMINPS  Y11, Y2, Y11
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     fnext
-
-fbelow6:
+wholepixels5:
 	CMPQ    R14, $+5
-	JL      fbelow5
+	JL      wholepixels4
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -378,9 +192,9 @@ fbelow6:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped5
+	JEQ     wholetapped5
 
-ftap5:
+wholetap5:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -392,58 +206,15 @@ ftap5:
 	VFMADD231PS (DX)(R9*1), Y0, Y9
 	VFMADD231PS (DX)(R8*4), Y0, Y10
 	DECQ        DI
-	JNE         ftap5
+	JNE         wholetap5
 
-ftapped5:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres5
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y6, Y6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y7, Y7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y8, Y8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y9, Y9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y10, Y10
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped5:
+	MOVQ $+5, DI
+	JMP  wholefinish
 
-fres5:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMAXPS  Y9, Y1, Y9
-	VMINPS  Y9, Y2, Y9
-	VMAXPS  Y10, Y1, Y10
-	VMINPS  Y10, Y2, Y10
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     fnext
-
-fbelow5:
+wholepixels4:
 	CMPQ    R14, $+4
-	JL      fbelow4
+	JL      wholepixels3
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -451,9 +222,9 @@ fbelow5:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped4
+	JEQ     wholetapped4
 
-ftap4:
+wholetap4:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -464,60 +235,24 @@ ftap4:
 	VFMADD231PS (DX)(R8*2), Y0, Y8
 	VFMADD231PS (DX)(R9*1), Y0, Y9
 	DECQ        DI
-	JNE         ftap4
+	JNE         wholetap4
 
-ftapped4:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres4
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y6, Y6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y7, Y7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y8, Y8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y9, Y9
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped4:
+	MOVQ $+4, DI
+	JMP  wholefinish
 
-fres4:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMAXPS  Y9, Y1, Y9
-	VMINPS  Y9, Y2, Y9
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     fnext
-
-fbelow4:
+wholepixels3:
 	CMPQ    R14, $+3
-	JL      fbelow3
+	JL      wholepixels2
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped3
+	JEQ     wholetapped3
 
-ftap3:
+wholetap3:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -527,52 +262,23 @@ ftap3:
 	VFMADD231PS (DX)(R8*1), Y0, Y7
 	VFMADD231PS (DX)(R8*2), Y0, Y8
 	DECQ        DI
-	JNE         ftap3
+	JNE         wholetap3
 
-ftapped3:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres3
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y6, Y6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y7, Y7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y8, Y8
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped3:
+	MOVQ $+3, DI
+	JMP  wholefinish
 
-fres3:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     fnext
-
-fbelow3:
+wholepixels2:
 	CMPQ    R14, $+2
-	JL      fbelow2
+	JL      wholepixels1
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped2
+	JEQ     wholetapped2
 
-ftap2:
+wholetap2:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -581,44 +287,20 @@ ftap2:
 	VFMADD231PS (DX), Y0, Y6
 	VFMADD231PS (DX)(R8*1), Y0, Y7
 	DECQ        DI
-	JNE         ftap2
+	JNE         wholetap2
 
-ftapped2:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres2
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y6, Y6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y5
-	VADDPS  Y5, Y7, Y7
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped2:
+	MOVQ $+2, DI
+	JMP  wholefinish
 
-fres2:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     fnext
-
-fbelow2:
-	CMPQ    R14, $+1
-	JL      fbelow1
+wholepixels1:
 	VMOVAPS Y3, Y6
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped1
+	JEQ     wholetapped1
 
-ftap1:
+wholetap1:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Y0
@@ -626,35 +308,119 @@ ftap1:
 	LEAQ        (AX)(DX*4), DX
 	VFMADD231PS (DX), Y0, Y6
 	DECQ        DI
-	JNE         ftap1
+	JNE         wholetap1
 
-ftapped1:
+wholetapped1:
+	MOVQ $+1, DI
+
+wholefinish:
 	MOVQ    16(SP), CX
 	TESTQ   CX, CX
-	JEQ     fres1
+	JEQ     wholenores
 	MOVQ    176(R15), DX
 	SHLQ    $0x02, DX
 	VMOVUPS (CX), Y5
 	VADDPS  Y5, Y6, Y6
 	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+	CMPQ    DI, $+1
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y7, Y7
+	ADDQ    DX, CX
+	CMPQ    DI, $+2
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y8, Y8
+	ADDQ    DX, CX
+	CMPQ    DI, $+3
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y9, Y9
+	ADDQ    DX, CX
+	CMPQ    DI, $+4
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y10, Y10
+	ADDQ    DX, CX
+	CMPQ    DI, $+5
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y11, Y11
+	ADDQ    DX, CX
+	CMPQ    DI, $+6
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y12, Y12
+	ADDQ    DX, CX
+	CMPQ    DI, $+7
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y13, Y13
+	ADDQ    DX, CX
 
-fres1:
+wholeres:
+	MOVQ CX, 16(SP)
+
+wholenores:
 	VMAXPS  Y6, Y1, Y6
 	VMINPS  Y6, Y2, Y6
 	VMOVUPS Y6, (R12)
 	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     fnext
+	CMPQ    DI, $+1
+	JE      wholestored
+	VMAXPS  Y7, Y1, Y7
+	VMINPS  Y7, Y2, Y7
+	VMOVUPS Y7, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      wholestored
+	VMAXPS  Y8, Y1, Y8
+	VMINPS  Y8, Y2, Y8
+	VMOVUPS Y8, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      wholestored
+	VMAXPS  Y9, Y1, Y9
+	VMINPS  Y9, Y2, Y9
+	VMOVUPS Y9, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      wholestored
+	VMAXPS  Y10, Y1, Y10
+	VMINPS  Y10, Y2, Y10
+	VMOVUPS Y10, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      wholestored
+	VMAXPS  Y11, Y1, Y11
+	VMINPS  Y11, Y2, Y11
+	VMOVUPS Y11, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      wholestored
+	VMAXPS  Y12, Y1, Y12
+	VMINPS  Y12, Y2, Y12
+	VMOVUPS Y12, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      wholestored
+	VMAXPS  Y13, Y1, Y13
+	VMINPS  Y13, Y2, Y13
+	VMOVUPS Y13, (R12)
+	ADDQ    R13, R12
 
-fbelow1:
-fnext:
+wholestored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   wholeblock
+
+wholenext:
 	ADDQ $+8, (SP)
 	SUBQ $+8, 8(SP)
 	JMP  vectors
 
 partial:
-	MOVQ         8(SP), CX
 	LEAQ         maskTable<>+0(SB), DX
 	NEGQ         CX
 	VMOVDQU      64(DX)(CX*4), Y4
@@ -672,26 +438,28 @@ partial:
 	VXORPS       Y3, Y3, Y3
 	MOVQ         104(R15), DX
 	TESTQ        DX, DX
-	JEQ          mnil104
+	JEQ          partnil104
 	MOVQ         (SP), CX
 	LEAQ         (DX)(CX*4), DX
 	VMASKMOVPS   (DX), Y4, Y3
 
-mnil104:
+partnil104:
 	MOVQ  $+0, 16(SP)
 	MOVQ  128(R15), DX
 	TESTQ DX, DX
-	JEQ   mnil128
+	JEQ   partnil128
 	MOVQ  (SP), CX
 	LEAQ  (DX)(CX*4), DX
 	MOVQ  DX, 16(SP)
 
-mnil128:
+partnil128:
 	MOVQ 24(R15), R14
 
-mpixels8:
+partblock:
+	TESTQ   R14, R14
+	JLE     partnext
 	CMPQ    R14, $+8
-	JL      mbelow8
+	JL      partpixels4
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -703,9 +471,9 @@ mpixels8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     mtapped8
+	JEQ     parttapped8
 
-mtap8:
+parttap8:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMASKMOVPS  (BX)(CX*4), Y4, Y0
@@ -728,562 +496,196 @@ mtap8:
 	VMASKMOVPS  (DX)(R11*1), Y4, Y5
 	VFMADD231PS Y5, Y0, Y13
 	DECQ        DI
-	JNE         mtap8
+	JNE         parttap8
 
-mtapped8:
+parttapped8:
+	MOVQ $+8, DI
+	JMP  partfinish
+
+partpixels4:
+	CMPQ    R14, $+4
+	JL      partpixels2
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped4
+
+parttap4:
+	MOVLQSX     (SI), DX
+	MOVLQSX     4(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	ADDQ        $+8, SI
+	LEAQ        (AX)(DX*4), DX
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	VMASKMOVPS  (DX)(R8*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y7
+	VMASKMOVPS  (DX)(R8*2), Y4, Y5
+	VFMADD231PS Y5, Y0, Y8
+	VMASKMOVPS  (DX)(R9*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y9
+	DECQ        DI
+	JNE         parttap4
+
+parttapped4:
+	MOVQ $+4, DI
+	JMP  partfinish
+
+partpixels2:
+	CMPQ    R14, $+2
+	JL      partpixels1
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped2
+
+parttap2:
+	MOVLQSX     (SI), DX
+	MOVLQSX     4(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	ADDQ        $+8, SI
+	LEAQ        (AX)(DX*4), DX
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	VMASKMOVPS  (DX)(R8*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y7
+	DECQ        DI
+	JNE         parttap2
+
+parttapped2:
+	MOVQ $+2, DI
+	JMP  partfinish
+
+partpixels1:
+	VMOVAPS Y3, Y6
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped1
+
+parttap1:
+	MOVLQSX     (SI), DX
+	MOVLQSX     4(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	ADDQ        $+8, SI
+	LEAQ        (AX)(DX*4), DX
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	DECQ        DI
+	JNE         parttap1
+
+parttapped1:
+	MOVQ $+1, DI
+
+partfinish:
 	MOVQ       16(SP), CX
 	TESTQ      CX, CX
-	JEQ        mres8
+	JEQ        partnores
 	MOVQ       176(R15), DX
 	SHLQ       $0x02, DX
 	VMASKMOVPS (CX), Y4, Y5
 	VADDPS     Y5, Y6, Y6
 	ADDQ       DX, CX
+	CMPQ       DI, $+1
+	JE         partres
 	VMASKMOVPS (CX), Y4, Y5
 	VADDPS     Y5, Y7, Y7
 	ADDQ       DX, CX
+	CMPQ       DI, $+2
+	JE         partres
 	VMASKMOVPS (CX), Y4, Y5
 	VADDPS     Y5, Y8, Y8
 	ADDQ       DX, CX
+	CMPQ       DI, $+3
+	JE         partres
 	VMASKMOVPS (CX), Y4, Y5
 	VADDPS     Y5, Y9, Y9
 	ADDQ       DX, CX
+	CMPQ       DI, $+4
+	JE         partres
 	VMASKMOVPS (CX), Y4, Y5
 	VADDPS     Y5, Y10, Y10
 	ADDQ       DX, CX
+	CMPQ       DI, $+5
+	JE         partres
 	VMASKMOVPS (CX), Y4, Y5
 	VADDPS     Y5, Y11, Y11
 	ADDQ       DX, CX
+	CMPQ       DI, $+6
+	JE         partres
 	VMASKMOVPS (CX), Y4, Y5
 	VADDPS     Y5, Y12, Y12
 	ADDQ       DX, CX
+	CMPQ       DI, $+7
+	JE         partres
 	VMASKMOVPS (CX), Y4, Y5
 	VADDPS     Y5, Y13, Y13
 	ADDQ       DX, CX
-	MOVQ       CX, 16(SP)
 
-mres8:
+partres:
+	MOVQ CX, 16(SP)
+
+partnores:
 	VMAXPS     Y6, Y1, Y6
 	VMINPS     Y6, Y2, Y6
+	VMASKMOVPS Y6, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+1
+	JE         partstored
 	VMAXPS     Y7, Y1, Y7
 	VMINPS     Y7, Y2, Y7
+	VMASKMOVPS Y7, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+2
+	JE         partstored
 	VMAXPS     Y8, Y1, Y8
 	VMINPS     Y8, Y2, Y8
+	VMASKMOVPS Y8, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+3
+	JE         partstored
 	VMAXPS     Y9, Y1, Y9
 	VMINPS     Y9, Y2, Y9
+	VMASKMOVPS Y9, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+4
+	JE         partstored
 	VMAXPS     Y10, Y1, Y10
 	VMINPS     Y10, Y2, Y10
+	VMASKMOVPS Y10, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+5
+	JE         partstored
 	VMAXPS     Y11, Y1, Y11
 	VMINPS     Y11, Y2, Y11
+	VMASKMOVPS Y11, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+6
+	JE         partstored
 	VMAXPS     Y12, Y1, Y12
 	VMINPS     Y12, Y2, Y12
+	VMASKMOVPS Y12, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+7
+	JE         partstored
 	VMAXPS     Y13, Y1, Y13
 	VMINPS     Y13, Y2, Y13
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y11, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y12, Y4, (R12)
-	ADDQ       R13, R12
 	VMASKMOVPS Y13, Y4, (R12)
 	ADDQ       R13, R12
-	LEAQ       (AX)(R8*8), AX
-	SUBQ       $+8, R14
-	JMP        mpixels8
 
-mbelow8:
-	CMPQ    R14, $+7
-	JL      mbelow7
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	VMOVAPS Y3, Y10
-	VMOVAPS Y3, Y11
-	VMOVAPS Y3, Y12
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped7
+partstored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   partblock
 
-mtap7:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y11
-	VMASKMOVPS  (DX)(R9*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y12
-	DECQ        DI
-	JNE         mtap7
-
-mtapped7:
-	MOVQ       16(SP), CX
-	TESTQ      CX, CX
-	JEQ        mres7
-	MOVQ       176(R15), DX
-	SHLQ       $0x02, DX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y8, Y8
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y9, Y9
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y10, Y10
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y11, Y11
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y12, Y12
-	ADDQ       DX, CX
-	MOVQ       CX, 16(SP)
-
-mres7:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMAXPS     Y8, Y1, Y8
-	VMINPS     Y8, Y2, Y8
-	VMAXPS     Y9, Y1, Y9
-	VMINPS     Y9, Y2, Y9
-	VMAXPS     Y10, Y1, Y10
-	VMINPS     Y10, Y2, Y10
-	VMAXPS     Y11, Y1, Y11
-	VMINPS     Y11, Y2, Y11
-	VMAXPS     Y12, Y1, Y12
-	VMINPS     Y12, Y2, Y12
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y11, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y12, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+7, R14
-	JMP        mnext
-
-mbelow7:
-	CMPQ    R14, $+6
-	JL      mbelow6
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	VMOVAPS Y3, Y10
-	VMOVAPS Y3, Y11
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped6
-
-mtap6:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y11
-	DECQ        DI
-	JNE         mtap6
-
-mtapped6:
-	MOVQ       16(SP), CX
-	TESTQ      CX, CX
-	JEQ        mres6
-	MOVQ       176(R15), DX
-	SHLQ       $0x02, DX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y8, Y8
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y9, Y9
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y10, Y10
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y11, Y11
-	ADDQ       DX, CX
-	MOVQ       CX, 16(SP)
-
-mres6:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMAXPS     Y8, Y1, Y8
-	VMINPS     Y8, Y2, Y8
-	VMAXPS     Y9, Y1, Y9
-	VMINPS     Y9, Y2, Y9
-	VMAXPS     Y10, Y1, Y10
-	VMINPS     Y10, Y2, Y10
-	VMAXPS     Y11, Y1, Y11
-	VMINPS     Y11, Y2, Y11
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y11, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+6, R14
-	JMP        mnext
-
-mbelow6:
-	CMPQ    R14, $+5
-	JL      mbelow5
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	VMOVAPS Y3, Y10
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped5
-
-mtap5:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	DECQ        DI
-	JNE         mtap5
-
-mtapped5:
-	MOVQ       16(SP), CX
-	TESTQ      CX, CX
-	JEQ        mres5
-	MOVQ       176(R15), DX
-	SHLQ       $0x02, DX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y8, Y8
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y9, Y9
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y10, Y10
-	ADDQ       DX, CX
-	MOVQ       CX, 16(SP)
-
-mres5:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMAXPS     Y8, Y1, Y8
-	VMINPS     Y8, Y2, Y8
-	VMAXPS     Y9, Y1, Y9
-	VMINPS     Y9, Y2, Y9
-	VMAXPS     Y10, Y1, Y10
-	VMINPS     Y10, Y2, Y10
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+5, R14
-	JMP        mnext
-
-mbelow5:
-	CMPQ    R14, $+4
-	JL      mbelow4
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped4
-
-mtap4:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	DECQ        DI
-	JNE         mtap4
-
-mtapped4:
-	MOVQ       16(SP), CX
-	TESTQ      CX, CX
-	JEQ        mres4
-	MOVQ       176(R15), DX
-	SHLQ       $0x02, DX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y8, Y8
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y9, Y9
-	ADDQ       DX, CX
-	MOVQ       CX, 16(SP)
-
-mres4:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMAXPS     Y8, Y1, Y8
-	VMINPS     Y8, Y2, Y8
-	VMAXPS     Y9, Y1, Y9
-	VMINPS     Y9, Y2, Y9
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+4, R14
-	JMP        mnext
-
-mbelow4:
-	CMPQ    R14, $+3
-	JL      mbelow3
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped3
-
-mtap3:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	DECQ        DI
-	JNE         mtap3
-
-mtapped3:
-	MOVQ       16(SP), CX
-	TESTQ      CX, CX
-	JEQ        mres3
-	MOVQ       176(R15), DX
-	SHLQ       $0x02, DX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y8, Y8
-	ADDQ       DX, CX
-	MOVQ       CX, 16(SP)
-
-mres3:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMAXPS     Y8, Y1, Y8
-	VMINPS     Y8, Y2, Y8
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+3, R14
-	JMP        mnext
-
-mbelow3:
-	CMPQ    R14, $+2
-	JL      mbelow2
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped2
-
-mtap2:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	DECQ        DI
-	JNE         mtap2
-
-mtapped2:
-	MOVQ       16(SP), CX
-	TESTQ      CX, CX
-	JEQ        mres2
-	MOVQ       176(R15), DX
-	SHLQ       $0x02, DX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	ADDQ       DX, CX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	ADDQ       DX, CX
-	MOVQ       CX, 16(SP)
-
-mres2:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+2, R14
-	JMP        mnext
-
-mbelow2:
-	CMPQ    R14, $+1
-	JL      mbelow1
-	VMOVAPS Y3, Y6
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped1
-
-mtap1:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	DECQ        DI
-	JNE         mtap1
-
-mtapped1:
-	MOVQ       16(SP), CX
-	TESTQ      CX, CX
-	JEQ        mres1
-	MOVQ       176(R15), DX
-	SHLQ       $0x02, DX
-	VMASKMOVPS (CX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	ADDQ       DX, CX
-	MOVQ       CX, 16(SP)
-
-mres1:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+1, R14
-	JMP        mnext
-
-mbelow1:
-mnext:
+partnext:
 	ADDQ $+8, (SP)
 	SUBQ $+8, 8(SP)
 	JMP  vectors
@@ -1327,26 +729,28 @@ vectors:
 	VXORPS       Y3, Y3, Y3
 	MOVQ         104(R15), DX
 	TESTQ        DX, DX
-	JEQ          fnil104
+	JEQ          wholenil104
 	MOVQ         (SP), CX
 	LEAQ         (DX)(CX*4), DX
 	VMOVUPS      (DX), Y3
 
-fnil104:
+wholenil104:
 	MOVQ  $+0, 16(SP)
 	MOVQ  128(R15), DX
 	TESTQ DX, DX
-	JEQ   fnil128
+	JEQ   wholenil128
 	MOVQ  (SP), CX
 	LEAQ  (DX)(CX*4), DX
 	MOVQ  DX, 16(SP)
 
-fnil128:
+wholenil128:
 	MOVQ 24(R15), R14
 
-fpixels8:
+wholeblock:
+	TESTQ       R14, R14
+	JLE         wholenext
 	CMPQ        R14, $+8
-	JL          fbelow8
+	JL          wholepixels7
 	VMOVAPS     Y3, Y6
 	VMOVAPS     Y3, Y7
 	VMOVAPS     Y3, Y8
@@ -1490,77 +894,12 @@ fpixels8:
 	VFMADD231PS Y5, Y15, Y12
 	VMOVUPS     (CX)(R8*1), Y5
 	VFMADD231PS Y5, Y15, Y13
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres8
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y9, Y9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y10, Y10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y11, Y11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y12, Y12
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y13, Y13
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+8, DI
+	JMP         wholefinish
 
-fres8:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMAXPS  Y9, Y1, Y9
-	VMINPS  Y9, Y2, Y9
-	VMAXPS  Y10, Y1, Y10
-	VMINPS  Y10, Y2, Y10
-	VMAXPS  Y11, Y1, Y11
-	VMINPS  Y11, Y2, Y11
-	VMAXPS  Y12, Y1, Y12
-	VMINPS  Y12, Y2, Y12
-	VMAXPS  Y13, Y1, Y13
-	VMINPS  Y13, Y2, Y13
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y13, (R12)
-	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+8, R14
-	JMP     fpixels8
-
-fbelow8:
+wholepixels7:
 	CMPQ        R14, $+7
-	JL          fbelow7
+	JL          wholepixels6
 	VMOVAPS     Y3, Y6
 	VMOVAPS     Y3, Y7
 	VMOVAPS     Y3, Y8
@@ -1691,69 +1030,12 @@ fbelow8:
 	VFMADD231PS Y5, Y15, Y11
 	VMOVUPS     (CX), Y5
 	VFMADD231PS Y5, Y15, Y12
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres7
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y9, Y9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y10, Y10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y11, Y11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y12, Y12
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+7, DI
+	JMP         wholefinish
 
-fres7:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMAXPS  Y9, Y1, Y9
-	VMINPS  Y9, Y2, Y9
-	VMAXPS  Y10, Y1, Y10
-	VMINPS  Y10, Y2, Y10
-	VMAXPS  Y11, Y1, Y11
-	VMINPS  Y11, Y2, Y11
-	VMAXPS  Y12, Y1, Y12
-	VMINPS  Y12, Y2, Y12
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y12, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     fnext
-
-fbelow7:
+wholepixels6:
 	CMPQ        R14, $+6
-	JL          fbelow6
+	JL          wholepixels5
 	VMOVAPS     Y3, Y6
 	VMOVAPS     Y3, Y7
 	VMOVAPS     Y3, Y8
@@ -1871,62 +1153,12 @@ fbelow7:
 	VFMADD231PS Y5, Y15, Y10
 	VMOVUPS     (DX)(R11*1), Y5
 	VFMADD231PS Y5, Y15, Y11
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres6
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y9, Y9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y10, Y10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y11, Y11
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+6, DI
+	JMP         wholefinish
 
-fres6:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMAXPS  Y9, Y1, Y9
-	VMINPS  Y9, Y2, Y9
-	VMAXPS  Y10, Y1, Y10
-	VMINPS  Y10, Y2, Y10
-	VMAXPS  Y11, Y1, Y11
-	VMINPS  Y11, Y2, Y11
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     fnext
-
-fbelow6:
+wholepixels5:
 	CMPQ        R14, $+5
-	JL          fbelow5
+	JL          wholepixels4
 	VMOVAPS     Y3, Y6
 	VMOVAPS     Y3, Y7
 	VMOVAPS     Y3, Y8
@@ -2031,55 +1263,12 @@ fbelow6:
 	VFMADD231PS Y5, Y15, Y9
 	VMOVUPS     (DX)(R9*2), Y5
 	VFMADD231PS Y5, Y15, Y10
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres5
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y9, Y9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y10, Y10
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+5, DI
+	JMP         wholefinish
 
-fres5:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMAXPS  Y9, Y1, Y9
-	VMINPS  Y9, Y2, Y9
-	VMAXPS  Y10, Y1, Y10
-	VMINPS  Y10, Y2, Y10
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     fnext
-
-fbelow5:
+wholepixels4:
 	CMPQ        R14, $+4
-	JL          fbelow4
+	JL          wholepixels3
 	VMOVAPS     Y3, Y6
 	VMOVAPS     Y3, Y7
 	VMOVAPS     Y3, Y8
@@ -2171,48 +1360,12 @@ fbelow5:
 	VFMADD231PS Y5, Y15, Y8
 	VMOVUPS     (DX)(R10*1), Y5
 	VFMADD231PS Y5, Y15, Y9
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres4
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y9, Y9
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+4, DI
+	JMP         wholefinish
 
-fres4:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMAXPS  Y9, Y1, Y9
-	VMINPS  Y9, Y2, Y9
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     fnext
-
-fbelow4:
+wholepixels3:
 	CMPQ        R14, $+3
-	JL          fbelow3
+	JL          wholepixels2
 	VMOVAPS     Y3, Y6
 	VMOVAPS     Y3, Y7
 	VMOVAPS     Y3, Y8
@@ -2291,41 +1444,12 @@ fbelow4:
 	VFMADD231PS Y5, Y15, Y7
 	VMOVUPS     (DX)(R8*4), Y5
 	VFMADD231PS Y5, Y15, Y8
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres3
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+3, DI
+	JMP         wholefinish
 
-fres3:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMAXPS  Y8, Y1, Y8
-	VMINPS  Y8, Y2, Y8
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     fnext
-
-fbelow3:
+wholepixels2:
 	CMPQ        R14, $+2
-	JL          fbelow2
+	JL          wholepixels1
 	VMOVAPS     Y3, Y6
 	VMOVAPS     Y3, Y7
 	MOVQ        (R15), SI
@@ -2391,34 +1515,10 @@ fbelow3:
 	VFMADD231PS Y5, Y15, Y6
 	VMOVUPS     (DX)(R9*1), Y5
 	VFMADD231PS Y5, Y15, Y7
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres2
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+2, DI
+	JMP         wholefinish
 
-fres2:
-	VMAXPS  Y6, Y1, Y6
-	VMINPS  Y6, Y2, Y6
-	VMAXPS  Y7, Y1, Y7
-	VMINPS  Y7, Y2, Y7
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     fnext
-
-fbelow2:
-	CMPQ        R14, $+1
-	JL          fbelow1
+wholepixels1:
 	VMOVAPS     Y3, Y6
 	MOVQ        (R15), SI
 	MOVLQSX     4(SI), CX
@@ -2471,32 +1571,116 @@ fbelow2:
 	VFMADD231PS Y5, Y14, Y6
 	VMOVUPS     (DX)(R8*2), Y5
 	VFMADD231PS Y5, Y15, Y6
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres1
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+1, DI
 
-fres1:
+wholefinish:
+	MOVQ    16(SP), CX
+	TESTQ   CX, CX
+	JEQ     wholenores
+	MOVQ    176(R15), DX
+	SHLQ    $0x02, DX
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y6, Y6
+	ADDQ    DX, CX
+	CMPQ    DI, $+1
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y7, Y7
+	ADDQ    DX, CX
+	CMPQ    DI, $+2
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y8, Y8
+	ADDQ    DX, CX
+	CMPQ    DI, $+3
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y9, Y9
+	ADDQ    DX, CX
+	CMPQ    DI, $+4
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y10, Y10
+	ADDQ    DX, CX
+	CMPQ    DI, $+5
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y11, Y11
+	ADDQ    DX, CX
+	CMPQ    DI, $+6
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y12, Y12
+	ADDQ    DX, CX
+	CMPQ    DI, $+7
+	JE      wholeres
+	VMOVUPS (CX), Y5
+	VADDPS  Y5, Y13, Y13
+	ADDQ    DX, CX
+
+wholeres:
+	MOVQ CX, 16(SP)
+
+wholenores:
 	VMAXPS  Y6, Y1, Y6
 	VMINPS  Y6, Y2, Y6
 	VMOVUPS Y6, (R12)
 	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     fnext
+	CMPQ    DI, $+1
+	JE      wholestored
+	VMAXPS  Y7, Y1, Y7
+	VMINPS  Y7, Y2, Y7
+	VMOVUPS Y7, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      wholestored
+	VMAXPS  Y8, Y1, Y8
+	VMINPS  Y8, Y2, Y8
+	VMOVUPS Y8, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      wholestored
+	VMAXPS  Y9, Y1, Y9
+	VMINPS  Y9, Y2, Y9
+	VMOVUPS Y9, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      wholestored
+	VMAXPS  Y10, Y1, Y10
+	VMINPS  Y10, Y2, Y10
+	VMOVUPS Y10, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      wholestored
+	VMAXPS  Y11, Y1, Y11
+	VMINPS  Y11, Y2, Y11
+	VMOVUPS Y11, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      wholestored
+	VMAXPS  Y12, Y1, Y12
+	VMINPS  Y12, Y2, Y12
+	VMOVUPS Y12, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      wholestored
+	VMAXPS  Y13, Y1, Y13
+	VMINPS  Y13, Y2, Y13
+	VMOVUPS Y13, (R12)
+	ADDQ    R13, R12
 
-fbelow1:
-fnext:
+wholestored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   wholeblock
+
+wholenext:
 	ADDQ $+8, (SP)
 	SUBQ $+8, 8(SP)
 	JMP  vectors
 
 partial:
-	MOVQ         8(SP), CX
 	LEAQ         maskTable<>+0(SB), DX
 	NEGQ         CX
 	VMOVDQU      64(DX)(CX*4), Y4
@@ -2514,26 +1698,28 @@ partial:
 	VXORPS       Y3, Y3, Y3
 	MOVQ         104(R15), DX
 	TESTQ        DX, DX
-	JEQ          mnil104
+	JEQ          partnil104
 	MOVQ         (SP), CX
 	LEAQ         (DX)(CX*4), DX
 	VMASKMOVPS   (DX), Y4, Y3
 
-mnil104:
+partnil104:
 	MOVQ  $+0, 16(SP)
 	MOVQ  128(R15), DX
 	TESTQ DX, DX
-	JEQ   mnil128
+	JEQ   partnil128
 	MOVQ  (SP), CX
 	LEAQ  (DX)(CX*4), DX
 	MOVQ  DX, 16(SP)
 
-mnil128:
+partnil128:
 	MOVQ 24(R15), R14
 
-mpixels8:
+partblock:
+	TESTQ       R14, R14
+	JLE         partnext
 	CMPQ        R14, $+8
-	JL          mbelow8
+	JL          partpixels4
 	VMOVAPS     Y3, Y6
 	VMOVAPS     Y3, Y7
 	VMOVAPS     Y3, Y8
@@ -2677,1007 +1863,335 @@ mpixels8:
 	VFMADD231PS Y5, Y15, Y12
 	VMASKMOVPS  (CX)(R8*1), Y4, Y5
 	VFMADD231PS Y5, Y15, Y13
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres8
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y9, Y9
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y10, Y10
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y11, Y11
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y12, Y12
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y13, Y13
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+8, DI
+	JMP         partfinish
 
-mres8:
+partpixels4:
+	CMPQ        R14, $+4
+	JL          partpixels2
+	VMOVAPS     Y3, Y6
+	VMOVAPS     Y3, Y7
+	VMOVAPS     Y3, Y8
+	VMOVAPS     Y3, Y9
+	MOVQ        (R15), SI
+	MOVLQSX     4(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	MOVLQSX     12(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y14
+	MOVLQSX     20(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y15
+	MOVLQSX     (SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	VMASKMOVPS  (DX)(R8*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y7
+	VFMADD231PS Y5, Y14, Y6
+	VMASKMOVPS  (DX)(R8*2), Y4, Y5
+	VFMADD231PS Y5, Y0, Y8
+	VFMADD231PS Y5, Y14, Y7
+	VFMADD231PS Y5, Y15, Y6
+	VMASKMOVPS  (DX)(R9*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y9
+	VFMADD231PS Y5, Y14, Y8
+	VFMADD231PS Y5, Y15, Y7
+	VMASKMOVPS  (DX)(R8*4), Y4, Y5
+	VFMADD231PS Y5, Y14, Y9
+	VFMADD231PS Y5, Y15, Y8
+	VMASKMOVPS  (DX)(R10*1), Y4, Y5
+	VFMADD231PS Y5, Y15, Y9
+	MOVQ        (R15), SI
+	MOVLQSX     28(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	MOVLQSX     36(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y14
+	MOVLQSX     44(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y15
+	MOVLQSX     24(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	VMASKMOVPS  (DX)(R8*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y7
+	VFMADD231PS Y5, Y14, Y6
+	VMASKMOVPS  (DX)(R8*2), Y4, Y5
+	VFMADD231PS Y5, Y0, Y8
+	VFMADD231PS Y5, Y14, Y7
+	VFMADD231PS Y5, Y15, Y6
+	VMASKMOVPS  (DX)(R9*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y9
+	VFMADD231PS Y5, Y14, Y8
+	VFMADD231PS Y5, Y15, Y7
+	VMASKMOVPS  (DX)(R8*4), Y4, Y5
+	VFMADD231PS Y5, Y14, Y9
+	VFMADD231PS Y5, Y15, Y8
+	VMASKMOVPS  (DX)(R10*1), Y4, Y5
+	VFMADD231PS Y5, Y15, Y9
+	MOVQ        (R15), SI
+	MOVLQSX     52(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	MOVLQSX     60(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y14
+	MOVLQSX     68(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y15
+	MOVLQSX     48(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	VMASKMOVPS  (DX)(R8*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y7
+	VFMADD231PS Y5, Y14, Y6
+	VMASKMOVPS  (DX)(R8*2), Y4, Y5
+	VFMADD231PS Y5, Y0, Y8
+	VFMADD231PS Y5, Y14, Y7
+	VFMADD231PS Y5, Y15, Y6
+	VMASKMOVPS  (DX)(R9*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y9
+	VFMADD231PS Y5, Y14, Y8
+	VFMADD231PS Y5, Y15, Y7
+	VMASKMOVPS  (DX)(R8*4), Y4, Y5
+	VFMADD231PS Y5, Y14, Y9
+	VFMADD231PS Y5, Y15, Y8
+	VMASKMOVPS  (DX)(R10*1), Y4, Y5
+	VFMADD231PS Y5, Y15, Y9
+	MOVQ        $+4, DI
+	JMP         partfinish
+
+partpixels2:
+	CMPQ        R14, $+2
+	JL          partpixels1
+	VMOVAPS     Y3, Y6
+	VMOVAPS     Y3, Y7
+	MOVQ        (R15), SI
+	MOVLQSX     4(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	MOVLQSX     12(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y14
+	MOVLQSX     20(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y15
+	MOVLQSX     (SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	VMASKMOVPS  (DX)(R8*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y7
+	VFMADD231PS Y5, Y14, Y6
+	VMASKMOVPS  (DX)(R8*2), Y4, Y5
+	VFMADD231PS Y5, Y14, Y7
+	VFMADD231PS Y5, Y15, Y6
+	VMASKMOVPS  (DX)(R9*1), Y4, Y5
+	VFMADD231PS Y5, Y15, Y7
+	MOVQ        (R15), SI
+	MOVLQSX     28(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	MOVLQSX     36(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y14
+	MOVLQSX     44(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y15
+	MOVLQSX     24(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	VMASKMOVPS  (DX)(R8*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y7
+	VFMADD231PS Y5, Y14, Y6
+	VMASKMOVPS  (DX)(R8*2), Y4, Y5
+	VFMADD231PS Y5, Y14, Y7
+	VFMADD231PS Y5, Y15, Y6
+	VMASKMOVPS  (DX)(R9*1), Y4, Y5
+	VFMADD231PS Y5, Y15, Y7
+	MOVQ        (R15), SI
+	MOVLQSX     52(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	MOVLQSX     60(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y14
+	MOVLQSX     68(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y15
+	MOVLQSX     48(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	VMASKMOVPS  (DX)(R8*1), Y4, Y5
+	VFMADD231PS Y5, Y0, Y7
+	VFMADD231PS Y5, Y14, Y6
+	VMASKMOVPS  (DX)(R8*2), Y4, Y5
+	VFMADD231PS Y5, Y14, Y7
+	VFMADD231PS Y5, Y15, Y6
+	VMASKMOVPS  (DX)(R9*1), Y4, Y5
+	VFMADD231PS Y5, Y15, Y7
+	MOVQ        $+2, DI
+	JMP         partfinish
+
+partpixels1:
+	VMOVAPS     Y3, Y6
+	MOVQ        (R15), SI
+	MOVLQSX     4(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	MOVLQSX     12(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y14
+	MOVLQSX     20(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y15
+	MOVLQSX     (SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	VMASKMOVPS  (DX)(R8*1), Y4, Y5
+	VFMADD231PS Y5, Y14, Y6
+	VMASKMOVPS  (DX)(R8*2), Y4, Y5
+	VFMADD231PS Y5, Y15, Y6
+	MOVQ        (R15), SI
+	MOVLQSX     28(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	MOVLQSX     36(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y14
+	MOVLQSX     44(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y15
+	MOVLQSX     24(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	VMASKMOVPS  (DX)(R8*1), Y4, Y5
+	VFMADD231PS Y5, Y14, Y6
+	VMASKMOVPS  (DX)(R8*2), Y4, Y5
+	VFMADD231PS Y5, Y15, Y6
+	MOVQ        (R15), SI
+	MOVLQSX     52(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y0
+	MOVLQSX     60(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y14
+	MOVLQSX     68(SI), CX
+	VMASKMOVPS  (BX)(CX*4), Y4, Y15
+	MOVLQSX     48(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y0, Y6
+	VMASKMOVPS  (DX)(R8*1), Y4, Y5
+	VFMADD231PS Y5, Y14, Y6
+	VMASKMOVPS  (DX)(R8*2), Y4, Y5
+	VFMADD231PS Y5, Y15, Y6
+	MOVQ        $+1, DI
+
+partfinish:
+	MOVQ       16(SP), CX
+	TESTQ      CX, CX
+	JEQ        partnores
+	MOVQ       176(R15), DX
+	SHLQ       $0x02, DX
+	VMASKMOVPS (CX), Y4, Y5
+	VADDPS     Y5, Y6, Y6
+	ADDQ       DX, CX
+	CMPQ       DI, $+1
+	JE         partres
+	VMASKMOVPS (CX), Y4, Y5
+	VADDPS     Y5, Y7, Y7
+	ADDQ       DX, CX
+	CMPQ       DI, $+2
+	JE         partres
+	VMASKMOVPS (CX), Y4, Y5
+	VADDPS     Y5, Y8, Y8
+	ADDQ       DX, CX
+	CMPQ       DI, $+3
+	JE         partres
+	VMASKMOVPS (CX), Y4, Y5
+	VADDPS     Y5, Y9, Y9
+	ADDQ       DX, CX
+	CMPQ       DI, $+4
+	JE         partres
+	VMASKMOVPS (CX), Y4, Y5
+	VADDPS     Y5, Y10, Y10
+	ADDQ       DX, CX
+	CMPQ       DI, $+5
+	JE         partres
+	VMASKMOVPS (CX), Y4, Y5
+	VADDPS     Y5, Y11, Y11
+	ADDQ       DX, CX
+	CMPQ       DI, $+6
+	JE         partres
+	VMASKMOVPS (CX), Y4, Y5
+	VADDPS     Y5, Y12, Y12
+	ADDQ       DX, CX
+	CMPQ       DI, $+7
+	JE         partres
+	VMASKMOVPS (CX), Y4, Y5
+	VADDPS     Y5, Y13, Y13
+	ADDQ       DX, CX
+
+partres:
+	MOVQ CX, 16(SP)
+
+partnores:
 	VMAXPS     Y6, Y1, Y6
 	VMINPS     Y6, Y2, Y6
+	VMASKMOVPS Y6, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+1
+	JE         partstored
 	VMAXPS     Y7, Y1, Y7
 	VMINPS     Y7, Y2, Y7
+	VMASKMOVPS Y7, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+2
+	JE         partstored
 	VMAXPS     Y8, Y1, Y8
 	VMINPS     Y8, Y2, Y8
+	VMASKMOVPS Y8, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+3
+	JE         partstored
 	VMAXPS     Y9, Y1, Y9
 	VMINPS     Y9, Y2, Y9
+	VMASKMOVPS Y9, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+4
+	JE         partstored
 	VMAXPS     Y10, Y1, Y10
 	VMINPS     Y10, Y2, Y10
+	VMASKMOVPS Y10, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+5
+	JE         partstored
 	VMAXPS     Y11, Y1, Y11
 	VMINPS     Y11, Y2, Y11
+	VMASKMOVPS Y11, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+6
+	JE         partstored
 	VMAXPS     Y12, Y1, Y12
 	VMINPS     Y12, Y2, Y12
+	VMASKMOVPS Y12, Y4, (R12)
+	ADDQ       R13, R12
+	CMPQ       DI, $+7
+	JE         partstored
 	VMAXPS     Y13, Y1, Y13
 	VMINPS     Y13, Y2, Y13
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y11, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y12, Y4, (R12)
-	ADDQ       R13, R12
 	VMASKMOVPS Y13, Y4, (R12)
 	ADDQ       R13, R12
-	LEAQ       (AX)(R8*8), AX
-	SUBQ       $+8, R14
-	JMP        mpixels8
 
-mbelow8:
-	CMPQ        R14, $+7
-	JL          mbelow7
-	VMOVAPS     Y3, Y6
-	VMOVAPS     Y3, Y7
-	VMOVAPS     Y3, Y8
-	VMOVAPS     Y3, Y9
-	VMOVAPS     Y3, Y10
-	VMOVAPS     Y3, Y11
-	VMOVAPS     Y3, Y12
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     12(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     20(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y11
-	VFMADD231PS Y5, Y14, Y10
-	VFMADD231PS Y5, Y15, Y9
-	VMASKMOVPS  (DX)(R9*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y12
-	VFMADD231PS Y5, Y14, Y11
-	VFMADD231PS Y5, Y15, Y10
-	VMASKMOVPS  (DX)(R11*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y12
-	VFMADD231PS Y5, Y15, Y11
-	VMASKMOVPS  (CX), Y4, Y5
-	VFMADD231PS Y5, Y15, Y12
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     36(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     44(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y11
-	VFMADD231PS Y5, Y14, Y10
-	VFMADD231PS Y5, Y15, Y9
-	VMASKMOVPS  (DX)(R9*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y12
-	VFMADD231PS Y5, Y14, Y11
-	VFMADD231PS Y5, Y15, Y10
-	VMASKMOVPS  (DX)(R11*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y12
-	VFMADD231PS Y5, Y15, Y11
-	VMASKMOVPS  (CX), Y4, Y5
-	VFMADD231PS Y5, Y15, Y12
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     60(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     68(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y11
-	VFMADD231PS Y5, Y14, Y10
-	VFMADD231PS Y5, Y15, Y9
-	VMASKMOVPS  (DX)(R9*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y12
-	VFMADD231PS Y5, Y14, Y11
-	VFMADD231PS Y5, Y15, Y10
-	VMASKMOVPS  (DX)(R11*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y12
-	VFMADD231PS Y5, Y15, Y11
-	VMASKMOVPS  (CX), Y4, Y5
-	VFMADD231PS Y5, Y15, Y12
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres7
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y9, Y9
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y10, Y10
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y11, Y11
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y12, Y12
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+partstored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   partblock
 
-mres7:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMAXPS     Y8, Y1, Y8
-	VMINPS     Y8, Y2, Y8
-	VMAXPS     Y9, Y1, Y9
-	VMINPS     Y9, Y2, Y9
-	VMAXPS     Y10, Y1, Y10
-	VMINPS     Y10, Y2, Y10
-	VMAXPS     Y11, Y1, Y11
-	VMINPS     Y11, Y2, Y11
-	VMAXPS     Y12, Y1, Y12
-	VMINPS     Y12, Y2, Y12
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y11, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y12, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+7, R14
-	JMP        mnext
-
-mbelow7:
-	CMPQ        R14, $+6
-	JL          mbelow6
-	VMOVAPS     Y3, Y6
-	VMOVAPS     Y3, Y7
-	VMOVAPS     Y3, Y8
-	VMOVAPS     Y3, Y9
-	VMOVAPS     Y3, Y10
-	VMOVAPS     Y3, Y11
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     12(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     20(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y11
-	VFMADD231PS Y5, Y14, Y10
-	VFMADD231PS Y5, Y15, Y9
-	VMASKMOVPS  (DX)(R9*2), Y4, Y5
-	VFMADD231PS Y5, Y14, Y11
-	VFMADD231PS Y5, Y15, Y10
-	VMASKMOVPS  (DX)(R11*1), Y4, Y5
-	VFMADD231PS Y5, Y15, Y11
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     36(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     44(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y11
-	VFMADD231PS Y5, Y14, Y10
-	VFMADD231PS Y5, Y15, Y9
-	VMASKMOVPS  (DX)(R9*2), Y4, Y5
-	VFMADD231PS Y5, Y14, Y11
-	VFMADD231PS Y5, Y15, Y10
-	VMASKMOVPS  (DX)(R11*1), Y4, Y5
-	VFMADD231PS Y5, Y15, Y11
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     60(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     68(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y11
-	VFMADD231PS Y5, Y14, Y10
-	VFMADD231PS Y5, Y15, Y9
-	VMASKMOVPS  (DX)(R9*2), Y4, Y5
-	VFMADD231PS Y5, Y14, Y11
-	VFMADD231PS Y5, Y15, Y10
-	VMASKMOVPS  (DX)(R11*1), Y4, Y5
-	VFMADD231PS Y5, Y15, Y11
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres6
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y9, Y9
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y10, Y10
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y11, Y11
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres6:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMAXPS     Y8, Y1, Y8
-	VMINPS     Y8, Y2, Y8
-	VMAXPS     Y9, Y1, Y9
-	VMINPS     Y9, Y2, Y9
-	VMAXPS     Y10, Y1, Y10
-	VMINPS     Y10, Y2, Y10
-	VMAXPS     Y11, Y1, Y11
-	VMINPS     Y11, Y2, Y11
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y11, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+6, R14
-	JMP        mnext
-
-mbelow6:
-	CMPQ        R14, $+5
-	JL          mbelow5
-	VMOVAPS     Y3, Y6
-	VMOVAPS     Y3, Y7
-	VMOVAPS     Y3, Y8
-	VMOVAPS     Y3, Y9
-	VMOVAPS     Y3, Y10
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     12(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     20(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y10
-	VFMADD231PS Y5, Y15, Y9
-	VMASKMOVPS  (DX)(R9*2), Y4, Y5
-	VFMADD231PS Y5, Y15, Y10
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     36(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     44(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y10
-	VFMADD231PS Y5, Y15, Y9
-	VMASKMOVPS  (DX)(R9*2), Y4, Y5
-	VFMADD231PS Y5, Y15, Y10
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     60(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     68(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y0, Y10
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y10
-	VFMADD231PS Y5, Y15, Y9
-	VMASKMOVPS  (DX)(R9*2), Y4, Y5
-	VFMADD231PS Y5, Y15, Y10
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres5
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y9, Y9
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y10, Y10
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres5:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMAXPS     Y8, Y1, Y8
-	VMINPS     Y8, Y2, Y8
-	VMAXPS     Y9, Y1, Y9
-	VMINPS     Y9, Y2, Y9
-	VMAXPS     Y10, Y1, Y10
-	VMINPS     Y10, Y2, Y10
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+5, R14
-	JMP        mnext
-
-mbelow5:
-	CMPQ        R14, $+4
-	JL          mbelow4
-	VMOVAPS     Y3, Y6
-	VMOVAPS     Y3, Y7
-	VMOVAPS     Y3, Y8
-	VMOVAPS     Y3, Y9
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     12(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     20(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y15, Y9
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     36(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     44(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y15, Y9
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     60(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     68(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y9
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y14, Y9
-	VFMADD231PS Y5, Y15, Y8
-	VMASKMOVPS  (DX)(R10*1), Y4, Y5
-	VFMADD231PS Y5, Y15, Y9
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres4
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y9, Y9
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres4:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMAXPS     Y8, Y1, Y8
-	VMINPS     Y8, Y2, Y8
-	VMAXPS     Y9, Y1, Y9
-	VMINPS     Y9, Y2, Y9
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+4, R14
-	JMP        mnext
-
-mbelow4:
-	CMPQ        R14, $+3
-	JL          mbelow3
-	VMOVAPS     Y3, Y6
-	VMOVAPS     Y3, Y7
-	VMOVAPS     Y3, Y8
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     12(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     20(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y15, Y8
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     36(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     44(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y15, Y8
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     60(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     68(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y0, Y8
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y8
-	VFMADD231PS Y5, Y15, Y7
-	VMASKMOVPS  (DX)(R8*4), Y4, Y5
-	VFMADD231PS Y5, Y15, Y8
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres3
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y8, Y8
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres3:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMAXPS     Y8, Y1, Y8
-	VMINPS     Y8, Y2, Y8
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+3, R14
-	JMP        mnext
-
-mbelow3:
-	CMPQ        R14, $+2
-	JL          mbelow2
-	VMOVAPS     Y3, Y6
-	VMOVAPS     Y3, Y7
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     12(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     20(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y15, Y7
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     36(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     44(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y15, Y7
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     60(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     68(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y0, Y7
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y14, Y7
-	VFMADD231PS Y5, Y15, Y6
-	VMASKMOVPS  (DX)(R9*1), Y4, Y5
-	VFMADD231PS Y5, Y15, Y7
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres2
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y7, Y7
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres2:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMAXPS     Y7, Y1, Y7
-	VMINPS     Y7, Y2, Y7
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+2, R14
-	JMP        mnext
-
-mbelow2:
-	CMPQ        R14, $+1
-	JL          mbelow1
-	VMOVAPS     Y3, Y6
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     12(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     20(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y15, Y6
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     36(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     44(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y15, Y6
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y0
-	MOVLQSX     60(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y14
-	MOVLQSX     68(SI), CX
-	VMASKMOVPS  (BX)(CX*4), Y4, Y15
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMASKMOVPS  (DX), Y4, Y5
-	VFMADD231PS Y5, Y0, Y6
-	VMASKMOVPS  (DX)(R8*1), Y4, Y5
-	VFMADD231PS Y5, Y14, Y6
-	VMASKMOVPS  (DX)(R8*2), Y4, Y5
-	VFMADD231PS Y5, Y15, Y6
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres1
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMASKMOVPS  (CX), Y4, Y5
-	VADDPS      Y5, Y6, Y6
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres1:
-	VMAXPS     Y6, Y1, Y6
-	VMINPS     Y6, Y2, Y6
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+1, R14
-	JMP        mnext
-
-mbelow1:
-mnext:
+partnext:
 	ADDQ $+8, (SP)
 	SUBQ $+8, 8(SP)
 	JMP  vectors
@@ -3719,9 +2233,11 @@ vectors:
 	VBROADCASTSS X3, Y3
 	MOVQ         24(R15), R14
 
-fpixels8:
+wholeblock:
+	TESTQ   R14, R14
+	JLE     wholenext
 	CMPQ    R14, $+8
-	JL      fbelow8
+	JL      wholepixels7
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -3733,9 +2249,9 @@ fpixels8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped8
+	JEQ     wholetapped8
 
-ftap8:
+wholetap8:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -3748,40 +2264,15 @@ ftap8:
 	VMAXPS  (DX)(R9*2), Y12, Y12
 	VMAXPS  (DX)(R11*1), Y13, Y13
 	DECQ    DI
-	JNE     ftap8
+	JNE     wholetap8
 
-ftapped8:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMULPS  Y0, Y9, Y9
-	VMULPS  Y0, Y10, Y10
-	VMULPS  Y0, Y11, Y11
-	VMULPS  Y0, Y12, Y12
-	VMULPS  Y0, Y13, Y13
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y13, (R12)
-	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+8, R14
-	JMP     fpixels8
+wholetapped8:
+	MOVQ $+8, DI
+	JMP  wholefinish
 
-fbelow8:
+wholepixels7:
 	CMPQ    R14, $+7
-	JL      fbelow7
+	JL      wholepixels6
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -3792,9 +2283,9 @@ fbelow8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped7
+	JEQ     wholetapped7
 
-ftap7:
+wholetap7:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -3806,36 +2297,15 @@ ftap7:
 	VMAXPS  (DX)(R10*1), Y11, Y11
 	VMAXPS  (DX)(R9*2), Y12, Y12
 	DECQ    DI
-	JNE     ftap7
+	JNE     wholetap7
 
-ftapped7:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMULPS  Y0, Y9, Y9
-	VMULPS  Y0, Y10, Y10
-	VMULPS  Y0, Y11, Y11
-	VMULPS  Y0, Y12, Y12
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y12, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     fnext
+wholetapped7:
+	MOVQ $+7, DI
+	JMP  wholefinish
 
-fbelow7:
+wholepixels6:
 	CMPQ    R14, $+6
-	JL      fbelow6
+	JL      wholepixels5
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -3845,9 +2315,9 @@ fbelow7:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped6
+	JEQ     wholetapped6
 
-ftap6:
+wholetap6:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -3858,33 +2328,15 @@ ftap6:
 	VMAXPS  (DX)(R8*4), Y10, Y10
 	VMAXPS  (DX)(R10*1), Y11, Y11
 	DECQ    DI
-	JNE     ftap6
+	JNE     wholetap6
 
-ftapped6:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMULPS  Y0, Y9, Y9
-	VMULPS  Y0, Y10, Y10
-	VMULPS  Y0, Y11, Y11
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     fnext
+wholetapped6:
+	MOVQ $+6, DI
+	JMP  wholefinish
 
-fbelow6:
+wholepixels5:
 	CMPQ    R14, $+5
-	JL      fbelow5
+	JL      wholepixels4
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -3893,9 +2345,9 @@ fbelow6:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped5
+	JEQ     wholetapped5
 
-ftap5:
+wholetap5:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -3905,30 +2357,15 @@ ftap5:
 	VMAXPS  (DX)(R9*1), Y9, Y9
 	VMAXPS  (DX)(R8*4), Y10, Y10
 	DECQ    DI
-	JNE     ftap5
+	JNE     wholetap5
 
-ftapped5:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMULPS  Y0, Y9, Y9
-	VMULPS  Y0, Y10, Y10
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     fnext
+wholetapped5:
+	MOVQ $+5, DI
+	JMP  wholefinish
 
-fbelow5:
+wholepixels4:
 	CMPQ    R14, $+4
-	JL      fbelow4
+	JL      wholepixels3
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -3936,9 +2373,9 @@ fbelow5:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped4
+	JEQ     wholetapped4
 
-ftap4:
+wholetap4:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -3947,36 +2384,24 @@ ftap4:
 	VMAXPS  (DX)(R8*2), Y8, Y8
 	VMAXPS  (DX)(R9*1), Y9, Y9
 	DECQ    DI
-	JNE     ftap4
+	JNE     wholetap4
 
-ftapped4:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMULPS  Y0, Y9, Y9
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     fnext
+wholetapped4:
+	MOVQ $+4, DI
+	JMP  wholefinish
 
-fbelow4:
+wholepixels3:
 	CMPQ    R14, $+3
-	JL      fbelow3
+	JL      wholepixels2
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped3
+	JEQ     wholetapped3
 
-ftap3:
+wholetap3:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -3984,82 +2409,105 @@ ftap3:
 	VMAXPS  (DX)(R8*1), Y7, Y7
 	VMAXPS  (DX)(R8*2), Y8, Y8
 	DECQ    DI
-	JNE     ftap3
+	JNE     wholetap3
 
-ftapped3:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     fnext
+wholetapped3:
+	MOVQ $+3, DI
+	JMP  wholefinish
 
-fbelow3:
+wholepixels2:
 	CMPQ    R14, $+2
-	JL      fbelow2
+	JL      wholepixels1
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped2
+	JEQ     wholetapped2
 
-ftap2:
+wholetap2:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VMAXPS  (DX), Y6, Y6
 	VMAXPS  (DX)(R8*1), Y7, Y7
 	DECQ    DI
-	JNE     ftap2
+	JNE     wholetap2
 
-ftapped2:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     fnext
+wholetapped2:
+	MOVQ $+2, DI
+	JMP  wholefinish
 
-fbelow2:
-	CMPQ    R14, $+1
-	JL      fbelow1
+wholepixels1:
 	VMOVAPS Y3, Y6
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped1
+	JEQ     wholetapped1
 
-ftap1:
+wholetap1:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VMAXPS  (DX), Y6, Y6
 	DECQ    DI
-	JNE     ftap1
+	JNE     wholetap1
 
-ftapped1:
+wholetapped1:
+	MOVQ $+1, DI
+
+wholefinish:
 	VMULPS  Y0, Y6, Y6
 	VMOVUPS Y6, (R12)
 	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     fnext
+	CMPQ    DI, $+1
+	JE      wholestored
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS Y7, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      wholestored
+	VMULPS  Y0, Y8, Y8
+	VMOVUPS Y8, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      wholestored
+	VMULPS  Y0, Y9, Y9
+	VMOVUPS Y9, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      wholestored
+	VMULPS  Y0, Y10, Y10
+	VMOVUPS Y10, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      wholestored
+	VMULPS  Y0, Y11, Y11
+	VMOVUPS Y11, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      wholestored
+	VMULPS  Y0, Y12, Y12
+	VMOVUPS Y12, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      wholestored
+	VMULPS  Y0, Y13, Y13
+	VMOVUPS Y13, (R12)
+	ADDQ    R13, R12
 
-fbelow1:
-fnext:
+wholestored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   wholeblock
+
+wholenext:
 	ADDQ $+8, (SP)
 	SUBQ $+8, 8(SP)
 	JMP  vectors
 
 partial:
-	MOVQ         8(SP), CX
 	LEAQ         maskTable<>+0(SB), DX
 	NEGQ         CX
 	VMOVDQU      64(DX)(CX*4), Y4
@@ -4075,9 +2523,11 @@ partial:
 	VBROADCASTSS X3, Y3
 	MOVQ         24(R15), R14
 
-mpixels8:
+partblock:
+	TESTQ   R14, R14
+	JLE     partnext
 	CMPQ    R14, $+8
-	JL      mbelow8
+	JL      partpixels4
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -4089,9 +2539,9 @@ mpixels8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     mtapped8
+	JEQ     parttapped8
 
-mtap8:
+parttap8:
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -4112,340 +2562,134 @@ mtap8:
 	VMASKMOVPS (DX)(R11*1), Y4, Y5
 	VMAXPS     Y5, Y13, Y13
 	DECQ       DI
-	JNE        mtap8
+	JNE        parttap8
 
-mtapped8:
+parttapped8:
+	MOVQ $+8, DI
+	JMP  partfinish
+
+partpixels4:
+	CMPQ    R14, $+4
+	JL      partpixels2
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped4
+
+parttap4:
+	MOVLQSX    (SI), DX
+	ADDQ       $+8, SI
+	LEAQ       (AX)(DX*4), DX
+	VMASKMOVPS (DX), Y4, Y5
+	VMAXPS     Y5, Y6, Y6
+	VMASKMOVPS (DX)(R8*1), Y4, Y5
+	VMAXPS     Y5, Y7, Y7
+	VMASKMOVPS (DX)(R8*2), Y4, Y5
+	VMAXPS     Y5, Y8, Y8
+	VMASKMOVPS (DX)(R9*1), Y4, Y5
+	VMAXPS     Y5, Y9, Y9
+	DECQ       DI
+	JNE        parttap4
+
+parttapped4:
+	MOVQ $+4, DI
+	JMP  partfinish
+
+partpixels2:
+	CMPQ    R14, $+2
+	JL      partpixels1
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped2
+
+parttap2:
+	MOVLQSX    (SI), DX
+	ADDQ       $+8, SI
+	LEAQ       (AX)(DX*4), DX
+	VMASKMOVPS (DX), Y4, Y5
+	VMAXPS     Y5, Y6, Y6
+	VMASKMOVPS (DX)(R8*1), Y4, Y5
+	VMAXPS     Y5, Y7, Y7
+	DECQ       DI
+	JNE        parttap2
+
+parttapped2:
+	MOVQ $+2, DI
+	JMP  partfinish
+
+partpixels1:
+	VMOVAPS Y3, Y6
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped1
+
+parttap1:
+	MOVLQSX    (SI), DX
+	ADDQ       $+8, SI
+	LEAQ       (AX)(DX*4), DX
+	VMASKMOVPS (DX), Y4, Y5
+	VMAXPS     Y5, Y6, Y6
+	DECQ       DI
+	JNE        parttap1
+
+parttapped1:
+	MOVQ $+1, DI
+
+partfinish:
 	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMULPS     Y0, Y9, Y9
-	VMULPS     Y0, Y10, Y10
-	VMULPS     Y0, Y11, Y11
-	VMULPS     Y0, Y12, Y12
-	VMULPS     Y0, Y13, Y13
 	VMASKMOVPS Y6, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+1
+	JE         partstored
+	VMULPS     Y0, Y7, Y7
 	VMASKMOVPS Y7, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+2
+	JE         partstored
+	VMULPS     Y0, Y8, Y8
 	VMASKMOVPS Y8, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+3
+	JE         partstored
+	VMULPS     Y0, Y9, Y9
 	VMASKMOVPS Y9, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+4
+	JE         partstored
+	VMULPS     Y0, Y10, Y10
 	VMASKMOVPS Y10, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+5
+	JE         partstored
+	VMULPS     Y0, Y11, Y11
 	VMASKMOVPS Y11, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+6
+	JE         partstored
+	VMULPS     Y0, Y12, Y12
 	VMASKMOVPS Y12, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+7
+	JE         partstored
+	VMULPS     Y0, Y13, Y13
 	VMASKMOVPS Y13, Y4, (R12)
 	ADDQ       R13, R12
-	LEAQ       (AX)(R8*8), AX
-	SUBQ       $+8, R14
-	JMP        mpixels8
 
-mbelow8:
-	CMPQ    R14, $+7
-	JL      mbelow7
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	VMOVAPS Y3, Y10
-	VMOVAPS Y3, Y11
-	VMOVAPS Y3, Y12
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped7
+partstored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   partblock
 
-mtap7:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VMAXPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VMAXPS     Y5, Y7, Y7
-	VMASKMOVPS (DX)(R8*2), Y4, Y5
-	VMAXPS     Y5, Y8, Y8
-	VMASKMOVPS (DX)(R9*1), Y4, Y5
-	VMAXPS     Y5, Y9, Y9
-	VMASKMOVPS (DX)(R8*4), Y4, Y5
-	VMAXPS     Y5, Y10, Y10
-	VMASKMOVPS (DX)(R10*1), Y4, Y5
-	VMAXPS     Y5, Y11, Y11
-	VMASKMOVPS (DX)(R9*2), Y4, Y5
-	VMAXPS     Y5, Y12, Y12
-	DECQ       DI
-	JNE        mtap7
-
-mtapped7:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMULPS     Y0, Y9, Y9
-	VMULPS     Y0, Y10, Y10
-	VMULPS     Y0, Y11, Y11
-	VMULPS     Y0, Y12, Y12
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y11, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y12, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+7, R14
-	JMP        mnext
-
-mbelow7:
-	CMPQ    R14, $+6
-	JL      mbelow6
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	VMOVAPS Y3, Y10
-	VMOVAPS Y3, Y11
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped6
-
-mtap6:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VMAXPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VMAXPS     Y5, Y7, Y7
-	VMASKMOVPS (DX)(R8*2), Y4, Y5
-	VMAXPS     Y5, Y8, Y8
-	VMASKMOVPS (DX)(R9*1), Y4, Y5
-	VMAXPS     Y5, Y9, Y9
-	VMASKMOVPS (DX)(R8*4), Y4, Y5
-	VMAXPS     Y5, Y10, Y10
-	VMASKMOVPS (DX)(R10*1), Y4, Y5
-	VMAXPS     Y5, Y11, Y11
-	DECQ       DI
-	JNE        mtap6
-
-mtapped6:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMULPS     Y0, Y9, Y9
-	VMULPS     Y0, Y10, Y10
-	VMULPS     Y0, Y11, Y11
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y11, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+6, R14
-	JMP        mnext
-
-mbelow6:
-	CMPQ    R14, $+5
-	JL      mbelow5
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	VMOVAPS Y3, Y10
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped5
-
-mtap5:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VMAXPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VMAXPS     Y5, Y7, Y7
-	VMASKMOVPS (DX)(R8*2), Y4, Y5
-	VMAXPS     Y5, Y8, Y8
-	VMASKMOVPS (DX)(R9*1), Y4, Y5
-	VMAXPS     Y5, Y9, Y9
-	VMASKMOVPS (DX)(R8*4), Y4, Y5
-	VMAXPS     Y5, Y10, Y10
-	DECQ       DI
-	JNE        mtap5
-
-mtapped5:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMULPS     Y0, Y9, Y9
-	VMULPS     Y0, Y10, Y10
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+5, R14
-	JMP        mnext
-
-mbelow5:
-	CMPQ    R14, $+4
-	JL      mbelow4
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped4
-
-mtap4:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VMAXPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VMAXPS     Y5, Y7, Y7
-	VMASKMOVPS (DX)(R8*2), Y4, Y5
-	VMAXPS     Y5, Y8, Y8
-	VMASKMOVPS (DX)(R9*1), Y4, Y5
-	VMAXPS     Y5, Y9, Y9
-	DECQ       DI
-	JNE        mtap4
-
-mtapped4:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMULPS     Y0, Y9, Y9
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+4, R14
-	JMP        mnext
-
-mbelow4:
-	CMPQ    R14, $+3
-	JL      mbelow3
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped3
-
-mtap3:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VMAXPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VMAXPS     Y5, Y7, Y7
-	VMASKMOVPS (DX)(R8*2), Y4, Y5
-	VMAXPS     Y5, Y8, Y8
-	DECQ       DI
-	JNE        mtap3
-
-mtapped3:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+3, R14
-	JMP        mnext
-
-mbelow3:
-	CMPQ    R14, $+2
-	JL      mbelow2
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped2
-
-mtap2:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VMAXPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VMAXPS     Y5, Y7, Y7
-	DECQ       DI
-	JNE        mtap2
-
-mtapped2:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+2, R14
-	JMP        mnext
-
-mbelow2:
-	CMPQ    R14, $+1
-	JL      mbelow1
-	VMOVAPS Y3, Y6
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped1
-
-mtap1:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VMAXPS     Y5, Y6, Y6
-	DECQ       DI
-	JNE        mtap1
-
-mtapped1:
-	VMULPS     Y0, Y6, Y6
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+1, R14
-	JMP        mnext
-
-mbelow1:
-mnext:
+partnext:
 	ADDQ $+8, (SP)
 	SUBQ $+8, 8(SP)
 	JMP  vectors
@@ -4487,9 +2731,11 @@ vectors:
 	VBROADCASTSS X3, Y3
 	MOVQ         24(R15), R14
 
-fpixels8:
+wholeblock:
+	TESTQ   R14, R14
+	JLE     wholenext
 	CMPQ    R14, $+8
-	JL      fbelow8
+	JL      wholepixels7
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -4501,9 +2747,9 @@ fpixels8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped8
+	JEQ     wholetapped8
 
-ftap8:
+wholetap8:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -4516,40 +2762,15 @@ ftap8:
 	VADDPS  (DX)(R9*2), Y12, Y12
 	VADDPS  (DX)(R11*1), Y13, Y13
 	DECQ    DI
-	JNE     ftap8
+	JNE     wholetap8
 
-ftapped8:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMULPS  Y0, Y9, Y9
-	VMULPS  Y0, Y10, Y10
-	VMULPS  Y0, Y11, Y11
-	VMULPS  Y0, Y12, Y12
-	VMULPS  Y0, Y13, Y13
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y13, (R12)
-	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+8, R14
-	JMP     fpixels8
+wholetapped8:
+	MOVQ $+8, DI
+	JMP  wholefinish
 
-fbelow8:
+wholepixels7:
 	CMPQ    R14, $+7
-	JL      fbelow7
+	JL      wholepixels6
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -4560,9 +2781,9 @@ fbelow8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped7
+	JEQ     wholetapped7
 
-ftap7:
+wholetap7:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -4574,36 +2795,15 @@ ftap7:
 	VADDPS  (DX)(R10*1), Y11, Y11
 	VADDPS  (DX)(R9*2), Y12, Y12
 	DECQ    DI
-	JNE     ftap7
+	JNE     wholetap7
 
-ftapped7:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMULPS  Y0, Y9, Y9
-	VMULPS  Y0, Y10, Y10
-	VMULPS  Y0, Y11, Y11
-	VMULPS  Y0, Y12, Y12
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y12, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     fnext
+wholetapped7:
+	MOVQ $+7, DI
+	JMP  wholefinish
 
-fbelow7:
+wholepixels6:
 	CMPQ    R14, $+6
-	JL      fbelow6
+	JL      wholepixels5
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -4613,9 +2813,9 @@ fbelow7:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped6
+	JEQ     wholetapped6
 
-ftap6:
+wholetap6:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -4626,33 +2826,15 @@ ftap6:
 	VADDPS  (DX)(R8*4), Y10, Y10
 	VADDPS  (DX)(R10*1), Y11, Y11
 	DECQ    DI
-	JNE     ftap6
+	JNE     wholetap6
 
-ftapped6:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMULPS  Y0, Y9, Y9
-	VMULPS  Y0, Y10, Y10
-	VMULPS  Y0, Y11, Y11
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y11, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     fnext
+wholetapped6:
+	MOVQ $+6, DI
+	JMP  wholefinish
 
-fbelow6:
+wholepixels5:
 	CMPQ    R14, $+5
-	JL      fbelow5
+	JL      wholepixels4
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -4661,9 +2843,9 @@ fbelow6:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped5
+	JEQ     wholetapped5
 
-ftap5:
+wholetap5:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -4673,30 +2855,15 @@ ftap5:
 	VADDPS  (DX)(R9*1), Y9, Y9
 	VADDPS  (DX)(R8*4), Y10, Y10
 	DECQ    DI
-	JNE     ftap5
+	JNE     wholetap5
 
-ftapped5:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMULPS  Y0, Y9, Y9
-	VMULPS  Y0, Y10, Y10
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y10, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     fnext
+wholetapped5:
+	MOVQ $+5, DI
+	JMP  wholefinish
 
-fbelow5:
+wholepixels4:
 	CMPQ    R14, $+4
-	JL      fbelow4
+	JL      wholepixels3
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -4704,9 +2871,9 @@ fbelow5:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped4
+	JEQ     wholetapped4
 
-ftap4:
+wholetap4:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -4715,36 +2882,24 @@ ftap4:
 	VADDPS  (DX)(R8*2), Y8, Y8
 	VADDPS  (DX)(R9*1), Y9, Y9
 	DECQ    DI
-	JNE     ftap4
+	JNE     wholetap4
 
-ftapped4:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMULPS  Y0, Y9, Y9
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y9, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     fnext
+wholetapped4:
+	MOVQ $+4, DI
+	JMP  wholefinish
 
-fbelow4:
+wholepixels3:
 	CMPQ    R14, $+3
-	JL      fbelow3
+	JL      wholepixels2
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped3
+	JEQ     wholetapped3
 
-ftap3:
+wholetap3:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -4752,82 +2907,105 @@ ftap3:
 	VADDPS  (DX)(R8*1), Y7, Y7
 	VADDPS  (DX)(R8*2), Y8, Y8
 	DECQ    DI
-	JNE     ftap3
+	JNE     wholetap3
 
-ftapped3:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMULPS  Y0, Y8, Y8
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y8, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     fnext
+wholetapped3:
+	MOVQ $+3, DI
+	JMP  wholefinish
 
-fbelow3:
+wholepixels2:
 	CMPQ    R14, $+2
-	JL      fbelow2
+	JL      wholepixels1
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped2
+	JEQ     wholetapped2
 
-ftap2:
+wholetap2:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VADDPS  (DX), Y6, Y6
 	VADDPS  (DX)(R8*1), Y7, Y7
 	DECQ    DI
-	JNE     ftap2
+	JNE     wholetap2
 
-ftapped2:
-	VMULPS  Y0, Y6, Y6
-	VMULPS  Y0, Y7, Y7
-	VMOVUPS Y6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Y7, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     fnext
+wholetapped2:
+	MOVQ $+2, DI
+	JMP  wholefinish
 
-fbelow2:
-	CMPQ    R14, $+1
-	JL      fbelow1
+wholepixels1:
 	VMOVAPS Y3, Y6
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped1
+	JEQ     wholetapped1
 
-ftap1:
+wholetap1:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VADDPS  (DX), Y6, Y6
 	DECQ    DI
-	JNE     ftap1
+	JNE     wholetap1
 
-ftapped1:
+wholetapped1:
+	MOVQ $+1, DI
+
+wholefinish:
 	VMULPS  Y0, Y6, Y6
 	VMOVUPS Y6, (R12)
 	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     fnext
+	CMPQ    DI, $+1
+	JE      wholestored
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS Y7, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      wholestored
+	VMULPS  Y0, Y8, Y8
+	VMOVUPS Y8, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      wholestored
+	VMULPS  Y0, Y9, Y9
+	VMOVUPS Y9, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      wholestored
+	VMULPS  Y0, Y10, Y10
+	VMOVUPS Y10, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      wholestored
+	VMULPS  Y0, Y11, Y11
+	VMOVUPS Y11, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      wholestored
+	VMULPS  Y0, Y12, Y12
+	VMOVUPS Y12, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      wholestored
+	VMULPS  Y0, Y13, Y13
+	VMOVUPS Y13, (R12)
+	ADDQ    R13, R12
 
-fbelow1:
-fnext:
+wholestored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   wholeblock
+
+wholenext:
 	ADDQ $+8, (SP)
 	SUBQ $+8, 8(SP)
 	JMP  vectors
 
 partial:
-	MOVQ         8(SP), CX
 	LEAQ         maskTable<>+0(SB), DX
 	NEGQ         CX
 	VMOVDQU      64(DX)(CX*4), Y4
@@ -4843,9 +3021,11 @@ partial:
 	VBROADCASTSS X3, Y3
 	MOVQ         24(R15), R14
 
-mpixels8:
+partblock:
+	TESTQ   R14, R14
+	JLE     partnext
 	CMPQ    R14, $+8
-	JL      mbelow8
+	JL      partpixels4
 	VMOVAPS Y3, Y6
 	VMOVAPS Y3, Y7
 	VMOVAPS Y3, Y8
@@ -4857,9 +3037,9 @@ mpixels8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     mtapped8
+	JEQ     parttapped8
 
-mtap8:
+parttap8:
 	MOVLQSX    (SI), DX
 	ADDQ       $+8, SI
 	LEAQ       (AX)(DX*4), DX
@@ -4880,340 +3060,134 @@ mtap8:
 	VMASKMOVPS (DX)(R11*1), Y4, Y5
 	VADDPS     Y5, Y13, Y13
 	DECQ       DI
-	JNE        mtap8
+	JNE        parttap8
 
-mtapped8:
+parttapped8:
+	MOVQ $+8, DI
+	JMP  partfinish
+
+partpixels4:
+	CMPQ    R14, $+4
+	JL      partpixels2
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y3, Y8
+	VMOVAPS Y3, Y9
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped4
+
+parttap4:
+	MOVLQSX    (SI), DX
+	ADDQ       $+8, SI
+	LEAQ       (AX)(DX*4), DX
+	VMASKMOVPS (DX), Y4, Y5
+	VADDPS     Y5, Y6, Y6
+	VMASKMOVPS (DX)(R8*1), Y4, Y5
+	VADDPS     Y5, Y7, Y7
+	VMASKMOVPS (DX)(R8*2), Y4, Y5
+	VADDPS     Y5, Y8, Y8
+	VMASKMOVPS (DX)(R9*1), Y4, Y5
+	VADDPS     Y5, Y9, Y9
+	DECQ       DI
+	JNE        parttap4
+
+parttapped4:
+	MOVQ $+4, DI
+	JMP  partfinish
+
+partpixels2:
+	CMPQ    R14, $+2
+	JL      partpixels1
+	VMOVAPS Y3, Y6
+	VMOVAPS Y3, Y7
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped2
+
+parttap2:
+	MOVLQSX    (SI), DX
+	ADDQ       $+8, SI
+	LEAQ       (AX)(DX*4), DX
+	VMASKMOVPS (DX), Y4, Y5
+	VADDPS     Y5, Y6, Y6
+	VMASKMOVPS (DX)(R8*1), Y4, Y5
+	VADDPS     Y5, Y7, Y7
+	DECQ       DI
+	JNE        parttap2
+
+parttapped2:
+	MOVQ $+2, DI
+	JMP  partfinish
+
+partpixels1:
+	VMOVAPS Y3, Y6
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped1
+
+parttap1:
+	MOVLQSX    (SI), DX
+	ADDQ       $+8, SI
+	LEAQ       (AX)(DX*4), DX
+	VMASKMOVPS (DX), Y4, Y5
+	VADDPS     Y5, Y6, Y6
+	DECQ       DI
+	JNE        parttap1
+
+parttapped1:
+	MOVQ $+1, DI
+
+partfinish:
 	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMULPS     Y0, Y9, Y9
-	VMULPS     Y0, Y10, Y10
-	VMULPS     Y0, Y11, Y11
-	VMULPS     Y0, Y12, Y12
-	VMULPS     Y0, Y13, Y13
 	VMASKMOVPS Y6, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+1
+	JE         partstored
+	VMULPS     Y0, Y7, Y7
 	VMASKMOVPS Y7, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+2
+	JE         partstored
+	VMULPS     Y0, Y8, Y8
 	VMASKMOVPS Y8, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+3
+	JE         partstored
+	VMULPS     Y0, Y9, Y9
 	VMASKMOVPS Y9, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+4
+	JE         partstored
+	VMULPS     Y0, Y10, Y10
 	VMASKMOVPS Y10, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+5
+	JE         partstored
+	VMULPS     Y0, Y11, Y11
 	VMASKMOVPS Y11, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+6
+	JE         partstored
+	VMULPS     Y0, Y12, Y12
 	VMASKMOVPS Y12, Y4, (R12)
 	ADDQ       R13, R12
+	CMPQ       DI, $+7
+	JE         partstored
+	VMULPS     Y0, Y13, Y13
 	VMASKMOVPS Y13, Y4, (R12)
 	ADDQ       R13, R12
-	LEAQ       (AX)(R8*8), AX
-	SUBQ       $+8, R14
-	JMP        mpixels8
 
-mbelow8:
-	CMPQ    R14, $+7
-	JL      mbelow7
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	VMOVAPS Y3, Y10
-	VMOVAPS Y3, Y11
-	VMOVAPS Y3, Y12
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped7
+partstored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   partblock
 
-mtap7:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	VMASKMOVPS (DX)(R8*2), Y4, Y5
-	VADDPS     Y5, Y8, Y8
-	VMASKMOVPS (DX)(R9*1), Y4, Y5
-	VADDPS     Y5, Y9, Y9
-	VMASKMOVPS (DX)(R8*4), Y4, Y5
-	VADDPS     Y5, Y10, Y10
-	VMASKMOVPS (DX)(R10*1), Y4, Y5
-	VADDPS     Y5, Y11, Y11
-	VMASKMOVPS (DX)(R9*2), Y4, Y5
-	VADDPS     Y5, Y12, Y12
-	DECQ       DI
-	JNE        mtap7
-
-mtapped7:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMULPS     Y0, Y9, Y9
-	VMULPS     Y0, Y10, Y10
-	VMULPS     Y0, Y11, Y11
-	VMULPS     Y0, Y12, Y12
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y11, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y12, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+7, R14
-	JMP        mnext
-
-mbelow7:
-	CMPQ    R14, $+6
-	JL      mbelow6
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	VMOVAPS Y3, Y10
-	VMOVAPS Y3, Y11
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped6
-
-mtap6:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	VMASKMOVPS (DX)(R8*2), Y4, Y5
-	VADDPS     Y5, Y8, Y8
-	VMASKMOVPS (DX)(R9*1), Y4, Y5
-	VADDPS     Y5, Y9, Y9
-	VMASKMOVPS (DX)(R8*4), Y4, Y5
-	VADDPS     Y5, Y10, Y10
-	VMASKMOVPS (DX)(R10*1), Y4, Y5
-	VADDPS     Y5, Y11, Y11
-	DECQ       DI
-	JNE        mtap6
-
-mtapped6:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMULPS     Y0, Y9, Y9
-	VMULPS     Y0, Y10, Y10
-	VMULPS     Y0, Y11, Y11
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y11, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+6, R14
-	JMP        mnext
-
-mbelow6:
-	CMPQ    R14, $+5
-	JL      mbelow5
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	VMOVAPS Y3, Y10
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped5
-
-mtap5:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	VMASKMOVPS (DX)(R8*2), Y4, Y5
-	VADDPS     Y5, Y8, Y8
-	VMASKMOVPS (DX)(R9*1), Y4, Y5
-	VADDPS     Y5, Y9, Y9
-	VMASKMOVPS (DX)(R8*4), Y4, Y5
-	VADDPS     Y5, Y10, Y10
-	DECQ       DI
-	JNE        mtap5
-
-mtapped5:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMULPS     Y0, Y9, Y9
-	VMULPS     Y0, Y10, Y10
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y10, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+5, R14
-	JMP        mnext
-
-mbelow5:
-	CMPQ    R14, $+4
-	JL      mbelow4
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	VMOVAPS Y3, Y9
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped4
-
-mtap4:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	VMASKMOVPS (DX)(R8*2), Y4, Y5
-	VADDPS     Y5, Y8, Y8
-	VMASKMOVPS (DX)(R9*1), Y4, Y5
-	VADDPS     Y5, Y9, Y9
-	DECQ       DI
-	JNE        mtap4
-
-mtapped4:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMULPS     Y0, Y9, Y9
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y9, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+4, R14
-	JMP        mnext
-
-mbelow4:
-	CMPQ    R14, $+3
-	JL      mbelow3
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y3, Y8
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped3
-
-mtap3:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	VMASKMOVPS (DX)(R8*2), Y4, Y5
-	VADDPS     Y5, Y8, Y8
-	DECQ       DI
-	JNE        mtap3
-
-mtapped3:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMULPS     Y0, Y8, Y8
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y8, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+3, R14
-	JMP        mnext
-
-mbelow3:
-	CMPQ    R14, $+2
-	JL      mbelow2
-	VMOVAPS Y3, Y6
-	VMOVAPS Y3, Y7
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped2
-
-mtap2:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	VMASKMOVPS (DX)(R8*1), Y4, Y5
-	VADDPS     Y5, Y7, Y7
-	DECQ       DI
-	JNE        mtap2
-
-mtapped2:
-	VMULPS     Y0, Y6, Y6
-	VMULPS     Y0, Y7, Y7
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	VMASKMOVPS Y7, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+2, R14
-	JMP        mnext
-
-mbelow2:
-	CMPQ    R14, $+1
-	JL      mbelow1
-	VMOVAPS Y3, Y6
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped1
-
-mtap1:
-	MOVLQSX    (SI), DX
-	ADDQ       $+8, SI
-	LEAQ       (AX)(DX*4), DX
-	VMASKMOVPS (DX), Y4, Y5
-	VADDPS     Y5, Y6, Y6
-	DECQ       DI
-	JNE        mtap1
-
-mtapped1:
-	VMULPS     Y0, Y6, Y6
-	VMASKMOVPS Y6, Y4, (R12)
-	ADDQ       R13, R12
-	SUBQ       $+1, R14
-	JMP        mnext
-
-mbelow1:
-mnext:
+partnext:
 	ADDQ $+8, (SP)
 	SUBQ $+8, 8(SP)
 	JMP  vectors

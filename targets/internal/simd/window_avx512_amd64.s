@@ -37,26 +37,28 @@ vectors:
 	VPXORD       Z3, Z3, Z3
 	MOVQ         104(R15), DX
 	TESTQ        DX, DX
-	JEQ          fnil104
+	JEQ          wholenil104
 	MOVQ         (SP), CX
 	LEAQ         (DX)(CX*4), DX
 	VMOVUPS      (DX), Z3
 
-fnil104:
+wholenil104:
 	MOVQ  $+0, 16(SP)
 	MOVQ  128(R15), DX
 	TESTQ DX, DX
-	JEQ   fnil128
+	JEQ   wholenil128
 	MOVQ  (SP), CX
 	LEAQ  (DX)(CX*4), DX
 	MOVQ  DX, 16(SP)
 
-fnil128:
+wholenil128:
 	MOVQ 24(R15), R14
 
-fpixels16:
+wholeblock:
+	TESTQ   R14, R14
+	JLE     wholenext
 	CMPQ    R14, $+16
-	JL      fbelow16
+	JL      wholepixels15
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -76,9 +78,9 @@ fpixels16:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped16
+	JEQ     wholetapped16
 
-ftap16:
+wholetap16:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -102,137 +104,15 @@ ftap16:
 	VFMADD231PS (CX)(R9*2), Z0, Z20
 	VFMADD231PS (CX)(R11*1), Z0, Z21
 	DECQ        DI
-	JNE         ftap16
+	JNE         wholetap16
 
-ftapped16:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres16
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z11, Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z12, Z12
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z13, Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z14, Z14
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z15, Z15
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z16, Z16
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z17, Z17
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z18, Z18
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z19, Z19
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z20, Z20
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z21, Z21
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped16:
+	MOVQ $+16, DI
+	JMP  wholefinish
 
-fres16:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMAXPS  Z19, Z1, Z19
-	VMINPS  Z19, Z2, Z19
-	VMAXPS  Z20, Z1, Z20
-	VMINPS  Z20, Z2, Z20
-	VMAXPS  Z21, Z1, Z21
-	VMINPS  Z21, Z2, Z21
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z21, (R12)
-	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+16, R14
-	JMP     fpixels16
-
-fbelow16:
+wholepixels15:
 	CMPQ    R14, $+15
-	JL      fbelow15
+	JL      wholepixels14
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -251,9 +131,9 @@ fbelow16:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped15
+	JEQ     wholetapped15
 
-ftap15:
+wholetap15:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -276,128 +156,15 @@ ftap15:
 	VFMADD231PS (CX)(R10*1), Z0, Z19
 	VFMADD231PS (CX)(R9*2), Z0, Z20
 	DECQ        DI
-	JNE         ftap15
+	JNE         wholetap15
 
-ftapped15:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres15
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z11, Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z12, Z12
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z13, Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z14, Z14
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z15, Z15
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z16, Z16
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z17, Z17
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z18, Z18
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z19, Z19
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z20, Z20
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped15:
+	MOVQ $+15, DI
+	JMP  wholefinish
 
-fres15:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMAXPS  Z19, Z1, Z19
-	VMINPS  Z19, Z2, Z19
-	VMAXPS  Z20, Z1, Z20
-	VMINPS  Z20, Z2, Z20
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+15, R14
-	JMP     fnext
-
-fbelow15:
+wholepixels14:
 	CMPQ    R14, $+14
-	JL      fbelow14
+	JL      wholepixels13
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -415,9 +182,9 @@ fbelow15:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped14
+	JEQ     wholetapped14
 
-ftap14:
+wholetap14:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -439,121 +206,15 @@ ftap14:
 	VFMADD231PS (CX)(R8*4), Z0, Z18
 	VFMADD231PS (CX)(R10*1), Z0, Z19
 	DECQ        DI
-	JNE         ftap14
+	JNE         wholetap14
 
-ftapped14:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres14
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z11, Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z12, Z12
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z13, Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z14, Z14
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z15, Z15
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z16, Z16
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z17, Z17
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z18, Z18
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z19, Z19
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped14:
+	MOVQ $+14, DI
+	JMP  wholefinish
 
-fres14:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMAXPS  Z19, Z1, Z19
-	VMINPS  Z19, Z2, Z19
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+14, R14
-	JMP     fnext
-
-fbelow14:
+wholepixels13:
 	CMPQ    R14, $+13
-	JL      fbelow13
+	JL      wholepixels12
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -570,9 +231,9 @@ fbelow14:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped13
+	JEQ     wholetapped13
 
-ftap13:
+wholetap13:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -593,114 +254,15 @@ ftap13:
 	VFMADD231PS (CX)(R9*1), Z0, Z17
 	VFMADD231PS (CX)(R8*4), Z0, Z18
 	DECQ        DI
-	JNE         ftap13
+	JNE         wholetap13
 
-ftapped13:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres13
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z11, Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z12, Z12
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z13, Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z14, Z14
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z15, Z15
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z16, Z16
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z17, Z17
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z18, Z18
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped13:
+	MOVQ $+13, DI
+	JMP  wholefinish
 
-fres13:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+13, R14
-	JMP     fnext
-
-fbelow13:
+wholepixels12:
 	CMPQ    R14, $+12
-	JL      fbelow12
+	JL      wholepixels11
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -716,9 +278,9 @@ fbelow13:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped12
+	JEQ     wholetapped12
 
-ftap12:
+wholetap12:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -738,107 +300,15 @@ ftap12:
 	VFMADD231PS (CX)(R8*2), Z0, Z16
 	VFMADD231PS (CX)(R9*1), Z0, Z17
 	DECQ        DI
-	JNE         ftap12
+	JNE         wholetap12
 
-ftapped12:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres12
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z11, Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z12, Z12
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z13, Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z14, Z14
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z15, Z15
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z16, Z16
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z17, Z17
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped12:
+	MOVQ $+12, DI
+	JMP  wholefinish
 
-fres12:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+12, R14
-	JMP     fnext
-
-fbelow12:
+wholepixels11:
 	CMPQ    R14, $+11
-	JL      fbelow11
+	JL      wholepixels10
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -853,9 +323,9 @@ fbelow12:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped11
+	JEQ     wholetapped11
 
-ftap11:
+wholetap11:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -874,100 +344,15 @@ ftap11:
 	VFMADD231PS (CX)(R8*1), Z0, Z15
 	VFMADD231PS (CX)(R8*2), Z0, Z16
 	DECQ        DI
-	JNE         ftap11
+	JNE         wholetap11
 
-ftapped11:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres11
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z11, Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z12, Z12
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z13, Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z14, Z14
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z15, Z15
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z16, Z16
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped11:
+	MOVQ $+11, DI
+	JMP  wholefinish
 
-fres11:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+11, R14
-	JMP     fnext
-
-fbelow11:
+wholepixels10:
 	CMPQ    R14, $+10
-	JL      fbelow10
+	JL      wholepixels9
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -981,9 +366,9 @@ fbelow11:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped10
+	JEQ     wholetapped10
 
-ftap10:
+wholetap10:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -1001,93 +386,15 @@ ftap10:
 	VFMADD231PS (CX), Z0, Z14
 	VFMADD231PS (CX)(R8*1), Z0, Z15
 	DECQ        DI
-	JNE         ftap10
+	JNE         wholetap10
 
-ftapped10:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres10
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z11, Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z12, Z12
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z13, Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z14, Z14
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z15, Z15
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped10:
+	MOVQ $+10, DI
+	JMP  wholefinish
 
-fres10:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+10, R14
-	JMP     fnext
-
-fbelow10:
+wholepixels9:
 	CMPQ    R14, $+9
-	JL      fbelow9
+	JL      wholepixels8
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -1100,9 +407,9 @@ fbelow10:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped9
+	JEQ     wholetapped9
 
-ftap9:
+wholetap9:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -1119,86 +426,15 @@ ftap9:
 	VFMADD231PS (DX)(R11*1), Z0, Z13
 	VFMADD231PS (CX), Z0, Z14
 	DECQ        DI
-	JNE         ftap9
+	JNE         wholetap9
 
-ftapped9:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres9
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z11, Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z12, Z12
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z13, Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z14, Z14
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped9:
+	MOVQ $+9, DI
+	JMP  wholefinish
 
-fres9:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+9, R14
-	JMP     fnext
-
-fbelow9:
+wholepixels8:
 	CMPQ    R14, $+8
-	JL      fbelow8
+	JL      wholepixels7
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -1210,9 +446,9 @@ fbelow9:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped8
+	JEQ     wholetapped8
 
-ftap8:
+wholetap8:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -1227,79 +463,15 @@ ftap8:
 	VFMADD231PS (DX)(R9*2), Z0, Z12
 	VFMADD231PS (DX)(R11*1), Z0, Z13
 	DECQ        DI
-	JNE         ftap8
+	JNE         wholetap8
 
-ftapped8:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres8
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z11, Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z12, Z12
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z13, Z13
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped8:
+	MOVQ $+8, DI
+	JMP  wholefinish
 
-fres8:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+8, R14
-	JMP     fnext
-
-fbelow8:
+wholepixels7:
 	CMPQ    R14, $+7
-	JL      fbelow7
+	JL      wholepixels6
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -1310,9 +482,9 @@ fbelow8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped7
+	JEQ     wholetapped7
 
-ftap7:
+wholetap7:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -1326,72 +498,15 @@ ftap7:
 	VFMADD231PS (DX)(R10*1), Z0, Z11
 	VFMADD231PS (DX)(R9*2), Z0, Z12
 	DECQ        DI
-	JNE         ftap7
+	JNE         wholetap7
 
-ftapped7:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres7
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z11, Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z12, Z12
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped7:
+	MOVQ $+7, DI
+	JMP  wholefinish
 
-fres7:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     fnext
-
-fbelow7:
+wholepixels6:
 	CMPQ    R14, $+6
-	JL      fbelow6
+	JL      wholepixels5
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -1401,9 +516,9 @@ fbelow7:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped6
+	JEQ     wholetapped6
 
-ftap6:
+wholetap6:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -1416,65 +531,15 @@ ftap6:
 	VFMADD231PS (DX)(R8*4), Z0, Z10
 	VFMADD231PS (DX)(R10*1), Z0, Z11
 	DECQ        DI
-	JNE         ftap6
+	JNE         wholetap6
 
-ftapped6:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres6
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z11, Z11
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped6:
+	MOVQ $+6, DI
+	JMP  wholefinish
 
-fres6:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     fnext
-
-fbelow6:
+wholepixels5:
 	CMPQ    R14, $+5
-	JL      fbelow5
+	JL      wholepixels4
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -1483,9 +548,9 @@ fbelow6:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped5
+	JEQ     wholetapped5
 
-ftap5:
+wholetap5:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -1497,58 +562,15 @@ ftap5:
 	VFMADD231PS (DX)(R9*1), Z0, Z9
 	VFMADD231PS (DX)(R8*4), Z0, Z10
 	DECQ        DI
-	JNE         ftap5
+	JNE         wholetap5
 
-ftapped5:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres5
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z10, Z10
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped5:
+	MOVQ $+5, DI
+	JMP  wholefinish
 
-fres5:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     fnext
-
-fbelow5:
+wholepixels4:
 	CMPQ    R14, $+4
-	JL      fbelow4
+	JL      wholepixels3
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -1556,9 +578,9 @@ fbelow5:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped4
+	JEQ     wholetapped4
 
-ftap4:
+wholetap4:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -1569,60 +591,24 @@ ftap4:
 	VFMADD231PS (DX)(R8*2), Z0, Z8
 	VFMADD231PS (DX)(R9*1), Z0, Z9
 	DECQ        DI
-	JNE         ftap4
+	JNE         wholetap4
 
-ftapped4:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres4
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z9, Z9
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped4:
+	MOVQ $+4, DI
+	JMP  wholefinish
 
-fres4:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     fnext
-
-fbelow4:
+wholepixels3:
 	CMPQ    R14, $+3
-	JL      fbelow3
+	JL      wholepixels2
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped3
+	JEQ     wholetapped3
 
-ftap3:
+wholetap3:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -1632,52 +618,23 @@ ftap3:
 	VFMADD231PS (DX)(R8*1), Z0, Z7
 	VFMADD231PS (DX)(R8*2), Z0, Z8
 	DECQ        DI
-	JNE         ftap3
+	JNE         wholetap3
 
-ftapped3:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres3
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z8, Z8
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped3:
+	MOVQ $+3, DI
+	JMP  wholefinish
 
-fres3:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     fnext
-
-fbelow3:
+wholepixels2:
 	CMPQ    R14, $+2
-	JL      fbelow2
+	JL      wholepixels1
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped2
+	JEQ     wholetapped2
 
-ftap2:
+wholetap2:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -1686,44 +643,20 @@ ftap2:
 	VFMADD231PS (DX), Z0, Z6
 	VFMADD231PS (DX)(R8*1), Z0, Z7
 	DECQ        DI
-	JNE         ftap2
+	JNE         wholetap2
 
-ftapped2:
-	MOVQ    16(SP), CX
-	TESTQ   CX, CX
-	JEQ     fres2
-	MOVQ    176(R15), DX
-	SHLQ    $0x02, DX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z6, Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	VADDPS  Z5, Z7, Z7
-	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+wholetapped2:
+	MOVQ $+2, DI
+	JMP  wholefinish
 
-fres2:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     fnext
-
-fbelow2:
-	CMPQ    R14, $+1
-	JL      fbelow1
+wholepixels1:
 	VMOVAPS Z3, Z6
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped1
+	JEQ     wholetapped1
 
-ftap1:
+wholetap1:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS     (BX)(CX*4), Z0
@@ -1731,35 +664,207 @@ ftap1:
 	LEAQ        (AX)(DX*4), DX
 	VFMADD231PS (DX), Z0, Z6
 	DECQ        DI
-	JNE         ftap1
+	JNE         wholetap1
 
-ftapped1:
+wholetapped1:
+	MOVQ $+1, DI
+
+wholefinish:
 	MOVQ    16(SP), CX
 	TESTQ   CX, CX
-	JEQ     fres1
+	JEQ     wholenores
 	MOVQ    176(R15), DX
 	SHLQ    $0x02, DX
 	VMOVUPS (CX), Z5
 	VADDPS  Z5, Z6, Z6
 	ADDQ    DX, CX
-	MOVQ    CX, 16(SP)
+	CMPQ    DI, $+1
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z7, Z7
+	ADDQ    DX, CX
+	CMPQ    DI, $+2
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z8, Z8
+	ADDQ    DX, CX
+	CMPQ    DI, $+3
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z9, Z9
+	ADDQ    DX, CX
+	CMPQ    DI, $+4
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z10, Z10
+	ADDQ    DX, CX
+	CMPQ    DI, $+5
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z11, Z11
+	ADDQ    DX, CX
+	CMPQ    DI, $+6
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z12, Z12
+	ADDQ    DX, CX
+	CMPQ    DI, $+7
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z13, Z13
+	ADDQ    DX, CX
+	CMPQ    DI, $+8
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z14, Z14
+	ADDQ    DX, CX
+	CMPQ    DI, $+9
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z15, Z15
+	ADDQ    DX, CX
+	CMPQ    DI, $+10
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z16, Z16
+	ADDQ    DX, CX
+	CMPQ    DI, $+11
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z17, Z17
+	ADDQ    DX, CX
+	CMPQ    DI, $+12
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z18, Z18
+	ADDQ    DX, CX
+	CMPQ    DI, $+13
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z19, Z19
+	ADDQ    DX, CX
+	CMPQ    DI, $+14
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z20, Z20
+	ADDQ    DX, CX
+	CMPQ    DI, $+15
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z21, Z21
+	ADDQ    DX, CX
 
-fres1:
+wholeres:
+	MOVQ CX, 16(SP)
+
+wholenores:
 	VMAXPS  Z6, Z1, Z6
 	VMINPS  Z6, Z2, Z6
 	VMOVUPS Z6, (R12)
 	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     fnext
+	CMPQ    DI, $+1
+	JE      wholestored
+	VMAXPS  Z7, Z1, Z7
+	VMINPS  Z7, Z2, Z7
+	VMOVUPS Z7, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      wholestored
+	VMAXPS  Z8, Z1, Z8
+	VMINPS  Z8, Z2, Z8
+	VMOVUPS Z8, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      wholestored
+	VMAXPS  Z9, Z1, Z9
+	VMINPS  Z9, Z2, Z9
+	VMOVUPS Z9, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      wholestored
+	VMAXPS  Z10, Z1, Z10
+	VMINPS  Z10, Z2, Z10
+	VMOVUPS Z10, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      wholestored
+	VMAXPS  Z11, Z1, Z11
+	VMINPS  Z11, Z2, Z11
+	VMOVUPS Z11, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      wholestored
+	VMAXPS  Z12, Z1, Z12
+	VMINPS  Z12, Z2, Z12
+	VMOVUPS Z12, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      wholestored
+	VMAXPS  Z13, Z1, Z13
+	VMINPS  Z13, Z2, Z13
+	VMOVUPS Z13, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+8
+	JE      wholestored
+	VMAXPS  Z14, Z1, Z14
+	VMINPS  Z14, Z2, Z14
+	VMOVUPS Z14, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+9
+	JE      wholestored
+	VMAXPS  Z15, Z1, Z15
+	VMINPS  Z15, Z2, Z15
+	VMOVUPS Z15, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+10
+	JE      wholestored
+	VMAXPS  Z16, Z1, Z16
+	VMINPS  Z16, Z2, Z16
+	VMOVUPS Z16, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+11
+	JE      wholestored
+	VMAXPS  Z17, Z1, Z17
+	VMINPS  Z17, Z2, Z17
+	VMOVUPS Z17, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+12
+	JE      wholestored
+	VMAXPS  Z18, Z1, Z18
+	VMINPS  Z18, Z2, Z18
+	VMOVUPS Z18, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+13
+	JE      wholestored
+	VMAXPS  Z19, Z1, Z19
+	VMINPS  Z19, Z2, Z19
+	VMOVUPS Z19, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+14
+	JE      wholestored
+	VMAXPS  Z20, Z1, Z20
+	VMINPS  Z20, Z2, Z20
+	VMOVUPS Z20, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+15
+	JE      wholestored
+	VMAXPS  Z21, Z1, Z21
+	VMINPS  Z21, Z2, Z21
+	VMOVUPS Z21, (R12)
+	ADDQ    R13, R12
 
-fbelow1:
-fnext:
+wholestored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   wholeblock
+
+wholenext:
 	ADDQ $+16, (SP)
 	SUBQ $+16, 8(SP)
 	JMP  vectors
 
 partial:
-	MOVQ         8(SP), CX
 	MOVQ         $-1, DX
 	BZHIQ        CX, DX, DX
 	KMOVW        DX, K1
@@ -1777,26 +882,28 @@ partial:
 	VPXORD       Z3, Z3, Z3
 	MOVQ         104(R15), DX
 	TESTQ        DX, DX
-	JEQ          mnil104
+	JEQ          partnil104
 	MOVQ         (SP), CX
 	LEAQ         (DX)(CX*4), DX
 	VMOVUPS.Z    (DX), K1, Z3
 
-mnil104:
+partnil104:
 	MOVQ  $+0, 16(SP)
 	MOVQ  128(R15), DX
 	TESTQ DX, DX
-	JEQ   mnil128
+	JEQ   partnil128
 	MOVQ  (SP), CX
 	LEAQ  (DX)(CX*4), DX
 	MOVQ  DX, 16(SP)
 
-mnil128:
+partnil128:
 	MOVQ 24(R15), R14
 
-mpixels16:
+partblock:
+	TESTQ   R14, R14
+	JLE     partnext
 	CMPQ    R14, $+16
-	JL      mbelow16
+	JL      partpixels8
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -1816,1820 +923,340 @@ mpixels16:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     mtapped16
+	JEQ     parttapped16
 
-mtap16:
+parttap16:
 	MOVLQSX     (SI), DX
 	MOVLQSX     4(SI), CX
 	VMOVUPS.Z   (BX)(CX*4), K1, Z0
 	ADDQ        $+8, SI
 	LEAQ        (AX)(DX*4), DX
 	LEAQ        (DX)(R8*8), CX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z19
-	VMOVUPS.Z   (CX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z20
-	VMOVUPS.Z   (CX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z21
+	VFMADD231PS (DX), Z0, K1, Z6
+	VFMADD231PS (DX)(R8*1), Z0, K1, Z7
+	VFMADD231PS (DX)(R8*2), Z0, K1, Z8
+	VFMADD231PS (DX)(R9*1), Z0, K1, Z9
+	VFMADD231PS (DX)(R8*4), Z0, K1, Z10
+	VFMADD231PS (DX)(R10*1), Z0, K1, Z11
+	VFMADD231PS (DX)(R9*2), Z0, K1, Z12
+	VFMADD231PS (DX)(R11*1), Z0, K1, Z13
+	VFMADD231PS (CX), Z0, K1, Z14
+	VFMADD231PS (CX)(R8*1), Z0, K1, Z15
+	VFMADD231PS (CX)(R8*2), Z0, K1, Z16
+	VFMADD231PS (CX)(R9*1), Z0, K1, Z17
+	VFMADD231PS (CX)(R8*4), Z0, K1, Z18
+	VFMADD231PS (CX)(R10*1), Z0, K1, Z19
+	VFMADD231PS (CX)(R9*2), Z0, K1, Z20
+	VFMADD231PS (CX)(R11*1), Z0, K1, Z21
 	DECQ        DI
-	JNE         mtap16
+	JNE         parttap16
 
-mtapped16:
+parttapped16:
+	MOVQ $+16, DI
+	JMP  partfinish
+
+partpixels8:
+	CMPQ    R14, $+8
+	JL      partpixels4
+	VMOVAPS Z3, Z6
+	VMOVAPS Z3, Z7
+	VMOVAPS Z3, Z8
+	VMOVAPS Z3, Z9
+	VMOVAPS Z3, Z10
+	VMOVAPS Z3, Z11
+	VMOVAPS Z3, Z12
+	VMOVAPS Z3, Z13
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped8
+
+parttap8:
+	MOVLQSX     (SI), DX
+	MOVLQSX     4(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	ADDQ        $+8, SI
+	LEAQ        (AX)(DX*4), DX
+	VFMADD231PS (DX), Z0, K1, Z6
+	VFMADD231PS (DX)(R8*1), Z0, K1, Z7
+	VFMADD231PS (DX)(R8*2), Z0, K1, Z8
+	VFMADD231PS (DX)(R9*1), Z0, K1, Z9
+	VFMADD231PS (DX)(R8*4), Z0, K1, Z10
+	VFMADD231PS (DX)(R10*1), Z0, K1, Z11
+	VFMADD231PS (DX)(R9*2), Z0, K1, Z12
+	VFMADD231PS (DX)(R11*1), Z0, K1, Z13
+	DECQ        DI
+	JNE         parttap8
+
+parttapped8:
+	MOVQ $+8, DI
+	JMP  partfinish
+
+partpixels4:
+	CMPQ    R14, $+4
+	JL      partpixels2
+	VMOVAPS Z3, Z6
+	VMOVAPS Z3, Z7
+	VMOVAPS Z3, Z8
+	VMOVAPS Z3, Z9
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped4
+
+parttap4:
+	MOVLQSX     (SI), DX
+	MOVLQSX     4(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	ADDQ        $+8, SI
+	LEAQ        (AX)(DX*4), DX
+	VFMADD231PS (DX), Z0, K1, Z6
+	VFMADD231PS (DX)(R8*1), Z0, K1, Z7
+	VFMADD231PS (DX)(R8*2), Z0, K1, Z8
+	VFMADD231PS (DX)(R9*1), Z0, K1, Z9
+	DECQ        DI
+	JNE         parttap4
+
+parttapped4:
+	MOVQ $+4, DI
+	JMP  partfinish
+
+partpixels2:
+	CMPQ    R14, $+2
+	JL      partpixels1
+	VMOVAPS Z3, Z6
+	VMOVAPS Z3, Z7
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped2
+
+parttap2:
+	MOVLQSX     (SI), DX
+	MOVLQSX     4(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	ADDQ        $+8, SI
+	LEAQ        (AX)(DX*4), DX
+	VFMADD231PS (DX), Z0, K1, Z6
+	VFMADD231PS (DX)(R8*1), Z0, K1, Z7
+	DECQ        DI
+	JNE         parttap2
+
+parttapped2:
+	MOVQ $+2, DI
+	JMP  partfinish
+
+partpixels1:
+	VMOVAPS Z3, Z6
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped1
+
+parttap1:
+	MOVLQSX     (SI), DX
+	MOVLQSX     4(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	ADDQ        $+8, SI
+	LEAQ        (AX)(DX*4), DX
+	VFMADD231PS (DX), Z0, K1, Z6
+	DECQ        DI
+	JNE         parttap1
+
+parttapped1:
+	MOVQ $+1, DI
+
+partfinish:
 	MOVQ      16(SP), CX
 	TESTQ     CX, CX
-	JEQ       mres16
+	JEQ       partnores
 	MOVQ      176(R15), DX
 	SHLQ      $0x02, DX
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z6, Z6
 	ADDQ      DX, CX
+	CMPQ      DI, $+1
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z7, Z7
 	ADDQ      DX, CX
+	CMPQ      DI, $+2
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z8, Z8
 	ADDQ      DX, CX
+	CMPQ      DI, $+3
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z9, Z9
 	ADDQ      DX, CX
+	CMPQ      DI, $+4
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z10, Z10
 	ADDQ      DX, CX
+	CMPQ      DI, $+5
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z11, Z11
 	ADDQ      DX, CX
+	CMPQ      DI, $+6
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z12, Z12
 	ADDQ      DX, CX
+	CMPQ      DI, $+7
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z13, Z13
 	ADDQ      DX, CX
+	CMPQ      DI, $+8
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z14, Z14
 	ADDQ      DX, CX
+	CMPQ      DI, $+9
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z15, Z15
 	ADDQ      DX, CX
+	CMPQ      DI, $+10
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z16, Z16
 	ADDQ      DX, CX
+	CMPQ      DI, $+11
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z17, Z17
 	ADDQ      DX, CX
+	CMPQ      DI, $+12
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z18, Z18
 	ADDQ      DX, CX
+	CMPQ      DI, $+13
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z19, Z19
 	ADDQ      DX, CX
+	CMPQ      DI, $+14
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z20, Z20
 	ADDQ      DX, CX
+	CMPQ      DI, $+15
+	JE        partres
 	VMOVUPS.Z (CX), K1, Z5
 	VADDPS    Z5, Z21, Z21
 	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
 
-mres16:
+partres:
+	MOVQ CX, 16(SP)
+
+partnores:
 	VMAXPS  Z6, Z1, Z6
 	VMINPS  Z6, Z2, Z6
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+1
+	JE      partstored
 	VMAXPS  Z7, Z1, Z7
 	VMINPS  Z7, Z2, Z7
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      partstored
 	VMAXPS  Z8, Z1, Z8
 	VMINPS  Z8, Z2, Z8
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      partstored
 	VMAXPS  Z9, Z1, Z9
 	VMINPS  Z9, Z2, Z9
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      partstored
 	VMAXPS  Z10, Z1, Z10
 	VMINPS  Z10, Z2, Z10
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      partstored
 	VMAXPS  Z11, Z1, Z11
 	VMINPS  Z11, Z2, Z11
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      partstored
 	VMAXPS  Z12, Z1, Z12
 	VMINPS  Z12, Z2, Z12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      partstored
 	VMAXPS  Z13, Z1, Z13
 	VMINPS  Z13, Z2, Z13
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+8
+	JE      partstored
 	VMAXPS  Z14, Z1, Z14
 	VMINPS  Z14, Z2, Z14
+	VMOVUPS Z14, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+9
+	JE      partstored
 	VMAXPS  Z15, Z1, Z15
 	VMINPS  Z15, Z2, Z15
+	VMOVUPS Z15, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+10
+	JE      partstored
 	VMAXPS  Z16, Z1, Z16
 	VMINPS  Z16, Z2, Z16
+	VMOVUPS Z16, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+11
+	JE      partstored
 	VMAXPS  Z17, Z1, Z17
 	VMINPS  Z17, Z2, Z17
+	VMOVUPS Z17, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+12
+	JE      partstored
 	VMAXPS  Z18, Z1, Z18
 	VMINPS  Z18, Z2, Z18
+	VMOVUPS Z18, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+13
+	JE      partstored
 	VMAXPS  Z19, Z1, Z19
 	VMINPS  Z19, Z2, Z19
+	VMOVUPS Z19, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+14
+	JE      partstored
 	VMAXPS  Z20, Z1, Z20
 	VMINPS  Z20, Z2, Z20
+	VMOVUPS Z20, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+15
+	JE      partstored
 	VMAXPS  Z21, Z1, Z21
 	VMINPS  Z21, Z2, Z21
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, K1, (R12)
-	ADDQ    R13, R12
 	VMOVUPS Z21, K1, (R12)
 	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+16, R14
-	JMP     mpixels16
 
-mbelow16:
-	CMPQ    R14, $+15
-	JL      mbelow15
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	VMOVAPS Z3, Z18
-	VMOVAPS Z3, Z19
-	VMOVAPS Z3, Z20
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped15
+partstored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   partblock
 
-mtap15:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z19
-	VMOVUPS.Z   (CX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z20
-	DECQ        DI
-	JNE         mtap15
-
-mtapped15:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres15
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z16, Z16
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z17, Z17
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z18, Z18
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z19, Z19
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z20, Z20
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres15:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMAXPS  Z19, Z1, Z19
-	VMINPS  Z19, Z2, Z19
-	VMAXPS  Z20, Z1, Z20
-	VMINPS  Z20, Z2, Z20
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+15, R14
-	JMP     mnext
-
-mbelow15:
-	CMPQ    R14, $+14
-	JL      mbelow14
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	VMOVAPS Z3, Z18
-	VMOVAPS Z3, Z19
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped14
-
-mtap14:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z19
-	DECQ        DI
-	JNE         mtap14
-
-mtapped14:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres14
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z16, Z16
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z17, Z17
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z18, Z18
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z19, Z19
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres14:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMAXPS  Z19, Z1, Z19
-	VMINPS  Z19, Z2, Z19
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+14, R14
-	JMP     mnext
-
-mbelow14:
-	CMPQ    R14, $+13
-	JL      mbelow13
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	VMOVAPS Z3, Z18
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped13
-
-mtap13:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	DECQ        DI
-	JNE         mtap13
-
-mtapped13:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres13
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z16, Z16
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z17, Z17
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z18, Z18
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres13:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+13, R14
-	JMP     mnext
-
-mbelow13:
-	CMPQ    R14, $+12
-	JL      mbelow12
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped12
-
-mtap12:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	DECQ        DI
-	JNE         mtap12
-
-mtapped12:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres12
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z16, Z16
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z17, Z17
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres12:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+12, R14
-	JMP     mnext
-
-mbelow12:
-	CMPQ    R14, $+11
-	JL      mbelow11
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped11
-
-mtap11:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	DECQ        DI
-	JNE         mtap11
-
-mtapped11:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres11
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z16, Z16
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres11:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+11, R14
-	JMP     mnext
-
-mbelow11:
-	CMPQ    R14, $+10
-	JL      mbelow10
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped10
-
-mtap10:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	DECQ        DI
-	JNE         mtap10
-
-mtapped10:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres10
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres10:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+10, R14
-	JMP     mnext
-
-mbelow10:
-	CMPQ    R14, $+9
-	JL      mbelow9
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped9
-
-mtap9:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	DECQ        DI
-	JNE         mtap9
-
-mtapped9:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres9
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres9:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+9, R14
-	JMP     mnext
-
-mbelow9:
-	CMPQ    R14, $+8
-	JL      mbelow8
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped8
-
-mtap8:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	DECQ        DI
-	JNE         mtap8
-
-mtapped8:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres8
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres8:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+8, R14
-	JMP     mnext
-
-mbelow8:
-	CMPQ    R14, $+7
-	JL      mbelow7
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped7
-
-mtap7:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	DECQ        DI
-	JNE         mtap7
-
-mtapped7:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres7
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres7:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     mnext
-
-mbelow7:
-	CMPQ    R14, $+6
-	JL      mbelow6
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped6
-
-mtap6:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	DECQ        DI
-	JNE         mtap6
-
-mtapped6:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres6
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres6:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     mnext
-
-mbelow6:
-	CMPQ    R14, $+5
-	JL      mbelow5
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped5
-
-mtap5:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	DECQ        DI
-	JNE         mtap5
-
-mtapped5:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres5
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres5:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     mnext
-
-mbelow5:
-	CMPQ    R14, $+4
-	JL      mbelow4
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped4
-
-mtap4:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	DECQ        DI
-	JNE         mtap4
-
-mtapped4:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres4
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres4:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     mnext
-
-mbelow4:
-	CMPQ    R14, $+3
-	JL      mbelow3
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped3
-
-mtap3:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	DECQ        DI
-	JNE         mtap3
-
-mtapped3:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres3
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres3:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     mnext
-
-mbelow3:
-	CMPQ    R14, $+2
-	JL      mbelow2
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped2
-
-mtap2:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	DECQ        DI
-	JNE         mtap2
-
-mtapped2:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres2
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres2:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     mnext
-
-mbelow2:
-	CMPQ    R14, $+1
-	JL      mbelow1
-	VMOVAPS Z3, Z6
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped1
-
-mtap1:
-	MOVLQSX     (SI), DX
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	ADDQ        $+8, SI
-	LEAQ        (AX)(DX*4), DX
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	DECQ        DI
-	JNE         mtap1
-
-mtapped1:
-	MOVQ      16(SP), CX
-	TESTQ     CX, CX
-	JEQ       mres1
-	MOVQ      176(R15), DX
-	SHLQ      $0x02, DX
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	ADDQ      DX, CX
-	MOVQ      CX, 16(SP)
-
-mres1:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     mnext
-
-mbelow1:
-mnext:
+partnext:
 	ADDQ $+16, (SP)
 	SUBQ $+16, 8(SP)
 	JMP  vectors
@@ -3673,26 +1300,28 @@ vectors:
 	VPXORD       Z3, Z3, Z3
 	MOVQ         104(R15), DX
 	TESTQ        DX, DX
-	JEQ          fnil104
+	JEQ          wholenil104
 	MOVQ         (SP), CX
 	LEAQ         (DX)(CX*4), DX
 	VMOVUPS      (DX), Z3
 
-fnil104:
+wholenil104:
 	MOVQ  $+0, 16(SP)
 	MOVQ  128(R15), DX
 	TESTQ DX, DX
-	JEQ   fnil128
+	JEQ   wholenil128
 	MOVQ  (SP), CX
 	LEAQ  (DX)(CX*4), DX
 	MOVQ  DX, 16(SP)
 
-fnil128:
+wholenil128:
 	MOVQ 24(R15), R14
 
-fpixels16:
+wholeblock:
+	TESTQ       R14, R14
+	JLE         wholenext
 	CMPQ        R14, $+16
-	JL          fbelow16
+	JL          wholepixels15
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -3940,134 +1569,12 @@ fpixels16:
 	VFMADD231PS Z5, Z23, Z20
 	VMOVUPS     (SI)(R8*1), Z5
 	VFMADD231PS Z5, Z23, Z21
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres16
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z17, Z17
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z18, Z18
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z19, Z19
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z20, Z20
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z21, Z21
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+16, DI
+	JMP         wholefinish
 
-fres16:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMAXPS  Z19, Z1, Z19
-	VMINPS  Z19, Z2, Z19
-	VMAXPS  Z20, Z1, Z20
-	VMINPS  Z20, Z2, Z20
-	VMAXPS  Z21, Z1, Z21
-	VMINPS  Z21, Z2, Z21
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z21, (R12)
-	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+16, R14
-	JMP     fpixels16
-
-fbelow16:
+wholepixels15:
 	CMPQ        R14, $+15
-	JL          fbelow15
+	JL          wholepixels14
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -4302,125 +1809,12 @@ fbelow16:
 	VFMADD231PS Z5, Z23, Z19
 	VMOVUPS     (SI), Z5
 	VFMADD231PS Z5, Z23, Z20
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres15
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z17, Z17
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z18, Z18
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z19, Z19
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z20, Z20
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+15, DI
+	JMP         wholefinish
 
-fres15:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMAXPS  Z19, Z1, Z19
-	VMINPS  Z19, Z2, Z19
-	VMAXPS  Z20, Z1, Z20
-	VMINPS  Z20, Z2, Z20
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+15, R14
-	JMP     fnext
-
-fbelow15:
+wholepixels14:
 	CMPQ        R14, $+14
-	JL          fbelow14
+	JL          wholepixels13
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -4642,118 +2036,12 @@ fbelow15:
 	VFMADD231PS Z5, Z23, Z18
 	VMOVUPS     (CX)(R11*1), Z5
 	VFMADD231PS Z5, Z23, Z19
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres14
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z17, Z17
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z18, Z18
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z19, Z19
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+14, DI
+	JMP         wholefinish
 
-fres14:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMAXPS  Z19, Z1, Z19
-	VMINPS  Z19, Z2, Z19
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+14, R14
-	JMP     fnext
-
-fbelow14:
+wholepixels13:
 	CMPQ        R14, $+13
-	JL          fbelow13
+	JL          wholepixels12
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -4962,111 +2250,12 @@ fbelow14:
 	VFMADD231PS Z5, Z23, Z17
 	VMOVUPS     (CX)(R9*2), Z5
 	VFMADD231PS Z5, Z23, Z18
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres13
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z17, Z17
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z18, Z18
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+13, DI
+	JMP         wholefinish
 
-fres13:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+13, R14
-	JMP     fnext
-
-fbelow13:
+wholepixels12:
 	CMPQ        R14, $+12
-	JL          fbelow12
+	JL          wholepixels11
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -5262,104 +2451,12 @@ fbelow13:
 	VFMADD231PS Z5, Z23, Z16
 	VMOVUPS     (CX)(R10*1), Z5
 	VFMADD231PS Z5, Z23, Z17
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres12
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z17, Z17
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+12, DI
+	JMP         wholefinish
 
-fres12:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+12, R14
-	JMP     fnext
-
-fbelow12:
+wholepixels11:
 	CMPQ        R14, $+11
-	JL          fbelow11
+	JL          wholepixels10
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -5542,97 +2639,12 @@ fbelow12:
 	VFMADD231PS Z5, Z23, Z15
 	VMOVUPS     (CX)(R8*4), Z5
 	VFMADD231PS Z5, Z23, Z16
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres11
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+11, DI
+	JMP         wholefinish
 
-fres11:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+11, R14
-	JMP     fnext
-
-fbelow11:
+wholepixels10:
 	CMPQ        R14, $+10
-	JL          fbelow10
+	JL          wholepixels9
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -5802,90 +2814,12 @@ fbelow11:
 	VFMADD231PS Z5, Z23, Z14
 	VMOVUPS     (CX)(R9*1), Z5
 	VFMADD231PS Z5, Z23, Z15
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres10
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+10, DI
+	JMP         wholefinish
 
-fres10:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+10, R14
-	JMP     fnext
-
-fbelow10:
+wholepixels9:
 	CMPQ        R14, $+9
-	JL          fbelow9
+	JL          wholepixels8
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -6042,83 +2976,12 @@ fbelow10:
 	VFMADD231PS Z5, Z23, Z13
 	VMOVUPS     (CX)(R8*2), Z5
 	VFMADD231PS Z5, Z23, Z14
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres9
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+9, DI
+	JMP         wholefinish
 
-fres9:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+9, R14
-	JMP     fnext
-
-fbelow9:
+wholepixels8:
 	CMPQ        R14, $+8
-	JL          fbelow8
+	JL          wholepixels7
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -6262,76 +3125,12 @@ fbelow9:
 	VFMADD231PS Z5, Z23, Z12
 	VMOVUPS     (CX)(R8*1), Z5
 	VFMADD231PS Z5, Z23, Z13
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres8
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+8, DI
+	JMP         wholefinish
 
-fres8:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+8, R14
-	JMP     fnext
-
-fbelow8:
+wholepixels7:
 	CMPQ        R14, $+7
-	JL          fbelow7
+	JL          wholepixels6
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -6462,69 +3261,12 @@ fbelow8:
 	VFMADD231PS Z5, Z23, Z11
 	VMOVUPS     (CX), Z5
 	VFMADD231PS Z5, Z23, Z12
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres7
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+7, DI
+	JMP         wholefinish
 
-fres7:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     fnext
-
-fbelow7:
+wholepixels6:
 	CMPQ        R14, $+6
-	JL          fbelow6
+	JL          wholepixels5
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -6642,62 +3384,12 @@ fbelow7:
 	VFMADD231PS Z5, Z23, Z10
 	VMOVUPS     (DX)(R11*1), Z5
 	VFMADD231PS Z5, Z23, Z11
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres6
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+6, DI
+	JMP         wholefinish
 
-fres6:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     fnext
-
-fbelow6:
+wholepixels5:
 	CMPQ        R14, $+5
-	JL          fbelow5
+	JL          wholepixels4
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -6802,55 +3494,12 @@ fbelow6:
 	VFMADD231PS Z5, Z23, Z9
 	VMOVUPS     (DX)(R9*2), Z5
 	VFMADD231PS Z5, Z23, Z10
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres5
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+5, DI
+	JMP         wholefinish
 
-fres5:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     fnext
-
-fbelow5:
+wholepixels4:
 	CMPQ        R14, $+4
-	JL          fbelow4
+	JL          wholepixels3
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -6942,48 +3591,12 @@ fbelow5:
 	VFMADD231PS Z5, Z23, Z8
 	VMOVUPS     (DX)(R10*1), Z5
 	VFMADD231PS Z5, Z23, Z9
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres4
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+4, DI
+	JMP         wholefinish
 
-fres4:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     fnext
-
-fbelow4:
+wholepixels3:
 	CMPQ        R14, $+3
-	JL          fbelow3
+	JL          wholepixels2
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -7062,41 +3675,12 @@ fbelow4:
 	VFMADD231PS Z5, Z23, Z7
 	VMOVUPS     (DX)(R8*4), Z5
 	VFMADD231PS Z5, Z23, Z8
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres3
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+3, DI
+	JMP         wholefinish
 
-fres3:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     fnext
-
-fbelow3:
+wholepixels2:
 	CMPQ        R14, $+2
-	JL          fbelow2
+	JL          wholepixels1
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	MOVQ        (R15), SI
@@ -7162,34 +3746,10 @@ fbelow3:
 	VFMADD231PS Z5, Z23, Z6
 	VMOVUPS     (DX)(R9*1), Z5
 	VFMADD231PS Z5, Z23, Z7
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres2
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+2, DI
+	JMP         wholefinish
 
-fres2:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     fnext
-
-fbelow2:
-	CMPQ        R14, $+1
-	JL          fbelow1
+wholepixels1:
 	VMOVAPS     Z3, Z6
 	MOVQ        (R15), SI
 	MOVLQSX     4(SI), CX
@@ -7242,32 +3802,204 @@ fbelow2:
 	VFMADD231PS Z5, Z22, Z6
 	VMOVUPS     (DX)(R8*2), Z5
 	VFMADD231PS Z5, Z23, Z6
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         fres1
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS     (CX), Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+1, DI
 
-fres1:
+wholefinish:
+	MOVQ    16(SP), CX
+	TESTQ   CX, CX
+	JEQ     wholenores
+	MOVQ    176(R15), DX
+	SHLQ    $0x02, DX
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z6, Z6
+	ADDQ    DX, CX
+	CMPQ    DI, $+1
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z7, Z7
+	ADDQ    DX, CX
+	CMPQ    DI, $+2
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z8, Z8
+	ADDQ    DX, CX
+	CMPQ    DI, $+3
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z9, Z9
+	ADDQ    DX, CX
+	CMPQ    DI, $+4
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z10, Z10
+	ADDQ    DX, CX
+	CMPQ    DI, $+5
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z11, Z11
+	ADDQ    DX, CX
+	CMPQ    DI, $+6
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z12, Z12
+	ADDQ    DX, CX
+	CMPQ    DI, $+7
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z13, Z13
+	ADDQ    DX, CX
+	CMPQ    DI, $+8
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z14, Z14
+	ADDQ    DX, CX
+	CMPQ    DI, $+9
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z15, Z15
+	ADDQ    DX, CX
+	CMPQ    DI, $+10
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z16, Z16
+	ADDQ    DX, CX
+	CMPQ    DI, $+11
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z17, Z17
+	ADDQ    DX, CX
+	CMPQ    DI, $+12
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z18, Z18
+	ADDQ    DX, CX
+	CMPQ    DI, $+13
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z19, Z19
+	ADDQ    DX, CX
+	CMPQ    DI, $+14
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z20, Z20
+	ADDQ    DX, CX
+	CMPQ    DI, $+15
+	JE      wholeres
+	VMOVUPS (CX), Z5
+	VADDPS  Z5, Z21, Z21
+	ADDQ    DX, CX
+
+wholeres:
+	MOVQ CX, 16(SP)
+
+wholenores:
 	VMAXPS  Z6, Z1, Z6
 	VMINPS  Z6, Z2, Z6
 	VMOVUPS Z6, (R12)
 	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     fnext
+	CMPQ    DI, $+1
+	JE      wholestored
+	VMAXPS  Z7, Z1, Z7
+	VMINPS  Z7, Z2, Z7
+	VMOVUPS Z7, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      wholestored
+	VMAXPS  Z8, Z1, Z8
+	VMINPS  Z8, Z2, Z8
+	VMOVUPS Z8, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      wholestored
+	VMAXPS  Z9, Z1, Z9
+	VMINPS  Z9, Z2, Z9
+	VMOVUPS Z9, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      wholestored
+	VMAXPS  Z10, Z1, Z10
+	VMINPS  Z10, Z2, Z10
+	VMOVUPS Z10, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      wholestored
+	VMAXPS  Z11, Z1, Z11
+	VMINPS  Z11, Z2, Z11
+	VMOVUPS Z11, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      wholestored
+	VMAXPS  Z12, Z1, Z12
+	VMINPS  Z12, Z2, Z12
+	VMOVUPS Z12, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      wholestored
+	VMAXPS  Z13, Z1, Z13
+	VMINPS  Z13, Z2, Z13
+	VMOVUPS Z13, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+8
+	JE      wholestored
+	VMAXPS  Z14, Z1, Z14
+	VMINPS  Z14, Z2, Z14
+	VMOVUPS Z14, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+9
+	JE      wholestored
+	VMAXPS  Z15, Z1, Z15
+	VMINPS  Z15, Z2, Z15
+	VMOVUPS Z15, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+10
+	JE      wholestored
+	VMAXPS  Z16, Z1, Z16
+	VMINPS  Z16, Z2, Z16
+	VMOVUPS Z16, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+11
+	JE      wholestored
+	VMAXPS  Z17, Z1, Z17
+	VMINPS  Z17, Z2, Z17
+	VMOVUPS Z17, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+12
+	JE      wholestored
+	VMAXPS  Z18, Z1, Z18
+	VMINPS  Z18, Z2, Z18
+	VMOVUPS Z18, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+13
+	JE      wholestored
+	VMAXPS  Z19, Z1, Z19
+	VMINPS  Z19, Z2, Z19
+	VMOVUPS Z19, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+14
+	JE      wholestored
+	VMAXPS  Z20, Z1, Z20
+	VMINPS  Z20, Z2, Z20
+	VMOVUPS Z20, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+15
+	JE      wholestored
+	VMAXPS  Z21, Z1, Z21
+	VMINPS  Z21, Z2, Z21
+	VMOVUPS Z21, (R12)
+	ADDQ    R13, R12
 
-fbelow1:
-fnext:
+wholestored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   wholeblock
+
+wholenext:
 	ADDQ $+16, (SP)
 	SUBQ $+16, 8(SP)
 	JMP  vectors
 
 partial:
-	MOVQ         8(SP), CX
 	MOVQ         $-1, DX
 	BZHIQ        CX, DX, DX
 	KMOVW        DX, K1
@@ -7285,26 +4017,28 @@ partial:
 	VPXORD       Z3, Z3, Z3
 	MOVQ         104(R15), DX
 	TESTQ        DX, DX
-	JEQ          mnil104
+	JEQ          partnil104
 	MOVQ         (SP), CX
 	LEAQ         (DX)(CX*4), DX
 	VMOVUPS.Z    (DX), K1, Z3
 
-mnil104:
+partnil104:
 	MOVQ  $+0, 16(SP)
 	MOVQ  128(R15), DX
 	TESTQ DX, DX
-	JEQ   mnil128
+	JEQ   partnil128
 	MOVQ  (SP), CX
 	LEAQ  (DX)(CX*4), DX
 	MOVQ  DX, 16(SP)
 
-mnil128:
+partnil128:
 	MOVQ 24(R15), R14
 
-mpixels16:
+partblock:
+	TESTQ       R14, R14
+	JLE         partnext
 	CMPQ        R14, $+16
-	JL          mbelow16
+	JL          partpixels8
 	VMOVAPS     Z3, Z6
 	VMOVAPS     Z3, Z7
 	VMOVAPS     Z3, Z8
@@ -7552,3328 +4286,572 @@ mpixels16:
 	VFMADD231PS Z5, Z23, Z20
 	VMOVUPS.Z   (SI)(R8*1), K1, Z5
 	VFMADD231PS Z5, Z23, Z21
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres16
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z17, Z17
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z18, Z18
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z19, Z19
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z20, Z20
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z21, Z21
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+	MOVQ        $+16, DI
+	JMP         partfinish
 
-mres16:
+partpixels8:
+	CMPQ        R14, $+8
+	JL          partpixels4
+	VMOVAPS     Z3, Z6
+	VMOVAPS     Z3, Z7
+	VMOVAPS     Z3, Z8
+	VMOVAPS     Z3, Z9
+	VMOVAPS     Z3, Z10
+	VMOVAPS     Z3, Z11
+	VMOVAPS     Z3, Z12
+	VMOVAPS     Z3, Z13
+	MOVQ        (R15), SI
+	MOVLQSX     4(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     12(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     20(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     (SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z7
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z0, Z8
+	VFMADD231PS Z5, Z22, Z7
+	VFMADD231PS Z5, Z23, Z6
+	VMOVUPS.Z   (DX)(R9*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z9
+	VFMADD231PS Z5, Z22, Z8
+	VFMADD231PS Z5, Z23, Z7
+	VMOVUPS.Z   (DX)(R8*4), K1, Z5
+	VFMADD231PS Z5, Z0, Z10
+	VFMADD231PS Z5, Z22, Z9
+	VFMADD231PS Z5, Z23, Z8
+	VMOVUPS.Z   (DX)(R10*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z11
+	VFMADD231PS Z5, Z22, Z10
+	VFMADD231PS Z5, Z23, Z9
+	VMOVUPS.Z   (DX)(R9*2), K1, Z5
+	VFMADD231PS Z5, Z0, Z12
+	VFMADD231PS Z5, Z22, Z11
+	VFMADD231PS Z5, Z23, Z10
+	VMOVUPS.Z   (DX)(R11*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z13
+	VFMADD231PS Z5, Z22, Z12
+	VFMADD231PS Z5, Z23, Z11
+	VMOVUPS.Z   (CX), K1, Z5
+	VFMADD231PS Z5, Z22, Z13
+	VFMADD231PS Z5, Z23, Z12
+	VMOVUPS.Z   (CX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z23, Z13
+	MOVQ        (R15), SI
+	MOVLQSX     28(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     36(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     44(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     24(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z7
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z0, Z8
+	VFMADD231PS Z5, Z22, Z7
+	VFMADD231PS Z5, Z23, Z6
+	VMOVUPS.Z   (DX)(R9*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z9
+	VFMADD231PS Z5, Z22, Z8
+	VFMADD231PS Z5, Z23, Z7
+	VMOVUPS.Z   (DX)(R8*4), K1, Z5
+	VFMADD231PS Z5, Z0, Z10
+	VFMADD231PS Z5, Z22, Z9
+	VFMADD231PS Z5, Z23, Z8
+	VMOVUPS.Z   (DX)(R10*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z11
+	VFMADD231PS Z5, Z22, Z10
+	VFMADD231PS Z5, Z23, Z9
+	VMOVUPS.Z   (DX)(R9*2), K1, Z5
+	VFMADD231PS Z5, Z0, Z12
+	VFMADD231PS Z5, Z22, Z11
+	VFMADD231PS Z5, Z23, Z10
+	VMOVUPS.Z   (DX)(R11*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z13
+	VFMADD231PS Z5, Z22, Z12
+	VFMADD231PS Z5, Z23, Z11
+	VMOVUPS.Z   (CX), K1, Z5
+	VFMADD231PS Z5, Z22, Z13
+	VFMADD231PS Z5, Z23, Z12
+	VMOVUPS.Z   (CX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z23, Z13
+	MOVQ        (R15), SI
+	MOVLQSX     52(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     60(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     68(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     48(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z7
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z0, Z8
+	VFMADD231PS Z5, Z22, Z7
+	VFMADD231PS Z5, Z23, Z6
+	VMOVUPS.Z   (DX)(R9*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z9
+	VFMADD231PS Z5, Z22, Z8
+	VFMADD231PS Z5, Z23, Z7
+	VMOVUPS.Z   (DX)(R8*4), K1, Z5
+	VFMADD231PS Z5, Z0, Z10
+	VFMADD231PS Z5, Z22, Z9
+	VFMADD231PS Z5, Z23, Z8
+	VMOVUPS.Z   (DX)(R10*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z11
+	VFMADD231PS Z5, Z22, Z10
+	VFMADD231PS Z5, Z23, Z9
+	VMOVUPS.Z   (DX)(R9*2), K1, Z5
+	VFMADD231PS Z5, Z0, Z12
+	VFMADD231PS Z5, Z22, Z11
+	VFMADD231PS Z5, Z23, Z10
+	VMOVUPS.Z   (DX)(R11*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z13
+	VFMADD231PS Z5, Z22, Z12
+	VFMADD231PS Z5, Z23, Z11
+	VMOVUPS.Z   (CX), K1, Z5
+	VFMADD231PS Z5, Z22, Z13
+	VFMADD231PS Z5, Z23, Z12
+	VMOVUPS.Z   (CX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z23, Z13
+	MOVQ        $+8, DI
+	JMP         partfinish
+
+partpixels4:
+	CMPQ        R14, $+4
+	JL          partpixels2
+	VMOVAPS     Z3, Z6
+	VMOVAPS     Z3, Z7
+	VMOVAPS     Z3, Z8
+	VMOVAPS     Z3, Z9
+	MOVQ        (R15), SI
+	MOVLQSX     4(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     12(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     20(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     (SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z7
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z0, Z8
+	VFMADD231PS Z5, Z22, Z7
+	VFMADD231PS Z5, Z23, Z6
+	VMOVUPS.Z   (DX)(R9*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z9
+	VFMADD231PS Z5, Z22, Z8
+	VFMADD231PS Z5, Z23, Z7
+	VMOVUPS.Z   (DX)(R8*4), K1, Z5
+	VFMADD231PS Z5, Z22, Z9
+	VFMADD231PS Z5, Z23, Z8
+	VMOVUPS.Z   (DX)(R10*1), K1, Z5
+	VFMADD231PS Z5, Z23, Z9
+	MOVQ        (R15), SI
+	MOVLQSX     28(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     36(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     44(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     24(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z7
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z0, Z8
+	VFMADD231PS Z5, Z22, Z7
+	VFMADD231PS Z5, Z23, Z6
+	VMOVUPS.Z   (DX)(R9*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z9
+	VFMADD231PS Z5, Z22, Z8
+	VFMADD231PS Z5, Z23, Z7
+	VMOVUPS.Z   (DX)(R8*4), K1, Z5
+	VFMADD231PS Z5, Z22, Z9
+	VFMADD231PS Z5, Z23, Z8
+	VMOVUPS.Z   (DX)(R10*1), K1, Z5
+	VFMADD231PS Z5, Z23, Z9
+	MOVQ        (R15), SI
+	MOVLQSX     52(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     60(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     68(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     48(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z7
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z0, Z8
+	VFMADD231PS Z5, Z22, Z7
+	VFMADD231PS Z5, Z23, Z6
+	VMOVUPS.Z   (DX)(R9*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z9
+	VFMADD231PS Z5, Z22, Z8
+	VFMADD231PS Z5, Z23, Z7
+	VMOVUPS.Z   (DX)(R8*4), K1, Z5
+	VFMADD231PS Z5, Z22, Z9
+	VFMADD231PS Z5, Z23, Z8
+	VMOVUPS.Z   (DX)(R10*1), K1, Z5
+	VFMADD231PS Z5, Z23, Z9
+	MOVQ        $+4, DI
+	JMP         partfinish
+
+partpixels2:
+	CMPQ        R14, $+2
+	JL          partpixels1
+	VMOVAPS     Z3, Z6
+	VMOVAPS     Z3, Z7
+	MOVQ        (R15), SI
+	MOVLQSX     4(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     12(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     20(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     (SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z7
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z22, Z7
+	VFMADD231PS Z5, Z23, Z6
+	VMOVUPS.Z   (DX)(R9*1), K1, Z5
+	VFMADD231PS Z5, Z23, Z7
+	MOVQ        (R15), SI
+	MOVLQSX     28(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     36(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     44(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     24(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z7
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z22, Z7
+	VFMADD231PS Z5, Z23, Z6
+	VMOVUPS.Z   (DX)(R9*1), K1, Z5
+	VFMADD231PS Z5, Z23, Z7
+	MOVQ        (R15), SI
+	MOVLQSX     52(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     60(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     68(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     48(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z0, Z7
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z22, Z7
+	VFMADD231PS Z5, Z23, Z6
+	VMOVUPS.Z   (DX)(R9*1), K1, Z5
+	VFMADD231PS Z5, Z23, Z7
+	MOVQ        $+2, DI
+	JMP         partfinish
+
+partpixels1:
+	VMOVAPS     Z3, Z6
+	MOVQ        (R15), SI
+	MOVLQSX     4(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     12(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     20(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     (SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z23, Z6
+	MOVQ        (R15), SI
+	MOVLQSX     28(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     36(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     44(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     24(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z23, Z6
+	MOVQ        (R15), SI
+	MOVLQSX     52(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z0
+	MOVLQSX     60(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z22
+	MOVLQSX     68(SI), CX
+	VMOVUPS.Z   (BX)(CX*4), K1, Z23
+	MOVLQSX     48(SI), DX
+	LEAQ        (AX)(DX*4), DX
+	LEAQ        (DX)(R8*8), CX
+	LEAQ        (CX)(R8*8), SI
+	VMOVUPS.Z   (DX), K1, Z5
+	VFMADD231PS Z5, Z0, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z22, Z6
+	VMOVUPS.Z   (DX)(R8*2), K1, Z5
+	VFMADD231PS Z5, Z23, Z6
+	MOVQ        $+1, DI
+
+partfinish:
+	MOVQ      16(SP), CX
+	TESTQ     CX, CX
+	JEQ       partnores
+	MOVQ      176(R15), DX
+	SHLQ      $0x02, DX
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z6, Z6
+	ADDQ      DX, CX
+	CMPQ      DI, $+1
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z7, Z7
+	ADDQ      DX, CX
+	CMPQ      DI, $+2
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z8, Z8
+	ADDQ      DX, CX
+	CMPQ      DI, $+3
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z9, Z9
+	ADDQ      DX, CX
+	CMPQ      DI, $+4
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z10, Z10
+	ADDQ      DX, CX
+	CMPQ      DI, $+5
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z11, Z11
+	ADDQ      DX, CX
+	CMPQ      DI, $+6
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z12, Z12
+	ADDQ      DX, CX
+	CMPQ      DI, $+7
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z13, Z13
+	ADDQ      DX, CX
+	CMPQ      DI, $+8
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z14, Z14
+	ADDQ      DX, CX
+	CMPQ      DI, $+9
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z15, Z15
+	ADDQ      DX, CX
+	CMPQ      DI, $+10
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z16, Z16
+	ADDQ      DX, CX
+	CMPQ      DI, $+11
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z17, Z17
+	ADDQ      DX, CX
+	CMPQ      DI, $+12
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z18, Z18
+	ADDQ      DX, CX
+	CMPQ      DI, $+13
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z19, Z19
+	ADDQ      DX, CX
+	CMPQ      DI, $+14
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z20, Z20
+	ADDQ      DX, CX
+	CMPQ      DI, $+15
+	JE        partres
+	VMOVUPS.Z (CX), K1, Z5
+	VADDPS    Z5, Z21, Z21
+	ADDQ      DX, CX
+
+partres:
+	MOVQ CX, 16(SP)
+
+partnores:
 	VMAXPS  Z6, Z1, Z6
 	VMINPS  Z6, Z2, Z6
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+1
+	JE      partstored
 	VMAXPS  Z7, Z1, Z7
 	VMINPS  Z7, Z2, Z7
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      partstored
 	VMAXPS  Z8, Z1, Z8
 	VMINPS  Z8, Z2, Z8
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      partstored
 	VMAXPS  Z9, Z1, Z9
 	VMINPS  Z9, Z2, Z9
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      partstored
 	VMAXPS  Z10, Z1, Z10
 	VMINPS  Z10, Z2, Z10
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      partstored
 	VMAXPS  Z11, Z1, Z11
 	VMINPS  Z11, Z2, Z11
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      partstored
 	VMAXPS  Z12, Z1, Z12
 	VMINPS  Z12, Z2, Z12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      partstored
 	VMAXPS  Z13, Z1, Z13
 	VMINPS  Z13, Z2, Z13
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+8
+	JE      partstored
 	VMAXPS  Z14, Z1, Z14
 	VMINPS  Z14, Z2, Z14
+	VMOVUPS Z14, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+9
+	JE      partstored
 	VMAXPS  Z15, Z1, Z15
 	VMINPS  Z15, Z2, Z15
+	VMOVUPS Z15, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+10
+	JE      partstored
 	VMAXPS  Z16, Z1, Z16
 	VMINPS  Z16, Z2, Z16
+	VMOVUPS Z16, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+11
+	JE      partstored
 	VMAXPS  Z17, Z1, Z17
 	VMINPS  Z17, Z2, Z17
+	VMOVUPS Z17, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+12
+	JE      partstored
 	VMAXPS  Z18, Z1, Z18
 	VMINPS  Z18, Z2, Z18
+	VMOVUPS Z18, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+13
+	JE      partstored
 	VMAXPS  Z19, Z1, Z19
 	VMINPS  Z19, Z2, Z19
+	VMOVUPS Z19, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+14
+	JE      partstored
 	VMAXPS  Z20, Z1, Z20
 	VMINPS  Z20, Z2, Z20
+	VMOVUPS Z20, K1, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+15
+	JE      partstored
 	VMAXPS  Z21, Z1, Z21
 	VMINPS  Z21, Z2, Z21
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, K1, (R12)
-	ADDQ    R13, R12
 	VMOVUPS Z21, K1, (R12)
 	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+16, R14
-	JMP     mpixels16
 
-mbelow16:
-	CMPQ        R14, $+15
-	JL          mbelow15
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	VMOVAPS     Z3, Z10
-	VMOVAPS     Z3, Z11
-	VMOVAPS     Z3, Z12
-	VMOVAPS     Z3, Z13
-	VMOVAPS     Z3, Z14
-	VMOVAPS     Z3, Z15
-	VMOVAPS     Z3, Z16
-	VMOVAPS     Z3, Z17
-	VMOVAPS     Z3, Z18
-	VMOVAPS     Z3, Z19
-	VMOVAPS     Z3, Z20
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z19
-	VFMADD231PS Z5, Z22, Z18
-	VFMADD231PS Z5, Z23, Z17
-	VMOVUPS.Z   (CX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z20
-	VFMADD231PS Z5, Z22, Z19
-	VFMADD231PS Z5, Z23, Z18
-	VMOVUPS.Z   (CX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z20
-	VFMADD231PS Z5, Z23, Z19
-	VMOVUPS.Z   (SI), K1, Z5
-	VFMADD231PS Z5, Z23, Z20
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z19
-	VFMADD231PS Z5, Z22, Z18
-	VFMADD231PS Z5, Z23, Z17
-	VMOVUPS.Z   (CX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z20
-	VFMADD231PS Z5, Z22, Z19
-	VFMADD231PS Z5, Z23, Z18
-	VMOVUPS.Z   (CX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z20
-	VFMADD231PS Z5, Z23, Z19
-	VMOVUPS.Z   (SI), K1, Z5
-	VFMADD231PS Z5, Z23, Z20
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z19
-	VFMADD231PS Z5, Z22, Z18
-	VFMADD231PS Z5, Z23, Z17
-	VMOVUPS.Z   (CX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z20
-	VFMADD231PS Z5, Z22, Z19
-	VFMADD231PS Z5, Z23, Z18
-	VMOVUPS.Z   (CX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z20
-	VFMADD231PS Z5, Z23, Z19
-	VMOVUPS.Z   (SI), K1, Z5
-	VFMADD231PS Z5, Z23, Z20
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres15
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z17, Z17
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z18, Z18
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z19, Z19
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z20, Z20
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
+partstored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   partblock
 
-mres15:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMAXPS  Z19, Z1, Z19
-	VMINPS  Z19, Z2, Z19
-	VMAXPS  Z20, Z1, Z20
-	VMINPS  Z20, Z2, Z20
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+15, R14
-	JMP     mnext
-
-mbelow15:
-	CMPQ        R14, $+14
-	JL          mbelow14
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	VMOVAPS     Z3, Z10
-	VMOVAPS     Z3, Z11
-	VMOVAPS     Z3, Z12
-	VMOVAPS     Z3, Z13
-	VMOVAPS     Z3, Z14
-	VMOVAPS     Z3, Z15
-	VMOVAPS     Z3, Z16
-	VMOVAPS     Z3, Z17
-	VMOVAPS     Z3, Z18
-	VMOVAPS     Z3, Z19
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z19
-	VFMADD231PS Z5, Z22, Z18
-	VFMADD231PS Z5, Z23, Z17
-	VMOVUPS.Z   (CX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z19
-	VFMADD231PS Z5, Z23, Z18
-	VMOVUPS.Z   (CX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z19
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z19
-	VFMADD231PS Z5, Z22, Z18
-	VFMADD231PS Z5, Z23, Z17
-	VMOVUPS.Z   (CX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z19
-	VFMADD231PS Z5, Z23, Z18
-	VMOVUPS.Z   (CX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z19
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z19
-	VFMADD231PS Z5, Z22, Z18
-	VFMADD231PS Z5, Z23, Z17
-	VMOVUPS.Z   (CX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z19
-	VFMADD231PS Z5, Z23, Z18
-	VMOVUPS.Z   (CX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z19
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres14
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z17, Z17
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z18, Z18
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z19, Z19
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres14:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMAXPS  Z19, Z1, Z19
-	VMINPS  Z19, Z2, Z19
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+14, R14
-	JMP     mnext
-
-mbelow14:
-	CMPQ        R14, $+13
-	JL          mbelow13
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	VMOVAPS     Z3, Z10
-	VMOVAPS     Z3, Z11
-	VMOVAPS     Z3, Z12
-	VMOVAPS     Z3, Z13
-	VMOVAPS     Z3, Z14
-	VMOVAPS     Z3, Z15
-	VMOVAPS     Z3, Z16
-	VMOVAPS     Z3, Z17
-	VMOVAPS     Z3, Z18
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z18
-	VFMADD231PS Z5, Z23, Z17
-	VMOVUPS.Z   (CX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z18
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z18
-	VFMADD231PS Z5, Z23, Z17
-	VMOVUPS.Z   (CX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z18
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z18
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z18
-	VFMADD231PS Z5, Z23, Z17
-	VMOVUPS.Z   (CX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z18
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres13
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z17, Z17
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z18, Z18
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres13:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMAXPS  Z18, Z1, Z18
-	VMINPS  Z18, Z2, Z18
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+13, R14
-	JMP     mnext
-
-mbelow13:
-	CMPQ        R14, $+12
-	JL          mbelow12
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	VMOVAPS     Z3, Z10
-	VMOVAPS     Z3, Z11
-	VMOVAPS     Z3, Z12
-	VMOVAPS     Z3, Z13
-	VMOVAPS     Z3, Z14
-	VMOVAPS     Z3, Z15
-	VMOVAPS     Z3, Z16
-	VMOVAPS     Z3, Z17
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z17
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z17
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z17
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z22, Z17
-	VFMADD231PS Z5, Z23, Z16
-	VMOVUPS.Z   (CX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z17
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres12
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z17, Z17
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres12:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMAXPS  Z17, Z1, Z17
-	VMINPS  Z17, Z2, Z17
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+12, R14
-	JMP     mnext
-
-mbelow12:
-	CMPQ        R14, $+11
-	JL          mbelow11
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	VMOVAPS     Z3, Z10
-	VMOVAPS     Z3, Z11
-	VMOVAPS     Z3, Z12
-	VMOVAPS     Z3, Z13
-	VMOVAPS     Z3, Z14
-	VMOVAPS     Z3, Z15
-	VMOVAPS     Z3, Z16
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z23, Z16
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z23, Z16
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z16
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z16
-	VFMADD231PS Z5, Z23, Z15
-	VMOVUPS.Z   (CX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z23, Z16
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres11
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z16, Z16
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres11:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMAXPS  Z16, Z1, Z16
-	VMINPS  Z16, Z2, Z16
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+11, R14
-	JMP     mnext
-
-mbelow11:
-	CMPQ        R14, $+10
-	JL          mbelow10
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	VMOVAPS     Z3, Z10
-	VMOVAPS     Z3, Z11
-	VMOVAPS     Z3, Z12
-	VMOVAPS     Z3, Z13
-	VMOVAPS     Z3, Z14
-	VMOVAPS     Z3, Z15
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z15
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z15
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z15
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z15
-	VFMADD231PS Z5, Z23, Z14
-	VMOVUPS.Z   (CX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z15
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres10
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z15, Z15
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres10:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMAXPS  Z15, Z1, Z15
-	VMINPS  Z15, Z2, Z15
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+10, R14
-	JMP     mnext
-
-mbelow10:
-	CMPQ        R14, $+9
-	JL          mbelow9
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	VMOVAPS     Z3, Z10
-	VMOVAPS     Z3, Z11
-	VMOVAPS     Z3, Z12
-	VMOVAPS     Z3, Z13
-	VMOVAPS     Z3, Z14
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z14
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z14
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z0, Z14
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z14
-	VFMADD231PS Z5, Z23, Z13
-	VMOVUPS.Z   (CX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z14
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres9
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z14, Z14
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres9:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMAXPS  Z14, Z1, Z14
-	VMINPS  Z14, Z2, Z14
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+9, R14
-	JMP     mnext
-
-mbelow9:
-	CMPQ        R14, $+8
-	JL          mbelow8
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	VMOVAPS     Z3, Z10
-	VMOVAPS     Z3, Z11
-	VMOVAPS     Z3, Z12
-	VMOVAPS     Z3, Z13
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z13
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z13
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z13
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z22, Z13
-	VFMADD231PS Z5, Z23, Z12
-	VMOVUPS.Z   (CX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z13
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres8
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z13, Z13
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres8:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMAXPS  Z13, Z1, Z13
-	VMINPS  Z13, Z2, Z13
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+8, R14
-	JMP     mnext
-
-mbelow8:
-	CMPQ        R14, $+7
-	JL          mbelow7
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	VMOVAPS     Z3, Z10
-	VMOVAPS     Z3, Z11
-	VMOVAPS     Z3, Z12
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z23, Z12
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z23, Z12
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z12
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z12
-	VFMADD231PS Z5, Z23, Z11
-	VMOVUPS.Z   (CX), K1, Z5
-	VFMADD231PS Z5, Z23, Z12
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres7
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z12, Z12
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres7:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMAXPS  Z12, Z1, Z12
-	VMINPS  Z12, Z2, Z12
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     mnext
-
-mbelow7:
-	CMPQ        R14, $+6
-	JL          mbelow6
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	VMOVAPS     Z3, Z10
-	VMOVAPS     Z3, Z11
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z11
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z11
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z11
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z11
-	VFMADD231PS Z5, Z23, Z10
-	VMOVUPS.Z   (DX)(R11*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z11
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres6
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z11, Z11
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres6:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMAXPS  Z11, Z1, Z11
-	VMINPS  Z11, Z2, Z11
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     mnext
-
-mbelow6:
-	CMPQ        R14, $+5
-	JL          mbelow5
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	VMOVAPS     Z3, Z10
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z10
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z10
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z0, Z10
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z10
-	VFMADD231PS Z5, Z23, Z9
-	VMOVUPS.Z   (DX)(R9*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z10
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres5
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z10, Z10
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres5:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMAXPS  Z10, Z1, Z10
-	VMINPS  Z10, Z2, Z10
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     mnext
-
-mbelow5:
-	CMPQ        R14, $+4
-	JL          mbelow4
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	VMOVAPS     Z3, Z9
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z9
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z9
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z9
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z22, Z9
-	VFMADD231PS Z5, Z23, Z8
-	VMOVUPS.Z   (DX)(R10*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z9
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres4
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z9, Z9
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres4:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMAXPS  Z9, Z1, Z9
-	VMINPS  Z9, Z2, Z9
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     mnext
-
-mbelow4:
-	CMPQ        R14, $+3
-	JL          mbelow3
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	VMOVAPS     Z3, Z8
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z23, Z8
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z23, Z8
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z0, Z8
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z8
-	VFMADD231PS Z5, Z23, Z7
-	VMOVUPS.Z   (DX)(R8*4), K1, Z5
-	VFMADD231PS Z5, Z23, Z8
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres3
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z8, Z8
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres3:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMAXPS  Z8, Z1, Z8
-	VMINPS  Z8, Z2, Z8
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     mnext
-
-mbelow3:
-	CMPQ        R14, $+2
-	JL          mbelow2
-	VMOVAPS     Z3, Z6
-	VMOVAPS     Z3, Z7
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z7
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z7
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z0, Z7
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z22, Z7
-	VFMADD231PS Z5, Z23, Z6
-	VMOVUPS.Z   (DX)(R9*1), K1, Z5
-	VFMADD231PS Z5, Z23, Z7
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres2
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z7, Z7
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres2:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMAXPS  Z7, Z1, Z7
-	VMINPS  Z7, Z2, Z7
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     mnext
-
-mbelow2:
-	CMPQ        R14, $+1
-	JL          mbelow1
-	VMOVAPS     Z3, Z6
-	MOVQ        (R15), SI
-	MOVLQSX     4(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     12(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     20(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     (SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z6
-	MOVQ        (R15), SI
-	MOVLQSX     28(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     36(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     44(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     24(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z6
-	MOVQ        (R15), SI
-	MOVLQSX     52(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z0
-	MOVLQSX     60(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z22
-	MOVLQSX     68(SI), CX
-	VMOVUPS.Z   (BX)(CX*4), K1, Z23
-	MOVLQSX     48(SI), DX
-	LEAQ        (AX)(DX*4), DX
-	LEAQ        (DX)(R8*8), CX
-	LEAQ        (CX)(R8*8), SI
-	VMOVUPS.Z   (DX), K1, Z5
-	VFMADD231PS Z5, Z0, Z6
-	VMOVUPS.Z   (DX)(R8*1), K1, Z5
-	VFMADD231PS Z5, Z22, Z6
-	VMOVUPS.Z   (DX)(R8*2), K1, Z5
-	VFMADD231PS Z5, Z23, Z6
-	MOVQ        16(SP), CX
-	TESTQ       CX, CX
-	JEQ         mres1
-	MOVQ        176(R15), DX
-	SHLQ        $0x02, DX
-	VMOVUPS.Z   (CX), K1, Z5
-	VADDPS      Z5, Z6, Z6
-	ADDQ        DX, CX
-	MOVQ        CX, 16(SP)
-
-mres1:
-	VMAXPS  Z6, Z1, Z6
-	VMINPS  Z6, Z2, Z6
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     mnext
-
-mbelow1:
-mnext:
+partnext:
 	ADDQ $+16, (SP)
 	SUBQ $+16, 8(SP)
 	JMP  vectors
@@ -10915,9 +4893,11 @@ vectors:
 	VBROADCASTSS X3, Z3
 	MOVQ         24(R15), R14
 
-fpixels16:
+wholeblock:
+	TESTQ   R14, R14
+	JLE     wholenext
 	CMPQ    R14, $+16
-	JL      fbelow16
+	JL      wholepixels15
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -10937,9 +4917,9 @@ fpixels16:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped16
+	JEQ     wholetapped16
 
-ftap16:
+wholetap16:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -10961,65 +4941,15 @@ ftap16:
 	VMAXPS  (CX)(R9*2), Z20, Z20
 	VMAXPS  (CX)(R11*1), Z21, Z21
 	DECQ    DI
-	JNE     ftap16
+	JNE     wholetap16
 
-ftapped16:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMULPS  Z0, Z20, Z20
-	VMULPS  Z0, Z21, Z21
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z21, (R12)
-	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+16, R14
-	JMP     fpixels16
+wholetapped16:
+	MOVQ $+16, DI
+	JMP  wholefinish
 
-fbelow16:
+wholepixels15:
 	CMPQ    R14, $+15
-	JL      fbelow15
+	JL      wholepixels14
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11038,9 +4968,9 @@ fbelow16:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped15
+	JEQ     wholetapped15
 
-ftap15:
+wholetap15:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11061,60 +4991,15 @@ ftap15:
 	VMAXPS  (CX)(R10*1), Z19, Z19
 	VMAXPS  (CX)(R9*2), Z20, Z20
 	DECQ    DI
-	JNE     ftap15
+	JNE     wholetap15
 
-ftapped15:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMULPS  Z0, Z20, Z20
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+15, R14
-	JMP     fnext
+wholetapped15:
+	MOVQ $+15, DI
+	JMP  wholefinish
 
-fbelow15:
+wholepixels14:
 	CMPQ    R14, $+14
-	JL      fbelow14
+	JL      wholepixels13
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11132,9 +5017,9 @@ fbelow15:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped14
+	JEQ     wholetapped14
 
-ftap14:
+wholetap14:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11154,57 +5039,15 @@ ftap14:
 	VMAXPS  (CX)(R8*4), Z18, Z18
 	VMAXPS  (CX)(R10*1), Z19, Z19
 	DECQ    DI
-	JNE     ftap14
+	JNE     wholetap14
 
-ftapped14:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+14, R14
-	JMP     fnext
+wholetapped14:
+	MOVQ $+14, DI
+	JMP  wholefinish
 
-fbelow14:
+wholepixels13:
 	CMPQ    R14, $+13
-	JL      fbelow13
+	JL      wholepixels12
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11221,9 +5064,9 @@ fbelow14:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped13
+	JEQ     wholetapped13
 
-ftap13:
+wholetap13:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11242,54 +5085,15 @@ ftap13:
 	VMAXPS  (CX)(R9*1), Z17, Z17
 	VMAXPS  (CX)(R8*4), Z18, Z18
 	DECQ    DI
-	JNE     ftap13
+	JNE     wholetap13
 
-ftapped13:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+13, R14
-	JMP     fnext
+wholetapped13:
+	MOVQ $+13, DI
+	JMP  wholefinish
 
-fbelow13:
+wholepixels12:
 	CMPQ    R14, $+12
-	JL      fbelow12
+	JL      wholepixels11
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11305,9 +5109,9 @@ fbelow13:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped12
+	JEQ     wholetapped12
 
-ftap12:
+wholetap12:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11325,51 +5129,15 @@ ftap12:
 	VMAXPS  (CX)(R8*2), Z16, Z16
 	VMAXPS  (CX)(R9*1), Z17, Z17
 	DECQ    DI
-	JNE     ftap12
+	JNE     wholetap12
 
-ftapped12:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+12, R14
-	JMP     fnext
+wholetapped12:
+	MOVQ $+12, DI
+	JMP  wholefinish
 
-fbelow12:
+wholepixels11:
 	CMPQ    R14, $+11
-	JL      fbelow11
+	JL      wholepixels10
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11384,9 +5152,9 @@ fbelow12:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped11
+	JEQ     wholetapped11
 
-ftap11:
+wholetap11:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11403,48 +5171,15 @@ ftap11:
 	VMAXPS  (CX)(R8*1), Z15, Z15
 	VMAXPS  (CX)(R8*2), Z16, Z16
 	DECQ    DI
-	JNE     ftap11
+	JNE     wholetap11
 
-ftapped11:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+11, R14
-	JMP     fnext
+wholetapped11:
+	MOVQ $+11, DI
+	JMP  wholefinish
 
-fbelow11:
+wholepixels10:
 	CMPQ    R14, $+10
-	JL      fbelow10
+	JL      wholepixels9
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11458,9 +5193,9 @@ fbelow11:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped10
+	JEQ     wholetapped10
 
-ftap10:
+wholetap10:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11476,45 +5211,15 @@ ftap10:
 	VMAXPS  (CX), Z14, Z14
 	VMAXPS  (CX)(R8*1), Z15, Z15
 	DECQ    DI
-	JNE     ftap10
+	JNE     wholetap10
 
-ftapped10:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+10, R14
-	JMP     fnext
+wholetapped10:
+	MOVQ $+10, DI
+	JMP  wholefinish
 
-fbelow10:
+wholepixels9:
 	CMPQ    R14, $+9
-	JL      fbelow9
+	JL      wholepixels8
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11527,9 +5232,9 @@ fbelow10:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped9
+	JEQ     wholetapped9
 
-ftap9:
+wholetap9:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11544,42 +5249,15 @@ ftap9:
 	VMAXPS  (DX)(R11*1), Z13, Z13
 	VMAXPS  (CX), Z14, Z14
 	DECQ    DI
-	JNE     ftap9
+	JNE     wholetap9
 
-ftapped9:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+9, R14
-	JMP     fnext
+wholetapped9:
+	MOVQ $+9, DI
+	JMP  wholefinish
 
-fbelow9:
+wholepixels8:
 	CMPQ    R14, $+8
-	JL      fbelow8
+	JL      wholepixels7
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11591,9 +5269,9 @@ fbelow9:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped8
+	JEQ     wholetapped8
 
-ftap8:
+wholetap8:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11606,39 +5284,15 @@ ftap8:
 	VMAXPS  (DX)(R9*2), Z12, Z12
 	VMAXPS  (DX)(R11*1), Z13, Z13
 	DECQ    DI
-	JNE     ftap8
+	JNE     wholetap8
 
-ftapped8:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+8, R14
-	JMP     fnext
+wholetapped8:
+	MOVQ $+8, DI
+	JMP  wholefinish
 
-fbelow8:
+wholepixels7:
 	CMPQ    R14, $+7
-	JL      fbelow7
+	JL      wholepixels6
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11649,9 +5303,9 @@ fbelow8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped7
+	JEQ     wholetapped7
 
-ftap7:
+wholetap7:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11663,36 +5317,15 @@ ftap7:
 	VMAXPS  (DX)(R10*1), Z11, Z11
 	VMAXPS  (DX)(R9*2), Z12, Z12
 	DECQ    DI
-	JNE     ftap7
+	JNE     wholetap7
 
-ftapped7:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     fnext
+wholetapped7:
+	MOVQ $+7, DI
+	JMP  wholefinish
 
-fbelow7:
+wholepixels6:
 	CMPQ    R14, $+6
-	JL      fbelow6
+	JL      wholepixels5
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11702,9 +5335,9 @@ fbelow7:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped6
+	JEQ     wholetapped6
 
-ftap6:
+wholetap6:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11715,33 +5348,15 @@ ftap6:
 	VMAXPS  (DX)(R8*4), Z10, Z10
 	VMAXPS  (DX)(R10*1), Z11, Z11
 	DECQ    DI
-	JNE     ftap6
+	JNE     wholetap6
 
-ftapped6:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     fnext
+wholetapped6:
+	MOVQ $+6, DI
+	JMP  wholefinish
 
-fbelow6:
+wholepixels5:
 	CMPQ    R14, $+5
-	JL      fbelow5
+	JL      wholepixels4
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11750,9 +5365,9 @@ fbelow6:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped5
+	JEQ     wholetapped5
 
-ftap5:
+wholetap5:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11762,30 +5377,15 @@ ftap5:
 	VMAXPS  (DX)(R9*1), Z9, Z9
 	VMAXPS  (DX)(R8*4), Z10, Z10
 	DECQ    DI
-	JNE     ftap5
+	JNE     wholetap5
 
-ftapped5:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     fnext
+wholetapped5:
+	MOVQ $+5, DI
+	JMP  wholefinish
 
-fbelow5:
+wholepixels4:
 	CMPQ    R14, $+4
-	JL      fbelow4
+	JL      wholepixels3
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11793,9 +5393,9 @@ fbelow5:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped4
+	JEQ     wholetapped4
 
-ftap4:
+wholetap4:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11804,36 +5404,24 @@ ftap4:
 	VMAXPS  (DX)(R8*2), Z8, Z8
 	VMAXPS  (DX)(R9*1), Z9, Z9
 	DECQ    DI
-	JNE     ftap4
+	JNE     wholetap4
 
-ftapped4:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     fnext
+wholetapped4:
+	MOVQ $+4, DI
+	JMP  wholefinish
 
-fbelow4:
+wholepixels3:
 	CMPQ    R14, $+3
-	JL      fbelow3
+	JL      wholepixels2
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped3
+	JEQ     wholetapped3
 
-ftap3:
+wholetap3:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -11841,82 +5429,145 @@ ftap3:
 	VMAXPS  (DX)(R8*1), Z7, Z7
 	VMAXPS  (DX)(R8*2), Z8, Z8
 	DECQ    DI
-	JNE     ftap3
+	JNE     wholetap3
 
-ftapped3:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     fnext
+wholetapped3:
+	MOVQ $+3, DI
+	JMP  wholefinish
 
-fbelow3:
+wholepixels2:
 	CMPQ    R14, $+2
-	JL      fbelow2
+	JL      wholepixels1
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped2
+	JEQ     wholetapped2
 
-ftap2:
+wholetap2:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VMAXPS  (DX), Z6, Z6
 	VMAXPS  (DX)(R8*1), Z7, Z7
 	DECQ    DI
-	JNE     ftap2
+	JNE     wholetap2
 
-ftapped2:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     fnext
+wholetapped2:
+	MOVQ $+2, DI
+	JMP  wholefinish
 
-fbelow2:
-	CMPQ    R14, $+1
-	JL      fbelow1
+wholepixels1:
 	VMOVAPS Z3, Z6
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped1
+	JEQ     wholetapped1
 
-ftap1:
+wholetap1:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VMAXPS  (DX), Z6, Z6
 	DECQ    DI
-	JNE     ftap1
+	JNE     wholetap1
 
-ftapped1:
+wholetapped1:
+	MOVQ $+1, DI
+
+wholefinish:
 	VMULPS  Z0, Z6, Z6
 	VMOVUPS Z6, (R12)
 	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     fnext
+	CMPQ    DI, $+1
+	JE      wholestored
+	VMULPS  Z0, Z7, Z7
+	VMOVUPS Z7, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      wholestored
+	VMULPS  Z0, Z8, Z8
+	VMOVUPS Z8, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      wholestored
+	VMULPS  Z0, Z9, Z9
+	VMOVUPS Z9, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      wholestored
+	VMULPS  Z0, Z10, Z10
+	VMOVUPS Z10, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      wholestored
+	VMULPS  Z0, Z11, Z11
+	VMOVUPS Z11, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      wholestored
+	VMULPS  Z0, Z12, Z12
+	VMOVUPS Z12, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      wholestored
+	VMULPS  Z0, Z13, Z13
+	VMOVUPS Z13, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+8
+	JE      wholestored
+	VMULPS  Z0, Z14, Z14
+	VMOVUPS Z14, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+9
+	JE      wholestored
+	VMULPS  Z0, Z15, Z15
+	VMOVUPS Z15, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+10
+	JE      wholestored
+	VMULPS  Z0, Z16, Z16
+	VMOVUPS Z16, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+11
+	JE      wholestored
+	VMULPS  Z0, Z17, Z17
+	VMOVUPS Z17, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+12
+	JE      wholestored
+	VMULPS  Z0, Z18, Z18
+	VMOVUPS Z18, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+13
+	JE      wholestored
+	VMULPS  Z0, Z19, Z19
+	VMOVUPS Z19, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+14
+	JE      wholestored
+	VMULPS  Z0, Z20, Z20
+	VMOVUPS Z20, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+15
+	JE      wholestored
+	VMULPS  Z0, Z21, Z21
+	VMOVUPS Z21, (R12)
+	ADDQ    R13, R12
 
-fbelow1:
-fnext:
+wholestored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   wholeblock
+
+wholenext:
 	ADDQ $+16, (SP)
 	SUBQ $+16, 8(SP)
 	JMP  vectors
 
 partial:
-	MOVQ         8(SP), CX
 	MOVQ         $-1, DX
 	BZHIQ        CX, DX, DX
 	KMOVW        DX, K1
@@ -11932,9 +5583,11 @@ partial:
 	VBROADCASTSS X3, Z3
 	MOVQ         24(R15), R14
 
-mpixels16:
+partblock:
+	TESTQ   R14, R14
+	JLE     partnext
 	CMPQ    R14, $+16
-	JL      mbelow16
+	JL      partpixels8
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -11954,1116 +5607,226 @@ mpixels16:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     mtapped16
+	JEQ     parttapped16
 
-mtap16:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VMAXPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VMAXPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z16, Z16
-	VMOVUPS.Z (CX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z17, Z17
-	VMOVUPS.Z (CX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z18, Z18
-	VMOVUPS.Z (CX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z19, Z19
-	VMOVUPS.Z (CX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z20, Z20
-	VMOVUPS.Z (CX)(R11*1), K1, Z5
-	VMAXPS    Z5, Z21, Z21
-	DECQ      DI
-	JNE       mtap16
+parttap16:
+	MOVLQSX (SI), DX
+	ADDQ    $+8, SI
+	LEAQ    (AX)(DX*4), DX
+	LEAQ    (DX)(R8*8), CX
+	VMAXPS  (DX), Z6, K1, Z6
+	VMAXPS  (DX)(R8*1), Z7, K1, Z7
+	VMAXPS  (DX)(R8*2), Z8, K1, Z8
+	VMAXPS  (DX)(R9*1), Z9, K1, Z9
+	VMAXPS  (DX)(R8*4), Z10, K1, Z10
+	VMAXPS  (DX)(R10*1), Z11, K1, Z11
+	VMAXPS  (DX)(R9*2), Z12, K1, Z12
+	VMAXPS  (DX)(R11*1), Z13, K1, Z13
+	VMAXPS  (CX), Z14, K1, Z14
+	VMAXPS  (CX)(R8*1), Z15, K1, Z15
+	VMAXPS  (CX)(R8*2), Z16, K1, Z16
+	VMAXPS  (CX)(R9*1), Z17, K1, Z17
+	VMAXPS  (CX)(R8*4), Z18, K1, Z18
+	VMAXPS  (CX)(R10*1), Z19, K1, Z19
+	VMAXPS  (CX)(R9*2), Z20, K1, Z20
+	VMAXPS  (CX)(R11*1), Z21, K1, Z21
+	DECQ    DI
+	JNE     parttap16
 
-mtapped16:
+parttapped16:
+	MOVQ $+16, DI
+	JMP  partfinish
+
+partpixels8:
+	CMPQ    R14, $+8
+	JL      partpixels4
+	VMOVAPS Z3, Z6
+	VMOVAPS Z3, Z7
+	VMOVAPS Z3, Z8
+	VMOVAPS Z3, Z9
+	VMOVAPS Z3, Z10
+	VMOVAPS Z3, Z11
+	VMOVAPS Z3, Z12
+	VMOVAPS Z3, Z13
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped8
+
+parttap8:
+	MOVLQSX (SI), DX
+	ADDQ    $+8, SI
+	LEAQ    (AX)(DX*4), DX
+	VMAXPS  (DX), Z6, K1, Z6
+	VMAXPS  (DX)(R8*1), Z7, K1, Z7
+	VMAXPS  (DX)(R8*2), Z8, K1, Z8
+	VMAXPS  (DX)(R9*1), Z9, K1, Z9
+	VMAXPS  (DX)(R8*4), Z10, K1, Z10
+	VMAXPS  (DX)(R10*1), Z11, K1, Z11
+	VMAXPS  (DX)(R9*2), Z12, K1, Z12
+	VMAXPS  (DX)(R11*1), Z13, K1, Z13
+	DECQ    DI
+	JNE     parttap8
+
+parttapped8:
+	MOVQ $+8, DI
+	JMP  partfinish
+
+partpixels4:
+	CMPQ    R14, $+4
+	JL      partpixels2
+	VMOVAPS Z3, Z6
+	VMOVAPS Z3, Z7
+	VMOVAPS Z3, Z8
+	VMOVAPS Z3, Z9
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped4
+
+parttap4:
+	MOVLQSX (SI), DX
+	ADDQ    $+8, SI
+	LEAQ    (AX)(DX*4), DX
+	VMAXPS  (DX), Z6, K1, Z6
+	VMAXPS  (DX)(R8*1), Z7, K1, Z7
+	VMAXPS  (DX)(R8*2), Z8, K1, Z8
+	VMAXPS  (DX)(R9*1), Z9, K1, Z9
+	DECQ    DI
+	JNE     parttap4
+
+parttapped4:
+	MOVQ $+4, DI
+	JMP  partfinish
+
+partpixels2:
+	CMPQ    R14, $+2
+	JL      partpixels1
+	VMOVAPS Z3, Z6
+	VMOVAPS Z3, Z7
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped2
+
+parttap2:
+	MOVLQSX (SI), DX
+	ADDQ    $+8, SI
+	LEAQ    (AX)(DX*4), DX
+	VMAXPS  (DX), Z6, K1, Z6
+	VMAXPS  (DX)(R8*1), Z7, K1, Z7
+	DECQ    DI
+	JNE     parttap2
+
+parttapped2:
+	MOVQ $+2, DI
+	JMP  partfinish
+
+partpixels1:
+	VMOVAPS Z3, Z6
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped1
+
+parttap1:
+	MOVLQSX (SI), DX
+	ADDQ    $+8, SI
+	LEAQ    (AX)(DX*4), DX
+	VMAXPS  (DX), Z6, K1, Z6
+	DECQ    DI
+	JNE     parttap1
+
+parttapped1:
+	MOVQ $+1, DI
+
+partfinish:
 	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMULPS  Z0, Z20, Z20
-	VMULPS  Z0, Z21, Z21
 	VMOVUPS Z6, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+1
+	JE      partstored
+	VMULPS  Z0, Z7, Z7
 	VMOVUPS Z7, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      partstored
+	VMULPS  Z0, Z8, Z8
 	VMOVUPS Z8, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      partstored
+	VMULPS  Z0, Z9, Z9
 	VMOVUPS Z9, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      partstored
+	VMULPS  Z0, Z10, Z10
 	VMOVUPS Z10, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      partstored
+	VMULPS  Z0, Z11, Z11
 	VMOVUPS Z11, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      partstored
+	VMULPS  Z0, Z12, Z12
 	VMOVUPS Z12, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      partstored
+	VMULPS  Z0, Z13, Z13
 	VMOVUPS Z13, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+8
+	JE      partstored
+	VMULPS  Z0, Z14, Z14
 	VMOVUPS Z14, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+9
+	JE      partstored
+	VMULPS  Z0, Z15, Z15
 	VMOVUPS Z15, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+10
+	JE      partstored
+	VMULPS  Z0, Z16, Z16
 	VMOVUPS Z16, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+11
+	JE      partstored
+	VMULPS  Z0, Z17, Z17
 	VMOVUPS Z17, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+12
+	JE      partstored
+	VMULPS  Z0, Z18, Z18
 	VMOVUPS Z18, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+13
+	JE      partstored
+	VMULPS  Z0, Z19, Z19
 	VMOVUPS Z19, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+14
+	JE      partstored
+	VMULPS  Z0, Z20, Z20
 	VMOVUPS Z20, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+15
+	JE      partstored
+	VMULPS  Z0, Z21, Z21
 	VMOVUPS Z21, K1, (R12)
 	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+16, R14
-	JMP     mpixels16
 
-mbelow16:
-	CMPQ    R14, $+15
-	JL      mbelow15
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	VMOVAPS Z3, Z18
-	VMOVAPS Z3, Z19
-	VMOVAPS Z3, Z20
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped15
+partstored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   partblock
 
-mtap15:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VMAXPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VMAXPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z16, Z16
-	VMOVUPS.Z (CX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z17, Z17
-	VMOVUPS.Z (CX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z18, Z18
-	VMOVUPS.Z (CX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z19, Z19
-	VMOVUPS.Z (CX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z20, Z20
-	DECQ      DI
-	JNE       mtap15
-
-mtapped15:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMULPS  Z0, Z20, Z20
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+15, R14
-	JMP     mnext
-
-mbelow15:
-	CMPQ    R14, $+14
-	JL      mbelow14
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	VMOVAPS Z3, Z18
-	VMOVAPS Z3, Z19
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped14
-
-mtap14:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VMAXPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VMAXPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z16, Z16
-	VMOVUPS.Z (CX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z17, Z17
-	VMOVUPS.Z (CX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z18, Z18
-	VMOVUPS.Z (CX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z19, Z19
-	DECQ      DI
-	JNE       mtap14
-
-mtapped14:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+14, R14
-	JMP     mnext
-
-mbelow14:
-	CMPQ    R14, $+13
-	JL      mbelow13
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	VMOVAPS Z3, Z18
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped13
-
-mtap13:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VMAXPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VMAXPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z16, Z16
-	VMOVUPS.Z (CX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z17, Z17
-	VMOVUPS.Z (CX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z18, Z18
-	DECQ      DI
-	JNE       mtap13
-
-mtapped13:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+13, R14
-	JMP     mnext
-
-mbelow13:
-	CMPQ    R14, $+12
-	JL      mbelow12
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped12
-
-mtap12:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VMAXPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VMAXPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z16, Z16
-	VMOVUPS.Z (CX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z17, Z17
-	DECQ      DI
-	JNE       mtap12
-
-mtapped12:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+12, R14
-	JMP     mnext
-
-mbelow12:
-	CMPQ    R14, $+11
-	JL      mbelow11
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped11
-
-mtap11:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VMAXPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VMAXPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z16, Z16
-	DECQ      DI
-	JNE       mtap11
-
-mtapped11:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+11, R14
-	JMP     mnext
-
-mbelow11:
-	CMPQ    R14, $+10
-	JL      mbelow10
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped10
-
-mtap10:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VMAXPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VMAXPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z15, Z15
-	DECQ      DI
-	JNE       mtap10
-
-mtapped10:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+10, R14
-	JMP     mnext
-
-mbelow10:
-	CMPQ    R14, $+9
-	JL      mbelow9
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped9
-
-mtap9:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VMAXPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VMAXPS    Z5, Z14, Z14
-	DECQ      DI
-	JNE       mtap9
-
-mtapped9:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+9, R14
-	JMP     mnext
-
-mbelow9:
-	CMPQ    R14, $+8
-	JL      mbelow8
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped8
-
-mtap8:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VMAXPS    Z5, Z13, Z13
-	DECQ      DI
-	JNE       mtap8
-
-mtapped8:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+8, R14
-	JMP     mnext
-
-mbelow8:
-	CMPQ    R14, $+7
-	JL      mbelow7
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped7
-
-mtap7:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VMAXPS    Z5, Z12, Z12
-	DECQ      DI
-	JNE       mtap7
-
-mtapped7:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     mnext
-
-mbelow7:
-	CMPQ    R14, $+6
-	JL      mbelow6
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped6
-
-mtap6:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VMAXPS    Z5, Z11, Z11
-	DECQ      DI
-	JNE       mtap6
-
-mtapped6:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     mnext
-
-mbelow6:
-	CMPQ    R14, $+5
-	JL      mbelow5
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped5
-
-mtap5:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VMAXPS    Z5, Z10, Z10
-	DECQ      DI
-	JNE       mtap5
-
-mtapped5:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     mnext
-
-mbelow5:
-	CMPQ    R14, $+4
-	JL      mbelow4
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped4
-
-mtap4:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VMAXPS    Z5, Z9, Z9
-	DECQ      DI
-	JNE       mtap4
-
-mtapped4:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     mnext
-
-mbelow4:
-	CMPQ    R14, $+3
-	JL      mbelow3
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped3
-
-mtap3:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VMAXPS    Z5, Z8, Z8
-	DECQ      DI
-	JNE       mtap3
-
-mtapped3:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     mnext
-
-mbelow3:
-	CMPQ    R14, $+2
-	JL      mbelow2
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped2
-
-mtap2:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VMAXPS    Z5, Z7, Z7
-	DECQ      DI
-	JNE       mtap2
-
-mtapped2:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     mnext
-
-mbelow2:
-	CMPQ    R14, $+1
-	JL      mbelow1
-	VMOVAPS Z3, Z6
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped1
-
-mtap1:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VMAXPS    Z5, Z6, Z6
-	DECQ      DI
-	JNE       mtap1
-
-mtapped1:
-	VMULPS  Z0, Z6, Z6
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     mnext
-
-mbelow1:
-mnext:
+partnext:
 	ADDQ $+16, (SP)
 	SUBQ $+16, 8(SP)
 	JMP  vectors
@@ -13105,9 +5868,11 @@ vectors:
 	VBROADCASTSS X3, Z3
 	MOVQ         24(R15), R14
 
-fpixels16:
+wholeblock:
+	TESTQ   R14, R14
+	JLE     wholenext
 	CMPQ    R14, $+16
-	JL      fbelow16
+	JL      wholepixels15
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13127,9 +5892,9 @@ fpixels16:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped16
+	JEQ     wholetapped16
 
-ftap16:
+wholetap16:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13151,65 +5916,15 @@ ftap16:
 	VADDPS  (CX)(R9*2), Z20, Z20
 	VADDPS  (CX)(R11*1), Z21, Z21
 	DECQ    DI
-	JNE     ftap16
+	JNE     wholetap16
 
-ftapped16:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMULPS  Z0, Z20, Z20
-	VMULPS  Z0, Z21, Z21
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z21, (R12)
-	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+16, R14
-	JMP     fpixels16
+wholetapped16:
+	MOVQ $+16, DI
+	JMP  wholefinish
 
-fbelow16:
+wholepixels15:
 	CMPQ    R14, $+15
-	JL      fbelow15
+	JL      wholepixels14
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13228,9 +5943,9 @@ fbelow16:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped15
+	JEQ     wholetapped15
 
-ftap15:
+wholetap15:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13251,60 +5966,15 @@ ftap15:
 	VADDPS  (CX)(R10*1), Z19, Z19
 	VADDPS  (CX)(R9*2), Z20, Z20
 	DECQ    DI
-	JNE     ftap15
+	JNE     wholetap15
 
-ftapped15:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMULPS  Z0, Z20, Z20
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+15, R14
-	JMP     fnext
+wholetapped15:
+	MOVQ $+15, DI
+	JMP  wholefinish
 
-fbelow15:
+wholepixels14:
 	CMPQ    R14, $+14
-	JL      fbelow14
+	JL      wholepixels13
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13322,9 +5992,9 @@ fbelow15:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped14
+	JEQ     wholetapped14
 
-ftap14:
+wholetap14:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13344,57 +6014,15 @@ ftap14:
 	VADDPS  (CX)(R8*4), Z18, Z18
 	VADDPS  (CX)(R10*1), Z19, Z19
 	DECQ    DI
-	JNE     ftap14
+	JNE     wholetap14
 
-ftapped14:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+14, R14
-	JMP     fnext
+wholetapped14:
+	MOVQ $+14, DI
+	JMP  wholefinish
 
-fbelow14:
+wholepixels13:
 	CMPQ    R14, $+13
-	JL      fbelow13
+	JL      wholepixels12
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13411,9 +6039,9 @@ fbelow14:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped13
+	JEQ     wholetapped13
 
-ftap13:
+wholetap13:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13432,54 +6060,15 @@ ftap13:
 	VADDPS  (CX)(R9*1), Z17, Z17
 	VADDPS  (CX)(R8*4), Z18, Z18
 	DECQ    DI
-	JNE     ftap13
+	JNE     wholetap13
 
-ftapped13:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+13, R14
-	JMP     fnext
+wholetapped13:
+	MOVQ $+13, DI
+	JMP  wholefinish
 
-fbelow13:
+wholepixels12:
 	CMPQ    R14, $+12
-	JL      fbelow12
+	JL      wholepixels11
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13495,9 +6084,9 @@ fbelow13:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped12
+	JEQ     wholetapped12
 
-ftap12:
+wholetap12:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13515,51 +6104,15 @@ ftap12:
 	VADDPS  (CX)(R8*2), Z16, Z16
 	VADDPS  (CX)(R9*1), Z17, Z17
 	DECQ    DI
-	JNE     ftap12
+	JNE     wholetap12
 
-ftapped12:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+12, R14
-	JMP     fnext
+wholetapped12:
+	MOVQ $+12, DI
+	JMP  wholefinish
 
-fbelow12:
+wholepixels11:
 	CMPQ    R14, $+11
-	JL      fbelow11
+	JL      wholepixels10
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13574,9 +6127,9 @@ fbelow12:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped11
+	JEQ     wholetapped11
 
-ftap11:
+wholetap11:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13593,48 +6146,15 @@ ftap11:
 	VADDPS  (CX)(R8*1), Z15, Z15
 	VADDPS  (CX)(R8*2), Z16, Z16
 	DECQ    DI
-	JNE     ftap11
+	JNE     wholetap11
 
-ftapped11:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+11, R14
-	JMP     fnext
+wholetapped11:
+	MOVQ $+11, DI
+	JMP  wholefinish
 
-fbelow11:
+wholepixels10:
 	CMPQ    R14, $+10
-	JL      fbelow10
+	JL      wholepixels9
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13648,9 +6168,9 @@ fbelow11:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped10
+	JEQ     wholetapped10
 
-ftap10:
+wholetap10:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13666,45 +6186,15 @@ ftap10:
 	VADDPS  (CX), Z14, Z14
 	VADDPS  (CX)(R8*1), Z15, Z15
 	DECQ    DI
-	JNE     ftap10
+	JNE     wholetap10
 
-ftapped10:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+10, R14
-	JMP     fnext
+wholetapped10:
+	MOVQ $+10, DI
+	JMP  wholefinish
 
-fbelow10:
+wholepixels9:
 	CMPQ    R14, $+9
-	JL      fbelow9
+	JL      wholepixels8
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13717,9 +6207,9 @@ fbelow10:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped9
+	JEQ     wholetapped9
 
-ftap9:
+wholetap9:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13734,42 +6224,15 @@ ftap9:
 	VADDPS  (DX)(R11*1), Z13, Z13
 	VADDPS  (CX), Z14, Z14
 	DECQ    DI
-	JNE     ftap9
+	JNE     wholetap9
 
-ftapped9:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+9, R14
-	JMP     fnext
+wholetapped9:
+	MOVQ $+9, DI
+	JMP  wholefinish
 
-fbelow9:
+wholepixels8:
 	CMPQ    R14, $+8
-	JL      fbelow8
+	JL      wholepixels7
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13781,9 +6244,9 @@ fbelow9:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped8
+	JEQ     wholetapped8
 
-ftap8:
+wholetap8:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13796,39 +6259,15 @@ ftap8:
 	VADDPS  (DX)(R9*2), Z12, Z12
 	VADDPS  (DX)(R11*1), Z13, Z13
 	DECQ    DI
-	JNE     ftap8
+	JNE     wholetap8
 
-ftapped8:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+8, R14
-	JMP     fnext
+wholetapped8:
+	MOVQ $+8, DI
+	JMP  wholefinish
 
-fbelow8:
+wholepixels7:
 	CMPQ    R14, $+7
-	JL      fbelow7
+	JL      wholepixels6
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13839,9 +6278,9 @@ fbelow8:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped7
+	JEQ     wholetapped7
 
-ftap7:
+wholetap7:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13853,36 +6292,15 @@ ftap7:
 	VADDPS  (DX)(R10*1), Z11, Z11
 	VADDPS  (DX)(R9*2), Z12, Z12
 	DECQ    DI
-	JNE     ftap7
+	JNE     wholetap7
 
-ftapped7:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     fnext
+wholetapped7:
+	MOVQ $+7, DI
+	JMP  wholefinish
 
-fbelow7:
+wholepixels6:
 	CMPQ    R14, $+6
-	JL      fbelow6
+	JL      wholepixels5
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13892,9 +6310,9 @@ fbelow7:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped6
+	JEQ     wholetapped6
 
-ftap6:
+wholetap6:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13905,33 +6323,15 @@ ftap6:
 	VADDPS  (DX)(R8*4), Z10, Z10
 	VADDPS  (DX)(R10*1), Z11, Z11
 	DECQ    DI
-	JNE     ftap6
+	JNE     wholetap6
 
-ftapped6:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     fnext
+wholetapped6:
+	MOVQ $+6, DI
+	JMP  wholefinish
 
-fbelow6:
+wholepixels5:
 	CMPQ    R14, $+5
-	JL      fbelow5
+	JL      wholepixels4
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13940,9 +6340,9 @@ fbelow6:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped5
+	JEQ     wholetapped5
 
-ftap5:
+wholetap5:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13952,30 +6352,15 @@ ftap5:
 	VADDPS  (DX)(R9*1), Z9, Z9
 	VADDPS  (DX)(R8*4), Z10, Z10
 	DECQ    DI
-	JNE     ftap5
+	JNE     wholetap5
 
-ftapped5:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     fnext
+wholetapped5:
+	MOVQ $+5, DI
+	JMP  wholefinish
 
-fbelow5:
+wholepixels4:
 	CMPQ    R14, $+4
-	JL      fbelow4
+	JL      wholepixels3
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -13983,9 +6368,9 @@ fbelow5:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped4
+	JEQ     wholetapped4
 
-ftap4:
+wholetap4:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -13994,36 +6379,24 @@ ftap4:
 	VADDPS  (DX)(R8*2), Z8, Z8
 	VADDPS  (DX)(R9*1), Z9, Z9
 	DECQ    DI
-	JNE     ftap4
+	JNE     wholetap4
 
-ftapped4:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     fnext
+wholetapped4:
+	MOVQ $+4, DI
+	JMP  wholefinish
 
-fbelow4:
+wholepixels3:
 	CMPQ    R14, $+3
-	JL      fbelow3
+	JL      wholepixels2
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped3
+	JEQ     wholetapped3
 
-ftap3:
+wholetap3:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
@@ -14031,82 +6404,145 @@ ftap3:
 	VADDPS  (DX)(R8*1), Z7, Z7
 	VADDPS  (DX)(R8*2), Z8, Z8
 	DECQ    DI
-	JNE     ftap3
+	JNE     wholetap3
 
-ftapped3:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     fnext
+wholetapped3:
+	MOVQ $+3, DI
+	JMP  wholefinish
 
-fbelow3:
+wholepixels2:
 	CMPQ    R14, $+2
-	JL      fbelow2
+	JL      wholepixels1
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped2
+	JEQ     wholetapped2
 
-ftap2:
+wholetap2:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VADDPS  (DX), Z6, Z6
 	VADDPS  (DX)(R8*1), Z7, Z7
 	DECQ    DI
-	JNE     ftap2
+	JNE     wholetap2
 
-ftapped2:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMOVUPS Z6, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     fnext
+wholetapped2:
+	MOVQ $+2, DI
+	JMP  wholefinish
 
-fbelow2:
-	CMPQ    R14, $+1
-	JL      fbelow1
+wholepixels1:
 	VMOVAPS Z3, Z6
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     ftapped1
+	JEQ     wholetapped1
 
-ftap1:
+wholetap1:
 	MOVLQSX (SI), DX
 	ADDQ    $+8, SI
 	LEAQ    (AX)(DX*4), DX
 	VADDPS  (DX), Z6, Z6
 	DECQ    DI
-	JNE     ftap1
+	JNE     wholetap1
 
-ftapped1:
+wholetapped1:
+	MOVQ $+1, DI
+
+wholefinish:
 	VMULPS  Z0, Z6, Z6
 	VMOVUPS Z6, (R12)
 	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     fnext
+	CMPQ    DI, $+1
+	JE      wholestored
+	VMULPS  Z0, Z7, Z7
+	VMOVUPS Z7, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      wholestored
+	VMULPS  Z0, Z8, Z8
+	VMOVUPS Z8, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      wholestored
+	VMULPS  Z0, Z9, Z9
+	VMOVUPS Z9, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      wholestored
+	VMULPS  Z0, Z10, Z10
+	VMOVUPS Z10, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      wholestored
+	VMULPS  Z0, Z11, Z11
+	VMOVUPS Z11, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      wholestored
+	VMULPS  Z0, Z12, Z12
+	VMOVUPS Z12, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      wholestored
+	VMULPS  Z0, Z13, Z13
+	VMOVUPS Z13, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+8
+	JE      wholestored
+	VMULPS  Z0, Z14, Z14
+	VMOVUPS Z14, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+9
+	JE      wholestored
+	VMULPS  Z0, Z15, Z15
+	VMOVUPS Z15, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+10
+	JE      wholestored
+	VMULPS  Z0, Z16, Z16
+	VMOVUPS Z16, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+11
+	JE      wholestored
+	VMULPS  Z0, Z17, Z17
+	VMOVUPS Z17, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+12
+	JE      wholestored
+	VMULPS  Z0, Z18, Z18
+	VMOVUPS Z18, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+13
+	JE      wholestored
+	VMULPS  Z0, Z19, Z19
+	VMOVUPS Z19, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+14
+	JE      wholestored
+	VMULPS  Z0, Z20, Z20
+	VMOVUPS Z20, (R12)
+	ADDQ    R13, R12
+	CMPQ    DI, $+15
+	JE      wholestored
+	VMULPS  Z0, Z21, Z21
+	VMOVUPS Z21, (R12)
+	ADDQ    R13, R12
 
-fbelow1:
-fnext:
+wholestored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   wholeblock
+
+wholenext:
 	ADDQ $+16, (SP)
 	SUBQ $+16, 8(SP)
 	JMP  vectors
 
 partial:
-	MOVQ         8(SP), CX
 	MOVQ         $-1, DX
 	BZHIQ        CX, DX, DX
 	KMOVW        DX, K1
@@ -14122,9 +6558,11 @@ partial:
 	VBROADCASTSS X3, Z3
 	MOVQ         24(R15), R14
 
-mpixels16:
+partblock:
+	TESTQ   R14, R14
+	JLE     partnext
 	CMPQ    R14, $+16
-	JL      mbelow16
+	JL      partpixels8
 	VMOVAPS Z3, Z6
 	VMOVAPS Z3, Z7
 	VMOVAPS Z3, Z8
@@ -14144,1116 +6582,226 @@ mpixels16:
 	MOVQ    (R15), SI
 	MOVQ    8(R15), DI
 	TESTQ   DI, DI
-	JEQ     mtapped16
+	JEQ     parttapped16
 
-mtap16:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VADDPS    Z5, Z16, Z16
-	VMOVUPS.Z (CX)(R9*1), K1, Z5
-	VADDPS    Z5, Z17, Z17
-	VMOVUPS.Z (CX)(R8*4), K1, Z5
-	VADDPS    Z5, Z18, Z18
-	VMOVUPS.Z (CX)(R10*1), K1, Z5
-	VADDPS    Z5, Z19, Z19
-	VMOVUPS.Z (CX)(R9*2), K1, Z5
-	VADDPS    Z5, Z20, Z20
-	VMOVUPS.Z (CX)(R11*1), K1, Z5
-	VADDPS    Z5, Z21, Z21
-	DECQ      DI
-	JNE       mtap16
+parttap16:
+	MOVLQSX (SI), DX
+	ADDQ    $+8, SI
+	LEAQ    (AX)(DX*4), DX
+	LEAQ    (DX)(R8*8), CX
+	VADDPS  (DX), Z6, K1, Z6
+	VADDPS  (DX)(R8*1), Z7, K1, Z7
+	VADDPS  (DX)(R8*2), Z8, K1, Z8
+	VADDPS  (DX)(R9*1), Z9, K1, Z9
+	VADDPS  (DX)(R8*4), Z10, K1, Z10
+	VADDPS  (DX)(R10*1), Z11, K1, Z11
+	VADDPS  (DX)(R9*2), Z12, K1, Z12
+	VADDPS  (DX)(R11*1), Z13, K1, Z13
+	VADDPS  (CX), Z14, K1, Z14
+	VADDPS  (CX)(R8*1), Z15, K1, Z15
+	VADDPS  (CX)(R8*2), Z16, K1, Z16
+	VADDPS  (CX)(R9*1), Z17, K1, Z17
+	VADDPS  (CX)(R8*4), Z18, K1, Z18
+	VADDPS  (CX)(R10*1), Z19, K1, Z19
+	VADDPS  (CX)(R9*2), Z20, K1, Z20
+	VADDPS  (CX)(R11*1), Z21, K1, Z21
+	DECQ    DI
+	JNE     parttap16
 
-mtapped16:
+parttapped16:
+	MOVQ $+16, DI
+	JMP  partfinish
+
+partpixels8:
+	CMPQ    R14, $+8
+	JL      partpixels4
+	VMOVAPS Z3, Z6
+	VMOVAPS Z3, Z7
+	VMOVAPS Z3, Z8
+	VMOVAPS Z3, Z9
+	VMOVAPS Z3, Z10
+	VMOVAPS Z3, Z11
+	VMOVAPS Z3, Z12
+	VMOVAPS Z3, Z13
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped8
+
+parttap8:
+	MOVLQSX (SI), DX
+	ADDQ    $+8, SI
+	LEAQ    (AX)(DX*4), DX
+	VADDPS  (DX), Z6, K1, Z6
+	VADDPS  (DX)(R8*1), Z7, K1, Z7
+	VADDPS  (DX)(R8*2), Z8, K1, Z8
+	VADDPS  (DX)(R9*1), Z9, K1, Z9
+	VADDPS  (DX)(R8*4), Z10, K1, Z10
+	VADDPS  (DX)(R10*1), Z11, K1, Z11
+	VADDPS  (DX)(R9*2), Z12, K1, Z12
+	VADDPS  (DX)(R11*1), Z13, K1, Z13
+	DECQ    DI
+	JNE     parttap8
+
+parttapped8:
+	MOVQ $+8, DI
+	JMP  partfinish
+
+partpixels4:
+	CMPQ    R14, $+4
+	JL      partpixels2
+	VMOVAPS Z3, Z6
+	VMOVAPS Z3, Z7
+	VMOVAPS Z3, Z8
+	VMOVAPS Z3, Z9
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped4
+
+parttap4:
+	MOVLQSX (SI), DX
+	ADDQ    $+8, SI
+	LEAQ    (AX)(DX*4), DX
+	VADDPS  (DX), Z6, K1, Z6
+	VADDPS  (DX)(R8*1), Z7, K1, Z7
+	VADDPS  (DX)(R8*2), Z8, K1, Z8
+	VADDPS  (DX)(R9*1), Z9, K1, Z9
+	DECQ    DI
+	JNE     parttap4
+
+parttapped4:
+	MOVQ $+4, DI
+	JMP  partfinish
+
+partpixels2:
+	CMPQ    R14, $+2
+	JL      partpixels1
+	VMOVAPS Z3, Z6
+	VMOVAPS Z3, Z7
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped2
+
+parttap2:
+	MOVLQSX (SI), DX
+	ADDQ    $+8, SI
+	LEAQ    (AX)(DX*4), DX
+	VADDPS  (DX), Z6, K1, Z6
+	VADDPS  (DX)(R8*1), Z7, K1, Z7
+	DECQ    DI
+	JNE     parttap2
+
+parttapped2:
+	MOVQ $+2, DI
+	JMP  partfinish
+
+partpixels1:
+	VMOVAPS Z3, Z6
+	MOVQ    (R15), SI
+	MOVQ    8(R15), DI
+	TESTQ   DI, DI
+	JEQ     parttapped1
+
+parttap1:
+	MOVLQSX (SI), DX
+	ADDQ    $+8, SI
+	LEAQ    (AX)(DX*4), DX
+	VADDPS  (DX), Z6, K1, Z6
+	DECQ    DI
+	JNE     parttap1
+
+parttapped1:
+	MOVQ $+1, DI
+
+partfinish:
 	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMULPS  Z0, Z20, Z20
-	VMULPS  Z0, Z21, Z21
 	VMOVUPS Z6, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+1
+	JE      partstored
+	VMULPS  Z0, Z7, Z7
 	VMOVUPS Z7, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+2
+	JE      partstored
+	VMULPS  Z0, Z8, Z8
 	VMOVUPS Z8, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+3
+	JE      partstored
+	VMULPS  Z0, Z9, Z9
 	VMOVUPS Z9, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+4
+	JE      partstored
+	VMULPS  Z0, Z10, Z10
 	VMOVUPS Z10, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+5
+	JE      partstored
+	VMULPS  Z0, Z11, Z11
 	VMOVUPS Z11, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+6
+	JE      partstored
+	VMULPS  Z0, Z12, Z12
 	VMOVUPS Z12, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+7
+	JE      partstored
+	VMULPS  Z0, Z13, Z13
 	VMOVUPS Z13, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+8
+	JE      partstored
+	VMULPS  Z0, Z14, Z14
 	VMOVUPS Z14, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+9
+	JE      partstored
+	VMULPS  Z0, Z15, Z15
 	VMOVUPS Z15, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+10
+	JE      partstored
+	VMULPS  Z0, Z16, Z16
 	VMOVUPS Z16, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+11
+	JE      partstored
+	VMULPS  Z0, Z17, Z17
 	VMOVUPS Z17, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+12
+	JE      partstored
+	VMULPS  Z0, Z18, Z18
 	VMOVUPS Z18, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+13
+	JE      partstored
+	VMULPS  Z0, Z19, Z19
 	VMOVUPS Z19, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+14
+	JE      partstored
+	VMULPS  Z0, Z20, Z20
 	VMOVUPS Z20, K1, (R12)
 	ADDQ    R13, R12
+	CMPQ    DI, $+15
+	JE      partstored
+	VMULPS  Z0, Z21, Z21
 	VMOVUPS Z21, K1, (R12)
 	ADDQ    R13, R12
-	LEAQ    (AX)(R8*8), AX
-	LEAQ    (AX)(R8*8), AX
-	SUBQ    $+16, R14
-	JMP     mpixels16
 
-mbelow16:
-	CMPQ    R14, $+15
-	JL      mbelow15
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	VMOVAPS Z3, Z18
-	VMOVAPS Z3, Z19
-	VMOVAPS Z3, Z20
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped15
+partstored:
+	SUBQ  DI, R14
+	IMULQ R8, DI
+	ADDQ  DI, AX
+	JMP   partblock
 
-mtap15:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VADDPS    Z5, Z16, Z16
-	VMOVUPS.Z (CX)(R9*1), K1, Z5
-	VADDPS    Z5, Z17, Z17
-	VMOVUPS.Z (CX)(R8*4), K1, Z5
-	VADDPS    Z5, Z18, Z18
-	VMOVUPS.Z (CX)(R10*1), K1, Z5
-	VADDPS    Z5, Z19, Z19
-	VMOVUPS.Z (CX)(R9*2), K1, Z5
-	VADDPS    Z5, Z20, Z20
-	DECQ      DI
-	JNE       mtap15
-
-mtapped15:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMULPS  Z0, Z20, Z20
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z20, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+15, R14
-	JMP     mnext
-
-mbelow15:
-	CMPQ    R14, $+14
-	JL      mbelow14
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	VMOVAPS Z3, Z18
-	VMOVAPS Z3, Z19
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped14
-
-mtap14:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VADDPS    Z5, Z16, Z16
-	VMOVUPS.Z (CX)(R9*1), K1, Z5
-	VADDPS    Z5, Z17, Z17
-	VMOVUPS.Z (CX)(R8*4), K1, Z5
-	VADDPS    Z5, Z18, Z18
-	VMOVUPS.Z (CX)(R10*1), K1, Z5
-	VADDPS    Z5, Z19, Z19
-	DECQ      DI
-	JNE       mtap14
-
-mtapped14:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMULPS  Z0, Z19, Z19
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z19, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+14, R14
-	JMP     mnext
-
-mbelow14:
-	CMPQ    R14, $+13
-	JL      mbelow13
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	VMOVAPS Z3, Z18
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped13
-
-mtap13:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VADDPS    Z5, Z16, Z16
-	VMOVUPS.Z (CX)(R9*1), K1, Z5
-	VADDPS    Z5, Z17, Z17
-	VMOVUPS.Z (CX)(R8*4), K1, Z5
-	VADDPS    Z5, Z18, Z18
-	DECQ      DI
-	JNE       mtap13
-
-mtapped13:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMULPS  Z0, Z18, Z18
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z18, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+13, R14
-	JMP     mnext
-
-mbelow13:
-	CMPQ    R14, $+12
-	JL      mbelow12
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	VMOVAPS Z3, Z17
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped12
-
-mtap12:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VADDPS    Z5, Z16, Z16
-	VMOVUPS.Z (CX)(R9*1), K1, Z5
-	VADDPS    Z5, Z17, Z17
-	DECQ      DI
-	JNE       mtap12
-
-mtapped12:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMULPS  Z0, Z17, Z17
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z17, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+12, R14
-	JMP     mnext
-
-mbelow12:
-	CMPQ    R14, $+11
-	JL      mbelow11
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	VMOVAPS Z3, Z16
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped11
-
-mtap11:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	VMOVUPS.Z (CX)(R8*2), K1, Z5
-	VADDPS    Z5, Z16, Z16
-	DECQ      DI
-	JNE       mtap11
-
-mtapped11:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMULPS  Z0, Z16, Z16
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z16, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+11, R14
-	JMP     mnext
-
-mbelow11:
-	CMPQ    R14, $+10
-	JL      mbelow10
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	VMOVAPS Z3, Z15
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped10
-
-mtap10:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	VMOVUPS.Z (CX)(R8*1), K1, Z5
-	VADDPS    Z5, Z15, Z15
-	DECQ      DI
-	JNE       mtap10
-
-mtapped10:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMULPS  Z0, Z15, Z15
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z15, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+10, R14
-	JMP     mnext
-
-mbelow10:
-	CMPQ    R14, $+9
-	JL      mbelow9
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	VMOVAPS Z3, Z14
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped9
-
-mtap9:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	LEAQ      (DX)(R8*8), CX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	VMOVUPS.Z (CX), K1, Z5
-	VADDPS    Z5, Z14, Z14
-	DECQ      DI
-	JNE       mtap9
-
-mtapped9:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMULPS  Z0, Z14, Z14
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z14, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+9, R14
-	JMP     mnext
-
-mbelow9:
-	CMPQ    R14, $+8
-	JL      mbelow8
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	VMOVAPS Z3, Z13
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped8
-
-mtap8:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	VMOVUPS.Z (DX)(R11*1), K1, Z5
-	VADDPS    Z5, Z13, Z13
-	DECQ      DI
-	JNE       mtap8
-
-mtapped8:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMULPS  Z0, Z13, Z13
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z13, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+8, R14
-	JMP     mnext
-
-mbelow8:
-	CMPQ    R14, $+7
-	JL      mbelow7
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	VMOVAPS Z3, Z12
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped7
-
-mtap7:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	VMOVUPS.Z (DX)(R9*2), K1, Z5
-	VADDPS    Z5, Z12, Z12
-	DECQ      DI
-	JNE       mtap7
-
-mtapped7:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMULPS  Z0, Z12, Z12
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z12, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+7, R14
-	JMP     mnext
-
-mbelow7:
-	CMPQ    R14, $+6
-	JL      mbelow6
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	VMOVAPS Z3, Z11
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped6
-
-mtap6:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	VMOVUPS.Z (DX)(R10*1), K1, Z5
-	VADDPS    Z5, Z11, Z11
-	DECQ      DI
-	JNE       mtap6
-
-mtapped6:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMULPS  Z0, Z11, Z11
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z11, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+6, R14
-	JMP     mnext
-
-mbelow6:
-	CMPQ    R14, $+5
-	JL      mbelow5
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	VMOVAPS Z3, Z10
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped5
-
-mtap5:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	VMOVUPS.Z (DX)(R8*4), K1, Z5
-	VADDPS    Z5, Z10, Z10
-	DECQ      DI
-	JNE       mtap5
-
-mtapped5:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMULPS  Z0, Z10, Z10
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z10, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+5, R14
-	JMP     mnext
-
-mbelow5:
-	CMPQ    R14, $+4
-	JL      mbelow4
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	VMOVAPS Z3, Z9
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped4
-
-mtap4:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	VMOVUPS.Z (DX)(R9*1), K1, Z5
-	VADDPS    Z5, Z9, Z9
-	DECQ      DI
-	JNE       mtap4
-
-mtapped4:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMULPS  Z0, Z9, Z9
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z9, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+4, R14
-	JMP     mnext
-
-mbelow4:
-	CMPQ    R14, $+3
-	JL      mbelow3
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	VMOVAPS Z3, Z8
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped3
-
-mtap3:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	VMOVUPS.Z (DX)(R8*2), K1, Z5
-	VADDPS    Z5, Z8, Z8
-	DECQ      DI
-	JNE       mtap3
-
-mtapped3:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMULPS  Z0, Z8, Z8
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z8, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+3, R14
-	JMP     mnext
-
-mbelow3:
-	CMPQ    R14, $+2
-	JL      mbelow2
-	VMOVAPS Z3, Z6
-	VMOVAPS Z3, Z7
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped2
-
-mtap2:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	VMOVUPS.Z (DX)(R8*1), K1, Z5
-	VADDPS    Z5, Z7, Z7
-	DECQ      DI
-	JNE       mtap2
-
-mtapped2:
-	VMULPS  Z0, Z6, Z6
-	VMULPS  Z0, Z7, Z7
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	VMOVUPS Z7, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+2, R14
-	JMP     mnext
-
-mbelow2:
-	CMPQ    R14, $+1
-	JL      mbelow1
-	VMOVAPS Z3, Z6
-	MOVQ    (R15), SI
-	MOVQ    8(R15), DI
-	TESTQ   DI, DI
-	JEQ     mtapped1
-
-mtap1:
-	MOVLQSX   (SI), DX
-	ADDQ      $+8, SI
-	LEAQ      (AX)(DX*4), DX
-	VMOVUPS.Z (DX), K1, Z5
-	VADDPS    Z5, Z6, Z6
-	DECQ      DI
-	JNE       mtap1
-
-mtapped1:
-	VMULPS  Z0, Z6, Z6
-	VMOVUPS Z6, K1, (R12)
-	ADDQ    R13, R12
-	SUBQ    $+1, R14
-	JMP     mnext
-
-mbelow1:
-mnext:
+partnext:
 	ADDQ $+16, (SP)
 	SUBQ $+16, 8(SP)
 	JMP  vectors

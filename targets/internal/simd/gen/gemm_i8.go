@@ -98,8 +98,9 @@ func gemmI8(f *file, s isa, name string, mr int, d dot) {
 				t.VPBROADCASTD(indexed(rowRegs[row], index, 1, 4*ahead), t.vec(operandA))
 			})
 		},
-		partial: func(t *tile, left int) {
-			d.rows(t, 0, func(row int) { t.broadcastBytes(row, left) })
+		partial: func(t *tile) {
+			t.maskBytes()
+			d.rows(t, 0, t.broadcastBytes)
 		},
 		finish: finishI8,
 	}
@@ -110,23 +111,49 @@ func (d dot) rows(t *tile, ahead int, broadcast func(row int)) {
 	if d.panel != nil {
 		d.panel(t, ahead)
 	}
-	for row := range t.rows {
+	t.each(2, func(row int) {
 		broadcast(row)
 		d.multiply(t, row, ahead)
-	}
+	})
 }
 
-// broadcastBytes is VPBROADCASTD of fewer than four bytes, zeros after them.
-func (t *tile) broadcastBytes(row, left int) {
-	a := t.vec(operandA)
+// maskBytes makes the mask of the bytes left, for the instruction set that has
+// one, in K3. No general register is free but the cursor in B, which is saved.
+func (t *tile) maskBytes() {
+	if t.lanes < 16 {
+		return
+	}
+	t.MOVQ(bReg, t.cursor)
+	t.NEGQ(index)
+	t.MOVQ(imm(-1), bReg)
+	t.BZHIQ(index, bReg, bReg)
+	t.KMOVW(bReg.As32(), reg.K3)
+	t.NEGQ(index)
+	t.MOVQ(t.cursor, bReg)
+}
+
+// broadcastBytes is VPBROADCASTD of the one to three bytes left, zeros after
+// them.
+func (t *tile) broadcastBytes(row int) {
+	a, from := t.vec(operandA), func(i int) operand.Mem { return indexed(rowRegs[row], index, 1, i) }
 	x := a.AsX()
+	if t.lanes == 16 {
+		t.VMOVDQU8_Z(from(0), reg.K3, x)
+		t.VPBROADCASTD(x, a)
+		return
+	}
+	one, two, over := t.unique("one"), t.unique("two"), t.unique("filled")
 	t.VPXOR(x, x, x)
-	if left >= 2 {
-		t.VPINSRW(operand.U8(0), indexed(rowRegs[row], index, 1, 0), x, x)
-	}
-	if left != 2 {
-		t.VPINSRB(operand.U8(uint8(left-1)), indexed(rowRegs[row], index, 1, left-1), x, x)
-	}
+	t.CMPQ(index, imm(-2))
+	t.JG(operand.LabelRef(one))
+	t.JEQ(operand.LabelRef(two))
+	t.VPINSRB(operand.U8(2), from(2), x, x)
+	t.Label(two)
+	t.VPINSRW(operand.U8(0), from(0), x, x)
+	t.JMP(operand.LabelRef(over))
+	t.Label(one)
+	t.VPINSRB(operand.U8(0), from(0), x, x)
+	t.Label(over)
 	t.VPBROADCASTD(x, a)
 }
 
@@ -322,8 +349,8 @@ func (t *tile) storeBytes(row int, address reg.GPPhysical) {
 // storeSome writes the first bytes of x, as many as there are columns left of
 // at most 15, or all 16.
 func (t *tile) storeSome(x reg.Register, address reg.GPPhysical) {
-	t.stores++
-	label := func(n int) operand.LabelRef { return operand.LabelRef(t.name("store", n)) }
+	stem := t.unique("store")
+	label := func(n int) operand.LabelRef { return operand.LabelRef(fmt.Sprintf("%sx%d", stem, n)) }
 	t.CMPQ(t.remaining, imm(16))
 	t.JL(label(16))
 	t.VMOVDQU(x, at(address, 0))
@@ -347,8 +374,4 @@ func (t *tile) storeSome(x reg.Register, address reg.GPPhysical) {
 		t.Label(string(label(n)))
 	}
 	t.Label(string(label(0)))
-}
-
-func (t *tile) name(what string, n int) string {
-	return fmt.Sprintf("%s%d%s%d", what, t.stores, "x", n)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/operand"
@@ -17,6 +18,9 @@ var (
 	}
 	bReg  = reg.RBX
 	index = reg.R15
+
+	// heightReg is the number of rows in the epilogue.
+	heightReg = reg.R14
 )
 
 // fields holds the offsets of the fields of a tile argument.
@@ -26,6 +30,10 @@ type fields struct {
 
 // gemm describes a tile kernel. A kernel walks the panels of B; for each panel
 // it sums over the taps and k in registers, then finishes the rows.
+//
+// Only the loop along K is emitted for each number of rows: for one and for the
+// even numbers, since an odd last row may be computed twice. The code around it
+// is there once for each width of a panel and leaves off after the last row.
 type gemm struct {
 	*file
 	isa
@@ -35,21 +43,23 @@ type gemm struct {
 	group  int // elements of A per step along K
 	header int // bytes before the first step of a panel
 	step   int // bytes of B per step
-	unroll int
+	unroll int // steps per round of the loop over a whole tile
 	fields fields
 
-	// start sets the accumulators; mac does one step along K, disp steps
-	// ahead; partial, if not nil, does a last step of fewer than group
-	// elements; finish is the epilogue.
+	// start sets the accumulators; mac does one step along K, ahead steps
+	// from the cursors; partial, if not nil, does a last step of fewer than
+	// group elements, of which index holds the negative number; finish is the
+	// epilogue.
 	start   func(t *tile)
 	mac     func(t *tile, ahead int)
-	partial func(t *tile, left int)
+	partial func(t *tile)
 	finish  func(t *tile)
 
-	// Locals: the columns left, the address of the panel, the number of the
-	// panel's first column, the number of the tap, the cursor in B.
-	remaining, panel, column, tap, cursor operand.Mem
-	stores                                int // labels of partial stores so far
+	// Locals: the rows of the tile, the columns left, the address of the panel,
+	// the number of the panel's first column, the number of the tap, the cursor
+	// in B.
+	height, remaining, panel, column, tap, cursor operand.Mem
+	labels                                        int // unique labels so far
 }
 
 // tile is the code for one number of rows and of vectors per row.
@@ -58,18 +68,45 @@ type tile struct {
 	label  string
 	rows   int
 	vecs   int
+	fewer  bool // height may be less than rows
 	masked bool
+	rowsIn operand.Op // where height lies
 }
 
 func (t *tile) acc(row, v int) reg.VecPhysical { return t.vec(t.first + row*t.vecs + v) }
 
+// each calls emit for the rows, and where there may be fewer makes it leave off
+// after the last, looking once in every step rows.
+func (t *tile) each(step int, emit func(row int)) {
+	if !t.fewer {
+		for row := range t.rows {
+			emit(row)
+		}
+		return
+	}
+	over := t.unique("over")
+	for row := range t.rows {
+		emit(row)
+		if done := row + 1; done < t.rows && done%step == 0 {
+			t.CMPQ(t.rowsIn, imm(done))
+			t.JLE(operand.LabelRef(over))
+		}
+	}
+	t.Label(over)
+}
+
 // eachAcc calls emit for every accumulator.
 func (t *tile) eachAcc(emit func(row, v int, acc reg.VecPhysical)) {
-	for row := range t.rows {
+	t.each(4, func(row int) {
 		for v := range t.vecs {
 			emit(row, v, t.acc(row, v))
 		}
-	}
+	})
+}
+
+func (g *gemm) unique(what string) string {
+	g.labels++
+	return fmt.Sprintf("%s%d", what, g.labels)
 }
 
 // frame is larger than 128 bytes, the most that the assembler silently makes
@@ -79,7 +116,7 @@ const frame = 136
 func (g *gemm) emit() {
 	local := g.AllocLocal(frame)
 	slot := func(i int) operand.Mem { return local.Offset(8 * i) }
-	g.remaining, g.panel, g.column, g.tap, g.cursor = slot(0), slot(1), slot(2), slot(3), slot(4)
+	g.remaining, g.panel, g.column, g.tap, g.cursor, g.height = slot(0), slot(1), slot(2), slot(3), slot(4), slot(5)
 
 	g.MOVQ(param(), index)
 	g.MOVQ(at(index, g.fields.n), reg.RAX)
@@ -88,31 +125,33 @@ func (g *gemm) emit() {
 	g.MOVQ(reg.RAX, g.panel)
 	g.MOVQ(imm(0), g.column)
 	g.MOVQ(at(index, g.fields.m), reg.RAX)
-	for rows := g.mr; rows > 0; rows-- {
-		g.CMPQ(reg.RAX, imm(rows))
-		g.JEQ(operand.LabelRef(fmt.Sprintf("rows%d", rows)))
-	}
-	g.JMP(operand.LabelRef("done"))
-	for rows := g.mr; rows > 0; rows-- {
-		g.panels(rows)
-	}
+	g.MOVQ(reg.RAX, g.height)
+	g.TESTQ(reg.RAX, reg.RAX)
+	g.JLE(operand.LabelRef("done"))
+	g.repeatLastRow()
+	g.panels()
 	g.Label("done")
 	g.VZEROUPPER()
 	g.RET()
 }
 
-// panels emits the loop over panels for one number of rows.
-func (g *gemm) panels(rows int) {
-	full := &tile{gemm: g, label: fmt.Sprintf("rows%d", rows), rows: rows, vecs: g.nv}
-	narrow := &tile{gemm: g, label: full.label + "narrow", rows: rows, vecs: 1, masked: true}
+// repeatLastRow makes the row after the last, whose number is in RAX, the same
+// row of A.
+func (g *gemm) repeatLastRow() {
+	g.MOVQ(indexed(index, reg.RAX, 8, g.fields.arow-8), reg.RCX)
+	g.MOVQ(reg.RCX, indexed(index, reg.RAX, 8, g.fields.arow))
+}
+
+// panels emits the loop over panels; the last may be narrow.
+func (g *gemm) panels() {
+	full := &tile{gemm: g, label: "wide", rows: g.mr, vecs: g.nv, fewer: true, rowsIn: g.height}
+	narrow := &tile{gemm: g, label: "narrow", rows: g.mr, vecs: 1, fewer: true, masked: true, rowsIn: g.height}
 	g.Label(full.label)
 	g.MOVQ(g.remaining, reg.RAX)
 	g.TESTQ(reg.RAX, reg.RAX)
 	g.JLE(operand.LabelRef("done"))
-	if g.nv > 1 {
-		g.CMPQ(reg.RAX, imm(g.lanes))
-		g.JLE(operand.LabelRef(narrow.label))
-	}
+	g.CMPQ(reg.RAX, imm(g.lanes))
+	g.JLE(operand.LabelRef(narrow.label))
 	full.body()
 	g.SUBQ(imm(g.nv*g.lanes), g.remaining)
 	g.ADDQ(imm(g.nv*g.lanes), g.column)
@@ -123,11 +162,8 @@ func (g *gemm) panels(rows int) {
 	}
 	g.ADDQ(reg.RAX, g.panel)
 	g.JMP(operand.LabelRef(full.label))
-	if g.nv > 1 {
-		g.Label(narrow.label)
-		narrow.body()
-		g.JMP(operand.LabelRef("done"))
-	}
+	g.Label(narrow.label)
+	narrow.body()
 }
 
 // body emits the work on one panel.
@@ -154,59 +190,66 @@ func (t *tile) body() {
 // tap, and index to minus the length of the run; it leaves the loop after the
 // last tap.
 func (t *tile) addresses() {
-	last := rowRegs[t.rows-1]
-	t.MOVQ(param(), last)
-	t.MOVQ(t.tap, index)
-	t.CMPQ(index, at(last, t.fields.tapsLen))
+	run, argument := index, bReg
+	t.MOVQ(param(), argument)
+	t.MOVQ(t.tap, run)
+	t.CMPQ(run, at(argument, t.fields.tapsLen))
 	t.JGE(operand.LabelRef(t.label + "finish"))
-	t.MOVQ(at(last, t.fields.taps), bReg)
-	t.MOVLQSX(indexed(bReg, index, 4, 0), index)
-	t.ADDQ(at(last, t.fields.k), index)
+	t.MOVQ(at(argument, t.fields.taps), rowRegs[0])
+	t.MOVLQSX(indexed(rowRegs[0], run, 4, 0), run)
+	t.ADDQ(at(argument, t.fields.k), run)
 	if t.size == 4 {
-		t.SHLQ(operand.U8(2), index)
+		t.SHLQ(operand.U8(2), run)
 	}
-	t.ADDQ(at(last, t.fields.a), index)
-	for row := range t.rows {
+	t.ADDQ(at(argument, t.fields.a), run)
+	t.each(2, func(row int) {
 		r := rowRegs[row]
-		t.MOVQ(at(last, t.fields.arow+8*row), r)
-		t.LEAQ(indexed(index, r, uint8(t.size), 0), r)
-	}
-	t.MOVQ(param(), index)
-	t.MOVQ(at(index, t.fields.k), index)
+		t.MOVQ(at(argument, t.fields.arow+8*row), r)
+		t.LEAQ(indexed(run, r, uint8(t.size), 0), r)
+	})
+	t.MOVQ(at(argument, t.fields.k), index)
 	if t.size == 4 {
 		t.SHLQ(operand.U8(2), index)
 	}
 	t.NEGQ(index)
 }
 
-// along emits the loop along K.
+// lower is the next smaller number of rows that has a loop of its own.
+func lower(rows int) int {
+	if rows == 2 {
+		return 1
+	}
+	return max(rows-2, 0)
+}
+
+// along emits the loops along K, the whole tile's first.
 func (t *tile) along() {
-	bytes := t.group * t.size
-	single := t.label + "single"
-	t.CMPQ(index, imm(-t.unroll*bytes))
-	t.JG(operand.LabelRef(single))
-	t.loop(t.label+"many", t.unroll, bytes)
-	t.Label(single)
 	end := t.label + "end"
-	t.CMPQ(index, imm(-bytes))
-	t.JG(operand.LabelRef(end))
-	t.loop(t.label+"one", 1, bytes)
+	for rows := t.mr; rows > 0; rows = lower(rows) {
+		part := *t
+		part.rows, part.fewer, part.label = rows, false, fmt.Sprintf("%s%d", t.label, rows)
+		t.Label(part.label)
+		if rows > 1 {
+			t.CMPQ(t.height, imm(lower(rows)))
+			t.JLE(operand.LabelRef(fmt.Sprintf("%s%d", t.label, lower(rows))))
+		}
+		if rows == t.mr {
+			part.loop("many", t.unroll)
+		}
+		part.loop("one", 1)
+		if rows > 1 {
+			t.JMP(operand.LabelRef(end))
+		}
+	}
 	t.Label(end)
 	if t.partial == nil {
 		return
 	}
-	t.TESTQ(index, index)
 	over := t.label + "whole"
+	t.TESTQ(index, index)
 	t.JEQ(operand.LabelRef(over))
-	for left := t.group - 1; left > 0; left-- {
-		next := fmt.Sprintf("%snot%d", t.label, left)
-		t.CMPQ(index, imm(-left*t.size))
-		t.JNE(operand.LabelRef(next))
-		t.partial(t, left)
-		t.ADDQ(imm(t.step), bReg)
-		t.JMP(operand.LabelRef(over))
-		t.Label(next)
-	}
+	t.partial(t)
+	t.ADDQ(imm(t.step), bReg)
 	t.Label(over)
 }
 
@@ -222,8 +265,13 @@ func (t *tile) prefetch(ahead int) {
 	}
 }
 
-func (t *tile) loop(label string, steps, bytes int) {
-	t.Label(label)
+// loop emits a loop of rounds of some steps, as long as there are so many.
+func (t *tile) loop(name string, steps int) {
+	name = t.label + name
+	over, bytes := operand.LabelRef(name+"over"), t.group*t.size
+	t.CMPQ(index, imm(-steps*bytes))
+	t.JG(over)
+	t.Label(name)
 	for ahead := range steps {
 		t.prefetch(ahead)
 		t.mac(t, ahead)
@@ -231,12 +279,15 @@ func (t *tile) loop(label string, steps, bytes int) {
 	t.ADDQ(imm(steps*bytes), index)
 	t.ADDQ(imm(steps*t.step), bReg)
 	t.CMPQ(index, imm(-steps*bytes))
-	t.JLE(operand.LabelRef(label))
+	t.JLE(operand.LabelRef(name))
+	t.Label(string(over))
 }
 
 // epilogue emits finish, twice where full vectors need no mask.
 func (t *tile) epilogue() {
 	t.MOVQ(param(), index)
+	t.MOVQ(t.height, heightReg)
+	t.rowsIn = heightReg
 	if t.lanes == 16 {
 		t.setMasks()
 		t.masked = true
@@ -297,10 +348,7 @@ func (f *file) maskTable() {
 	f.StaticGlobal("maskTable")
 	f.DataAttributes(attr.RODATA | attr.NOPTR)
 	for i := range 16 {
-		f.AddDatum(4*i, operand.U32(0xffffffff))
-	}
-	for i := range 16 {
-		f.AddDatum(4*(i+16), operand.U32(0))
+		f.AddDatum(8*i, operand.U64(math.MaxUint64*uint64((15-i)/8)))
 	}
 }
 
@@ -339,11 +387,11 @@ func (t *tile) store(src reg.VecPhysical, m operand.Mem, v int) {
 // matrix at base of elements of the given size, whose row offsets are the table
 // at rows in the argument.
 func (t *tile) eachRow(base reg.GPPhysical, size uint8, rows int, emit func(row int, address reg.GPPhysical)) {
-	for row := range t.rows {
+	t.each(1, func(row int) {
 		t.MOVQ(at(index, rows+8*row), reg.RDX)
 		t.LEAQ(indexed(base, reg.RDX, size, 0), reg.RDX)
 		emit(row, reg.RDX)
-	}
+	})
 }
 
 // columnAt sets dst to the address of the current column in the slice at the
@@ -361,7 +409,7 @@ func (t *tile) columnAt(field int, size uint8, dst reg.GPPhysical, skip string) 
 // addColumns adds a row of biases, one per column, to every accumulator, as
 // add does for one vector of them.
 func (t *tile) addColumns(field int, add func(bias, acc reg.VecPhysical)) {
-	over := fmt.Sprintf("%sno%d", t.label, field)
+	over := t.unique("absent")
 	t.columnAt(field, 4, reg.RAX, over)
 	for v := range t.vecs {
 		t.load(at(reg.RAX, v*t.bytes()), v, t.vec(temp0+v))

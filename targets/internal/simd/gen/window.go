@@ -22,14 +22,15 @@ type window struct {
 	// offsets of fields in the argument
 	taps, tapsLen, w, c, inStep, outStep, in, out int
 
-	prepare func(x *window)             // loads what all pixels of a vector share
-	initial func(x *window, pixels int) // sets the accumulators
-	tap     func(x *window)             // loads what all pixels of a tap share
+	// prepare loads what all pixels of a vector share, with biasVec as the
+	// value at which their accumulators start.
+	prepare func(x *window)
+	tap     func(x *window) // loads what all pixels of a tap share
 	step    func(x *window, pixel int, m operand.Mem)
 	// accumulate adds the taps of n pixels to their accumulators: eachTap, but
 	// for kernels that know their taps.
 	accumulate func(x *window, n int)
-	finish     func(x *window, pixels int)
+	finish     func(x *window)
 
 	whole  bool // the channels are a multiple of the vector
 	masked bool
@@ -49,6 +50,7 @@ var (
 	tapIn      = reg.RDX
 	tapReg     = reg.RSI
 	tapsLeft   = reg.RDI
+	taken      = tapsLeft // after the taps: the pixels of the block
 	stepReg    = reg.R8
 	step3      = reg.R9
 	step5      = reg.R10
@@ -111,8 +113,8 @@ func (x *window) emit(goType, doc string) {
 	x.RET()
 }
 
-// vectors emits the loop over the channels, with a masked form of its body for
-// the last.
+// vectors emits the body of the loop over the channels, with a masked form for
+// the last of them.
 func (x *window) vectors() {
 	if x.whole {
 		x.pixels()
@@ -120,17 +122,16 @@ func (x *window) vectors() {
 	}
 	x.CMPQ(scratch, imm(x.lanes))
 	x.JL(operand.LabelRef("partial"))
-	x.masked, x.label = false, "f"
+	x.masked, x.label = false, "whole"
 	x.pixels()
 	x.Label("partial")
 	x.mask()
-	x.masked, x.label = true, "m"
+	x.masked, x.label = true, "part"
 	x.pixels()
 }
 
 // mask makes a mask of the channels left.
 func (x *window) mask() {
-	x.MOVQ(x.left, scratch)
 	if x.lanes == 16 {
 		x.MOVQ(imm(-1), tapIn)
 		x.BZHIQ(scratch, tapIn, tapIn)
@@ -143,30 +144,66 @@ func (x *window) mask() {
 }
 
 // pixels emits the work on one vector of channels and the step to the next.
+// The pixels are taken in blocks of most, and the rest in smaller ones. Only
+// the sum over the taps is emitted for each size.
 func (x *window) pixels() {
 	x.cursorAt(x.in, inReg)
 	x.cursorAt(x.out, outReg)
 	x.prepare(x)
 	x.MOVQ(at(argument, x.w), pixelsLeft)
-	next := x.label + "next"
-	for n := x.most(); n > 0; n-- {
-		block := fmt.Sprintf("%spixels%d", x.label, n)
-		smaller := fmt.Sprintf("%sbelow%d", x.label, n)
-		x.Label(block)
-		x.CMPQ(pixelsLeft, imm(n))
-		x.JL(operand.LabelRef(smaller))
-		x.block(n)
-		if n == x.most() {
-			x.JMP(operand.LabelRef(block))
-		} else {
-			x.JMP(operand.LabelRef(next))
+	block, finish, next := x.label+"block", x.label+"finish", x.label+"next"
+	size := func(n int) operand.LabelRef { return operand.LabelRef(fmt.Sprintf("%spixels%d", x.label, n)) }
+	x.Label(block)
+	x.TESTQ(pixelsLeft, pixelsLeft)
+	x.JLE(operand.LabelRef(next))
+	for n := x.most(); n > 0; n = x.smaller(n) {
+		x.Label(string(size(n)))
+		if n > 1 {
+			x.CMPQ(pixelsLeft, imm(n))
+			x.JL(size(x.smaller(n)))
 		}
-		x.Label(smaller)
+		for p := range n {
+			x.VMOVAPS(x.vec(biasVec), x.acc(p))
+		}
+		x.accumulate(x, n)
+		x.MOVQ(imm(n), taken)
+		if n > 1 {
+			x.JMP(operand.LabelRef(finish))
+		}
 	}
+	x.Label(finish)
+	x.finish(x)
+	x.SUBQ(taken, pixelsLeft)
+	x.IMULQ(stepReg, taken)
+	x.ADDQ(taken, inReg)
+	x.JMP(operand.LabelRef(block))
 	x.Label(next)
 	x.ADDQ(imm(x.lanes), x.channel)
 	x.SUBQ(imm(x.lanes), x.left)
 	x.JMP(operand.LabelRef("vectors"))
+}
+
+// smaller is the next smaller size of a block: any, but powers of two for the
+// last channels.
+func (x *window) smaller(n int) int {
+	if x.masked {
+		return n / 2
+	}
+	return n - 1
+}
+
+// each calls emit for the pixels of a block, and makes it leave off after the
+// last.
+func (x *window) each(what string, emit func(acc reg.VecPhysical)) {
+	over := x.label + what
+	for p := range x.most() {
+		emit(x.acc(p))
+		if p+1 < x.most() {
+			x.CMPQ(taken, imm(p+1))
+			x.JE(operand.LabelRef(over))
+		}
+	}
+	x.Label(over)
 }
 
 // cursorAt sets dst to the current channel of the slice at the given field.
@@ -174,19 +211,6 @@ func (x *window) cursorAt(field int, dst reg.GPPhysical) {
 	x.MOVQ(at(argument, field), dst)
 	x.MOVQ(x.channel, scratch)
 	x.LEAQ(indexed(dst, scratch, uint8(x.size), 0), dst)
-}
-
-// block emits the work on n pixels.
-func (x *window) block(n int) {
-	x.initial(x, n)
-	x.accumulate(x, n)
-	x.finish(x, n)
-	if n == x.most() {
-		for range n / len(pixelSteps) {
-			x.LEAQ(indexed(inReg, stepReg, 8, 0), inReg)
-		}
-	}
-	x.SUBQ(imm(n), pixelsLeft)
 }
 
 // pixelSteps are the ways to address 8 pixels from one base.
@@ -228,6 +252,24 @@ func eachTap(x *window, n int) {
 	x.DECQ(tapsLeft)
 	x.JNE(operand.LabelRef(loop))
 	x.Label(over)
+}
+
+// instruction is a method of the builder.
+type instruction = func(operands ...operand.Op)
+
+// join emits an instruction on a pixel in memory, another source and, as the
+// destination, the pixel's accumulator.
+func (x *window) join(opcode instruction, m operand.Mem, pixel int, source operand.Op) {
+	acc := x.acc(pixel)
+	switch {
+	case !x.masked:
+		opcode(m, source, acc)
+	case x.lanes == 16:
+		opcode(m, source, reg.K1, acc)
+	default:
+		x.load(m, x.vec(tempVec))
+		opcode(x.vec(tempVec), source, acc)
+	}
 }
 
 // load reads a vector of float32, zeros outside the mask.
@@ -307,8 +349,8 @@ func windows(s isa) func(*file) {
 		}
 		depthwiseF32(f, s, "depthwise_f32_"+suffix, "", eachTap)
 		depthwiseF32(f, s, "depthwise_f32_3x3_"+suffix, ",\nfor 3x3 taps, row by row, whose columns are as far apart as the pixels", threeByThree)
-		pool(f, s, "poolmax_f32_"+suffix, math.Inf(-1), func(x *window, m operand.Op, acc reg.VecPhysical) { x.VMAXPS(m, acc, acc) })
-		pool(f, s, "poolsum_f32_"+suffix, 0, func(x *window, m operand.Op, acc reg.VecPhysical) { x.VADDPS(m, acc, acc) })
+		pool(f, s, "poolmax_f32_"+suffix, math.Inf(-1), func(x *window) instruction { return x.VMAXPS })
+		pool(f, s, "poolsum_f32_"+suffix, 0, func(x *window) instruction { return x.VADDPS })
 	}
 }
 
@@ -325,20 +367,8 @@ func depthwiseF32(f *file, s isa, name, limits string, accumulate func(x *window
 		x.MOVQ(imm(0), x.res)
 		x.cursorUnlessNil(int(unsafe.Offsetof(dwF32.Res)), 4, tapIn, func() { x.MOVQ(tapIn, x.res) })
 	}
-	x.initial = func(x *window, n int) {
-		for p := range n {
-			x.VMOVAPS(bias, x.acc(p))
-		}
-	}
 	x.tap = func(x *window) { x.load(indexed(weightReg, scratch, 4, 0), x.vec(weightVec)) }
-	x.step = func(x *window, p int, m operand.Mem) {
-		if x.masked {
-			x.load(m, x.vec(tempVec))
-			x.VFMADD231PS(x.vec(tempVec), x.vec(weightVec), x.acc(p))
-			return
-		}
-		x.VFMADD231PS(m, x.vec(weightVec), x.acc(p))
-	}
+	x.step = func(x *window, p int, m operand.Mem) { x.join(x.VFMADD231PS, m, p, x.vec(weightVec)) }
 	x.accumulate = accumulate
 	x.finish = finishDepthwiseF32
 	x.emit("DepthwiseF32", "is the depthwise convolution of kernel.DepthwiseF32:\nOut[x,c] = clamp(sum over taps of In[x,tap,c]*Weights[tap,c] + Bias[c] + Res[x,c])"+limits+".")
@@ -370,34 +400,32 @@ func threeByThree(x *window, n int) {
 	}
 }
 
-func finishDepthwiseF32(x *window, n int) {
-	over := fmt.Sprintf("%sres%d", x.label, n)
+func finishDepthwiseF32(x *window) {
+	over := x.label + "nores"
 	x.MOVQ(x.res, scratch)
 	x.TESTQ(scratch, scratch)
 	x.JEQ(operand.LabelRef(over))
 	x.MOVQ(at(argument, int(unsafe.Offsetof(dwF32.ResStep))), tapIn)
 	x.SHLQ(operand.U8(2), tapIn)
-	for p := range n {
+	x.each("res", func(acc reg.VecPhysical) {
 		x.load(at(scratch, 0), x.vec(tempVec))
-		x.VADDPS(x.vec(tempVec), x.acc(p), x.acc(p))
+		x.VADDPS(x.vec(tempVec), acc, acc)
 		x.ADDQ(tapIn, scratch)
-	}
+	})
 	x.MOVQ(scratch, x.res)
 	x.Label(over)
-	for p := range n {
-		x.clamp(x.acc(p))
-	}
-	x.storePixels(n)
+	x.each("stored", func(acc reg.VecPhysical) {
+		x.clamp(acc)
+		x.storePixel(acc)
+	})
 }
 
-func (x *window) storePixels(n int) {
-	for p := range n {
-		x.store(x.acc(p), at(outReg, 0))
-		x.ADDQ(outStepReg, outReg)
-	}
+func (x *window) storePixel(acc reg.VecPhysical) {
+	x.store(acc, at(outReg, 0))
+	x.ADDQ(outStepReg, outReg)
 }
 
-func pool(f *file, s isa, name string, initial float64, join func(x *window, m operand.Op, acc reg.VecPhysical)) {
+func pool(f *file, s isa, name string, initial float64, opcode func(x *window) instruction) {
 	x := newWindow(f, s, name, unsafe.Offsetof(poolF.Window), 4)
 	x.in, x.out = int(unsafe.Offsetof(poolF.In)), int(unsafe.Offsetof(poolF.Out))
 	x.prepare = func(x *window) {
@@ -406,24 +434,12 @@ func pool(f *file, s isa, name string, initial float64, join func(x *window, m o
 		x.VMOVD(scratch.As32(), x.xmm(biasVec))
 		x.VBROADCASTSS(x.xmm(biasVec), x.vec(biasVec))
 	}
-	x.initial = func(x *window, n int) {
-		for p := range n {
-			x.VMOVAPS(x.vec(biasVec), x.acc(p))
-		}
-	}
-	x.step = func(x *window, p int, m operand.Mem) {
-		if x.masked {
-			x.load(m, x.vec(tempVec))
-			join(x, x.vec(tempVec), x.acc(p))
-			return
-		}
-		join(x, m, x.acc(p))
-	}
-	x.finish = func(x *window, n int) {
-		for p := range n {
-			x.VMULPS(x.vec(weightVec), x.acc(p), x.acc(p))
-		}
-		x.storePixels(n)
+	x.step = func(x *window, p int, m operand.Mem) { x.join(opcode(x), m, p, x.acc(p)) }
+	x.finish = func(x *window) {
+		x.each("stored", func(acc reg.VecPhysical) {
+			x.VMULPS(x.vec(weightVec), acc, acc)
+			x.storePixel(acc)
+		})
 	}
 	x.emit("Pool", "reduces the windows of kernel.Pool, channel by channel.")
 }

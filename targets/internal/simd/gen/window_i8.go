@@ -36,11 +36,6 @@ func depthwiseU8S8(f *file, s isa, name string, multiply func(x *window, a, w, a
 	x.whole = true
 	x.in, x.out = int(unsafe.Offsetof(dwI8.In)), int(unsafe.Offsetof(dwI8.Out))
 	x.prepare = prepareDepthwiseU8S8
-	x.initial = func(x *window, n int) {
-		for p := range n {
-			x.move(biasVec, x.acc(p))
-		}
-	}
 	x.tap = func(x *window) { x.VPMOVSXBD(indexed(weightReg, scratch, 1, 0), x.vec(weightVec)) }
 	x.step = func(x *window, p int, m operand.Mem) {
 		x.VPMOVZXBD(m, x.vec(tempVec))
@@ -49,8 +44,6 @@ func depthwiseU8S8(f *file, s isa, name string, multiply func(x *window, a, w, a
 	x.finish = finishDepthwiseU8S8
 	x.emit("DepthwiseU8S8", "is the depthwise convolution of kernel.DepthwiseU8S8,\nfor channels that are whole vectors.")
 }
-
-func (x *window) move(from int, to reg.VecPhysical) { x.VMOVAPS(x.vec(from), to) }
 
 func prepareDepthwiseU8S8(x *window) {
 	x.cursorAt(int(unsafe.Offsetof(dwI8.Weights)), weightReg)
@@ -67,9 +60,8 @@ func prepareDepthwiseU8S8(x *window) {
 	}
 }
 
-func finishDepthwiseU8S8(x *window, n int) {
-	for p := range n {
-		acc := x.acc(p)
+func finishDepthwiseU8S8(x *window) {
+	x.each("stored", func(acc reg.VecPhysical) {
 		x.VCVTDQ2PS(acc, acc)
 		x.VMULPS(x.vec(scaleVec), acc, acc)
 		x.clamp(acc)
@@ -77,7 +69,7 @@ func finishDepthwiseU8S8(x *window, n int) {
 		x.VPADDD(x.vec(x.zeroVec()), acc, acc)
 		x.storeBytes(acc)
 		x.ADDQ(outStepReg, outReg)
-	}
+	})
 }
 
 // storeBytes writes the low byte of every lane.

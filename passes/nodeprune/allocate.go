@@ -21,7 +21,8 @@ type curve struct {
 	units  []*Unit // in that order
 	gone   []int
 	losses []float64
-	at     int // which of gone goes
+	at     int    // which of gone goes
+	steps  []step // to the points behind it
 }
 
 func (c *curve) first(k int) []*Unit { return c.units[:c.gone[k]] }
@@ -167,30 +168,68 @@ func swap(n *graph.Node, slot int, t *tensor.Tensor) (undo func()) {
 // measure says that no more than want is left. Of the last step no more is
 // taken than is needed.
 func (c *choice) allot(curves []*curve, want float64, measure func([]*Unit) (float64, error)) ([]*Unit, float64, error) {
+	for _, x := range curves {
+		x.moveTo(0)
+	}
 	left, err := measure(nil)
-	for err == nil && left > want {
-		var best *curve
-		to, slope, after := 0, 0.0, 0.0
-		for _, x := range curves {
-			for k := x.at + 1; k < len(x.gone); k++ {
-				rest, err := measure(together(curves, x, x.gone[k]))
-				if err != nil {
-					return nil, 0, err
-				}
-				if s := (x.losses[k] - x.losses[x.at]) / max(left-rest, 1e-12); best == nil || s < slope {
-					best, to, slope, after = x, k, s, rest
-				}
+	for round := 1; err == nil && left > want; round++ {
+		x, k := cheapest(curves)
+		for x != nil && x.steps[k].round < round {
+			if err := x.price(k, round, left, curves, measure); err != nil {
+				return nil, 0, err
 			}
+			x, k = cheapest(curves)
 		}
-		if best == nil {
+		if x == nil {
 			break
 		}
-		if after <= want {
-			return c.lastStep(curves, best, to, want, measure)
+		if x.steps[k].left <= want {
+			return c.lastStep(curves, x, k, want, measure)
 		}
-		best.at, left = to, after
+		left = x.steps[k].left
+		x.moveTo(k)
 	}
 	return together(curves, nil, 0), left, err
+}
+
+// step is what going on to a point of a curve costs, as it was in a round: the
+// loss for what is saved, and what is left then. A round changes little for
+// other curves, so that only steps that seem the cheapest are priced anew.
+type step struct {
+	slope, left float64
+	round       int
+}
+
+// moveTo goes on to point k.
+func (x *curve) moveTo(k int) {
+	x.at, x.steps = k, make([]step, len(x.gone))
+}
+
+// price measures the step to point k, where so much is left before it.
+func (x *curve) price(k, round int, left float64, curves []*curve, measure func([]*Unit) (float64, error)) error {
+	after, err := measure(together(curves, x, x.gone[k]))
+	x.steps[k] = step{(x.losses[k] - x.losses[x.at]) / max(left-after, 1e-12), after, round}
+	return err
+}
+
+// cheapest returns the step of the least slope, those that have no price yet
+// before all others; nil if there is none.
+func cheapest(curves []*curve) (best *curve, to int) {
+	for _, x := range curves {
+		for k := x.at + 1; k < len(x.gone); k++ {
+			if best == nil || x.steps[k].before(best.steps[to]) {
+				best, to = x, k
+			}
+		}
+	}
+	return best, to
+}
+
+func (s step) before(t step) bool {
+	if (s.round == 0) != (t.round == 0) {
+		return s.round == 0
+	}
+	return s.slope < t.slope
 }
 
 // lastStep takes as much of a step as is needed.

@@ -34,17 +34,30 @@ func latencyShare(j *passes.Job, whole, part *graph.Model) (float64, error) {
 }
 
 // latencies tells the latency of a model without units from what those of each
-// group save alone, which is measured once for groups of the same structure,
-// size and work.
+// group save, which is measured once for groups of the same structure, size and
+// work. All of these lose units at once then, as one alone makes a difference
+// that is smaller than what two measurements of the same model differ by.
 type latencies struct {
 	groups  *Groups
 	work    *work
 	measure func([]*Unit) (float64, error) // the latency without units, as a share of the model's
+	kinds   map[*Group]string
+	alike   map[string][]*Group
 	saved   map[string]float64
 }
 
+// savedMost is how many times its share of the work a group can save at most of
+// the time. More is noise.
+const savedMost = 2
+
 func newLatencies(g *Groups, w *work, measure func([]*Unit) (float64, error)) *latencies {
-	return &latencies{groups: g, work: w, measure: measure, saved: map[string]float64{}}
+	l := &latencies{groups: g, work: w, measure: measure, kinds: map[*Group]string{}, alike: map[string][]*Group{}, saved: map[string]float64{}}
+	for _, x := range g.List {
+		kind := fmt.Sprintf("%s %d, %.3g", g.shape(x), len(x.Units), w.saved(x))
+		l.kinds[x] = kind
+		l.alike[kind] = append(l.alike[kind], x)
+	}
+	return l
 }
 
 // left returns the latency without units, as a share of the model's.
@@ -55,7 +68,7 @@ func (l *latencies) left(gone []*Unit) (float64, error) {
 		for n < len(gone) && gone[n].Group == gone[0].Group {
 			n++
 		}
-		s, err := l.of(gone[:n])
+		s, err := l.of(gone[0].Group, n)
 		if err != nil {
 			return 0, err
 		}
@@ -65,16 +78,24 @@ func (l *latencies) left(gone []*Unit) (float64, error) {
 	return left, nil
 }
 
-// of returns what units of one group save.
-func (l *latencies) of(gone []*Unit) (float64, error) {
-	g := gone[0].Group
-	key := fmt.Sprintf("%s %d of %d, %.3g", l.groups.shape(g), len(gone), len(g.Units), l.work.saved(g))
+// of returns what n units of a group save.
+func (l *latencies) of(g *Group, n int) (float64, error) {
+	key := fmt.Sprint(n, " of ", l.kinds[g])
 	if s, ok := l.saved[key]; ok {
 		return s, nil
 	}
+	alike := l.alike[l.kinds[g]]
+	var gone []*Unit
+	for _, x := range alike {
+		gone = append(gone, x.Units[:n]...)
+	}
 	share, err := l.measure(gone)
-	l.saved[key] = max(0, 1-share)
-	return l.saved[key], err
+	if err != nil {
+		return 0, err
+	}
+	work := 1 - float64(l.work.after(gone).MACs)/float64(max(l.work.total.MACs, 1))
+	l.saved[key] = min(max(0, 1-share), savedMost*work) / float64(len(alike))
+	return l.saved[key], nil
 }
 
 // latencyTries is how often the target is corrected by what was measured.
@@ -85,9 +106,6 @@ const latencyTries = 3
 func (c *choice) allotLatency(curves []*curve, want float64, l *latencies) (gone []*Unit, got float64, err error) {
 	target := want
 	for range latencyTries {
-		for _, x := range curves {
-			x.at = 0
-		}
 		var told float64
 		if gone, told, err = c.allot(curves, target, l.left); err != nil {
 			return nil, 0, err

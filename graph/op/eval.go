@@ -23,6 +23,10 @@ type Eval struct {
 	// Alloc returns a tensor for a result or for scratch, contents
 	// unspecified; nil means the garbage-collected heap.
 	Alloc func(tensor.DType, tensor.Shape) *tensor.Tensor
+	// AllocFramed is Alloc for a tensor that the call draws a frame in and
+	// otherwise fills. It reports whether an equal frame lies there already, from
+	// an earlier call. nil means that none ever does.
+	AllocFramed func(Frame) (t *tensor.Tensor, drawn bool)
 	// Split runs f over 0..n-1 in ranges of at least grain, perhaps in
 	// parallel; nil means here and now.
 	Split func(n, grain int, f func(lo, hi int))
@@ -58,6 +62,23 @@ func (e *Eval) New(d tensor.DType, s tensor.Shape) *tensor.Tensor {
 		return tensor.New(d, s)
 	}
 	return e.Alloc(d, s)
+}
+
+// Frame is a border of equal elements in a tensor of images [N, H, W, C].
+type Frame struct {
+	DType                    tensor.DType
+	Shape                    [4]int // border included
+	Top, Left, Bottom, Right int    // how many pixels wide it is
+	Value                    any    // of its elements, of a comparable type
+}
+
+// NewFramed returns a tensor to put a result in. Its frame is as f says if
+// drawn is true, all else is unspecified.
+func (e *Eval) NewFramed(f Frame) (t *tensor.Tensor, drawn bool) {
+	if e.AllocFramed == nil {
+		return e.New(f.DType, f.Shape[:]), false
+	}
+	return e.AllocFramed(f)
 }
 
 // free takes back values that the call reads no more.

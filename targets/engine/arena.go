@@ -5,6 +5,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
@@ -32,6 +33,7 @@ type buffer struct {
 	refs  int
 	gone  bool // let go
 	start uintptr
+	frame op.Frame // that lies in it, zero if none is known to
 }
 
 // alloc returns a tensor in a lent buffer, contents unspecified.
@@ -40,10 +42,36 @@ func (a *arena) alloc(d tensor.DType, s tensor.Shape) *tensor.Tensor {
 	if n < smallBuffer {
 		return tensor.New(d, s)
 	}
+	b := a.lend(n, op.Frame{})
+	b.frame = op.Frame{}
+	return b.tensor(d, s, n)
+}
+
+// allocFramed returns a tensor in a lent buffer, and whether f lies there from
+// its last use: images of one size tend to get the same buffers at every run.
+// A frame is lost when the buffer is lent to anything else.
+func (a *arena) allocFramed(f op.Frame) (t *tensor.Tensor, drawn bool) {
+	n := f.DType.Bytes(tensor.Shape(f.Shape[:]).Len())
+	if n < smallBuffer {
+		return tensor.New(f.DType, f.Shape[:]), false
+	}
+	b := a.lend(n, f)
+	drawn = b.frame == f
+	b.frame = f
+	return b.tensor(f.DType, f.Shape[:], n), drawn
+}
+
+// lend returns a buffer of n bytes, best one with the frame f.
+func (a *arena) lend(n int, f op.Frame) *buffer {
 	a.mu.Lock()
-	b := a.take(n)
+	defer a.mu.Unlock()
+	b := a.take(n, f)
 	a.lent = append(a.lent, b)
-	a.mu.Unlock()
+	return b
+}
+
+// tensor returns a tensor in the first n bytes.
+func (b *buffer) tensor(d tensor.DType, s tensor.Shape, n int) *tensor.Tensor {
 	t, err := tensor.FromBytes(d, s, b.data[:n:n])
 	if err != nil {
 		panic("engine: " + err.Error()) // the length was made to fit
@@ -52,12 +80,13 @@ func (a *arena) alloc(d tensor.DType, s tensor.Shape) *tensor.Tensor {
 }
 
 // take returns the free buffer that n bytes fill best, at least half, or a
-// new one.
-func (a *arena) take(n int) *buffer {
-	best := -1
+// new one. Of equal ones it prefers one with the frame f.
+func (a *arena) take(n int, f op.Frame) *buffer {
+	best, least := -1, 2*n+1
 	for i, b := range a.free {
-		if size := len(b.data); size >= n && size <= 2*n && (best < 0 || size < len(a.free[best].data)) {
-			best = i
+		size := len(b.data)
+		if size >= n && (size < least || size == least && b.frame == f) {
+			best, least = i, size
 		}
 	}
 	if best < 0 {

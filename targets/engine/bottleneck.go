@@ -68,7 +68,8 @@ func (b *bottleneck) whole(e *op.Eval) error {
 	for _, m := range []machine{b.expand, b.depth} {
 		sub := op.Eval{
 			Call: e.Call, In: []tensor.Value{hidden}, Out: make([]tensor.Value, 1),
-			Kernels: e.Kernels, Context: e.Context, Alloc: e.Alloc, Split: e.Split,
+			Kernels: e.Kernels, Context: e.Context, Split: e.Split,
+			Alloc: e.Alloc, AllocFramed: e.AllocFramed,
 		}
 		if err := m.eval(&sub); err != nil {
 			return err

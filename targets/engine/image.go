@@ -49,9 +49,14 @@ func imageOf[T tensor.Elem](t *tensor.Tensor, b halo) (image[T], error) {
 // newImage returns an image whose halo is filled with the given value and
 // whose pixels are unspecified.
 func newImage[T tensor.Elem](e *op.Eval, d tensor.DType, n, h, w, c int, b halo, border T) (image[T], *tensor.Tensor) {
-	t := e.New(d, tensor.Shape{n, b.top + h + b.bottom, b.left + w + b.right, c})
+	shape := [4]int{n, b.top + h + b.bottom, b.left + w + b.right, c}
+	if b == (halo{}) {
+		t := e.New(d, shape[:])
+		return image[T]{pixels{n, h, w, c, b}, tensor.Data[T](t)}, t
+	}
+	t, drawn := e.NewFramed(op.Frame{DType: d, Shape: shape, Top: b.top, Left: b.left, Bottom: b.bottom, Right: b.right, Value: border})
 	im := image[T]{pixels{n, h, w, c, b}, tensor.Data[T](t)}
-	if b != (halo{}) {
+	if !drawn {
 		im.fillHalo(border)
 	}
 	return im, t

@@ -85,7 +85,7 @@ func (f *frame) eval(st *step) op.Eval {
 		Split:   f.run.team.split,
 	}
 	if f.arena != nil {
-		e.Alloc = f.arena.alloc
+		e.Alloc, e.AllocFramed = f.arena.alloc, f.arena.allocFramed
 	}
 	e.Constant = func(i int) bool { return f.prog.constant(st, i) }
 	if len(st.bodies) > 0 {

@@ -1,9 +1,9 @@
 package engine
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // The threads of a run are the caller's and those of workers, which all
@@ -21,13 +21,13 @@ import (
 // late finds its job, sees that nothing is left of it, and does no harm; and
 // the caller never waits for a worker that has not begun.
 //
-// Every transfer of a cache line between cores takes as long as some thousand
-// multiplications. So a job is published in one line, and a thread writes to
-// the lines of others only when it takes their work.
+// A cache line takes as long from core to core as thousands of multiplications
+// take. So every share has a line, which other threads write to only when they
+// take its work.
 //
 // Waking a thread takes far longer than most operators. So a worker polls on
-// between the operators of a run, and some time after it, before it sleeps:
-// see worker.
+// for a while before it sleeps, through the operators of a run that are not
+// divided and from one run to the next; see worker.
 
 // workers are the workers of the process. They grow to the largest number
 // asked for and never end.
@@ -72,14 +72,10 @@ func (t *team) split(n, grain int, f func(lo, hi int)) {
 		return
 	}
 	j := newJob(n, max(grain, 1), threads, f)
-	team := t.workers[:threads-1]
-	for _, w := range team {
+	for _, w := range t.workers[:threads-1] {
 		w.start(j)
 	}
 	j.work(0)
-	for _, w := range team {
-		w.miss(j)
-	}
 	j.wait()
 	if p := j.panic.Load(); p != nil {
 		panic(*p)
@@ -102,8 +98,7 @@ type share struct {
 	next atomic.Int64 // all before it has been begun
 	end  int64
 	left atomic.Int64 // pieces not finished
-	came atomic.Bool  // its thread did
-	_    [32]byte
+	_    [40]byte
 }
 
 // piecesEach is how many pieces a share has if each is worth a thread.
@@ -124,7 +119,6 @@ func newJob(n, grain, threads int, f func(lo, hi int)) *job {
 
 // work takes pieces until there are none, of the own share first.
 func (j *job) work(own int) {
-	j.shares[own].came.Store(true)
 	for i := range j.shares {
 		s := &j.shares[(own+i)%len(j.shares)]
 		for s.next.Load() < s.end {
@@ -150,34 +144,10 @@ func (j *job) do(s *share, lo, hi int) {
 // wait returns when the pieces that others took are finished.
 func (j *job) wait() {
 	for i := range j.shares {
-		poll(func() bool { return j.shares[i].left.Load() == 0 }, forever)
-	}
-}
-
-// The phases of polling.
-const (
-	// alone is how long a thread polls and does nothing else.
-	alone = 100 * time.Microsecond
-	// polls is how often it looks before it looks at the clock.
-	polls   = 256
-	forever = time.Duration(1<<63 - 1)
-)
-
-// poll waits for ready, at most so long, and reports whether it came. After a
-// while it gives way to whatever else wants the processor.
-func poll(ready func() bool, most time.Duration) bool {
-	start := time.Now()
-	for {
-		for range polls {
-			if ready() {
-				return true
+		for n := 1; j.shares[i].left.Load() > 0; n++ {
+			if n%polls == 0 {
+				runtime.Gosched()
 			}
-		}
-		switch d := time.Since(start); {
-		case d > most:
-			return false
-		case d > alone:
-			yield()
 		}
 	}
 }

@@ -8,14 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// station is where the thread of a worker sleeps, and what it knows of
-// processors.
-type station struct {
+// bed is where the thread of a worker sleeps.
+type bed struct {
 	state  atomic.Uint32 // awake, asleep or waking
 	thread int           // that sleeps
 	moved  bool          // by the waker, to a part of home
 	home   unix.CPUSet   // where the thread may run
-	taken  atomic.Int32  // 1 + the processor that it is sent away from, 0 if none
 }
 
 // The states of a worker. It falls asleep by itself; it becomes awake by
@@ -28,51 +26,31 @@ const (
 
 // sleep returns after wake, or when ready. Who calls wake has made it ready
 // before.
-func (s *station) sleep(ready func() bool) {
+func (b *bed) sleep(ready func() bool) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	s.thread = unix.Gettid()
-	s.state.Store(asleep)
-	if ready() && s.state.CompareAndSwap(asleep, awake) {
+	b.thread = unix.Gettid()
+	b.state.Store(asleep)
+	if ready() && b.state.CompareAndSwap(asleep, awake) {
 		return
 	}
-	for v := s.state.Load(); v != awake; v = s.state.Load() {
-		futex(&s.state, futexWait, v)
+	for v := b.state.Load(); v != awake; v = b.state.Load() {
+		futex(&b.state, futexWait, v)
 	}
-	if s.moved {
-		s.moved = false
-		_ = unix.SchedSetaffinity(0, &s.home)
+	if b.moved {
+		b.moved = false
+		_ = unix.SchedSetaffinity(0, &b.home)
 	}
 }
 
 // wake ends sleep; nothing happens if the worker is awake.
-func (s *station) wake() {
-	if s.state.Load() == awake || !s.state.CompareAndSwap(asleep, waking) {
+func (b *bed) wake() {
+	if b.state.Load() == awake || !b.state.CompareAndSwap(asleep, waking) {
 		return
 	}
-	s.moved = leave(s.thread, processor(), &s.home)
-	s.state.Store(awake)
-	futex(&s.state, futexWake, 1)
-}
-
-// send asks the worker to leave the caller's processor.
-func (s *station) send() { s.taken.Store(int32(1 + processor())) }
-
-// arrive leaves a processor that the worker was sent away from.
-func (s *station) arrive() {
-	if s.taken.Load() == 0 {
-		return
-	}
-	taken := int(s.taken.Swap(0)) - 1
-	if processor() != taken {
-		return
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var home unix.CPUSet
-	if leave(0, taken, &home) {
-		_ = unix.SchedSetaffinity(0, &home)
-	}
+	b.moved = leave(b.thread, processor(), &b.home)
+	b.state.Store(awake)
+	futex(&b.state, futexWake, 1)
 }
 
 // processor returns the number of the one that runs the caller, -1 if that is
@@ -105,10 +83,4 @@ const (
 
 func futex(word *atomic.Uint32, operation int, v uint32) {
 	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), uintptr(operation), uintptr(v), 0, 0, 0)
-}
-
-// yield lets others have the processor if they want it.
-func yield() {
-	runtime.Gosched()
-	_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 }

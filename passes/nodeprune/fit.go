@@ -162,11 +162,7 @@ func (p *pair) lack(sample int, then, now saliency.State) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]int, len(p.left))
-	for r := range all {
-		all[r] = r
-	}
-	is, err := read(p.y, now, p.skip.is, all)
+	is, err := read(p.y, now, p.skip.is, ascending(len(p.left)))
 	if err != nil {
 		return nil, err
 	}
@@ -212,31 +208,37 @@ func (f *fit) fitted(on *saliency.Regression, near []float64, damp float64) []fl
 		return out
 	}
 	for g := range m.Groups {
-		h, rhs := on.Inputs.Hessian(g), on.Cross(g)
-		w := m.Load(g, near)
-		mean := 0.0
-		for c := range m.Cols {
-			mean += h[c*m.Cols+c] / float64(m.Cols)
+		if x := ridge(on.Inputs.Hessian(g), on.Cross(g), m.Load(g, near), m.Cols, damp); x != nil {
+			m.Store(g, out, x)
 		}
-		hold := damp*mean + 1e-12
-		for c := range m.Cols {
-			h[c*m.Cols+c] += hold
-		}
-		floats.AddScaled(rhs, hold, w)
-		var chol mat.Cholesky
-		var solved mat.Dense
-		if !chol.Factorize(mat.NewSymDense(m.Cols, h)) || chol.SolveTo(&solved, mat.NewDense(m.Rows, m.Cols, rhs).T()) != nil {
-			continue
-		}
-		x := make([]float64, 0, len(w))
-		for r := range m.Rows {
-			for c := range m.Cols {
-				x = append(x, solved.At(c, r))
-			}
-		}
-		m.Store(g, out, x)
 	}
 	return out
+}
+
+// ridge returns the rows of n weights W with W (H + d) = cross + d near, d being
+// damp times the mean of H's diagonal; nil if the inputs depend on each other. It
+// changes h and cross.
+func ridge(h, cross, near []float64, n int, damp float64) []float64 {
+	rows := len(near) / max(n, 1)
+	mean := 0.0
+	for c := range n {
+		mean += h[c*n+c] / float64(n)
+	}
+	hold := damp*mean + 1e-12
+	for c := range n {
+		h[c*n+c] += hold
+	}
+	floats.AddScaled(cross, hold, near)
+	var chol mat.Cholesky
+	var solved mat.Dense
+	if !chol.Factorize(mat.NewSymDense(n, h)) || chol.SolveTo(&solved, mat.NewDense(rows, n, cross).T()) != nil {
+		return nil
+	}
+	w := make([]float64, 0, len(near))
+	for r := range rows {
+		w = append(w, mat.Col(nil, r, &solved)...)
+	}
+	return w
 }
 
 // intercept is the bias that gives the results of weights the mean that is

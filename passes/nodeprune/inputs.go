@@ -2,6 +2,7 @@ package nodeprune
 
 import (
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -177,54 +178,47 @@ func (r *reader) matrix() []float64 {
 // weights that stay are held near what they are.
 func (r *reader) refit(gone []int) (weights *tensor.Tensor, rise []float64, err error) {
 	m := r.inputs.Matrix
-	h, w := r.moments.Hessian(0), r.matrix()
-	cut := make([]bool, m.Cols)
-	for _, c := range gone {
-		cut[c] = true
-	}
-	var kept []int
-	mean := 0.0
-	for c := range m.Cols {
-		mean += h[c*m.Cols+c] / float64(m.Cols)
-		if !cut[c] {
-			kept = append(kept, c)
-		}
-	}
-	damp := refitDamp*mean + 1e-12
-	a := mat.NewSymDense(max(1, len(kept)), nil)
-	across := mat.NewDense(max(1, len(kept)), m.Cols, nil) // damped products of what stays with all
-	for i, c := range kept {
-		for k, d := range kept {
-			a.SetSym(i, k, h[c*m.Cols+d])
-		}
-		a.SetSym(i, i, h[c*m.Cols+c]+damp)
-		for d := range m.Cols {
-			across.Set(i, d, h[c*m.Cols+d])
-		}
-		across.Set(i, c, across.At(i, c)+damp)
-	}
+	w := r.matrix()
+	kept := slices.DeleteFunc(ascending(m.Cols), func(c int) bool { return slices.Contains(gone, c) })
 	x := make([]float64, len(w))
-	var chol mat.Cholesky
 	if len(kept) > 0 {
-		if !chol.Factorize(a) {
-			return nil, nil, fmt.Errorf("the inputs of %v depend on each other", r.node)
+		all := mat.NewDense(m.Cols, m.Cols, r.moments.Hessian(0))
+		h, across := mat.NewDense(len(kept), len(kept), nil), mat.NewDense(m.Cols, len(kept), nil)
+		near := mat.NewDense(m.Rows, len(kept), nil)
+		for i, c := range kept {
+			across.SetCol(i, mat.Col(nil, c, all))
+			for k, d := range kept {
+				h.Set(k, i, all.At(d, c))
+			}
+			for row := range m.Rows {
+				near.Set(row, i, w[row*m.Cols+c])
+			}
 		}
-		var rhs, solved mat.Dense
-		rhs.Mul(across, mat.NewDense(m.Rows, m.Cols, w).T())
-		if err := chol.SolveTo(&solved, &rhs); err != nil {
-			return nil, nil, fmt.Errorf("%v: %w", r.node, err)
+		var cross mat.Dense
+		cross.Mul(mat.NewDense(m.Rows, m.Cols, w), across)
+		solved := ridge(h.RawMatrix().Data, cross.RawMatrix().Data, near.RawMatrix().Data, len(kept), refitDamp)
+		if solved == nil {
+			return nil, nil, fmt.Errorf("the inputs of %v depend on each other", r.node)
 		}
 		for i, c := range kept {
 			for row := range m.Rows {
-				x[row*m.Cols+c] = solved.At(i, row)
+				x[row*m.Cols+c] = solved[row*len(kept)+i]
 			}
 		}
 	}
 	t := constant(r.node.In(r.slot))
-	all := tensor.Float64s(t)
-	out := make([]float64, len(all))
+	out := make([]float64, t.Len())
 	m.Store(0, out, x)
 	return tensor.FromFloat64s(t.DType(), t.Shape(), out), r.rise(w, x), nil
+}
+
+// ascending returns 0, 1, …, n-1.
+func ascending(n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i
+	}
+	return list
 }
 
 // rise returns what the bias makes up for if weights x stand in the place of w.

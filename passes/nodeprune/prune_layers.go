@@ -336,11 +336,7 @@ func allRows(m *graph.Model) map[string][]int {
 		if !ok || constant(n.In(l.slot)) == nil {
 			continue
 		}
-		all := make([]int, dimsOf(n.In(l.slot))[l.outputs].Size)
-		for i := range all {
-			all[i] = i
-		}
-		rows[n.Out(0).Name()] = all
+		rows[n.Out(0).Name()] = ascending(dimsOf(n.In(l.slot))[l.outputs].Size)
 	}
 	return rows
 }

@@ -25,14 +25,13 @@ const (
 // mender fits the layers of a model that was cut to what the original computes,
 // from the first to the last. Each layer sees inputs that are mended already.
 type mender struct {
-	job       *passes.Job
-	was, is   *saliency.Stream
-	original  *graph.Model
-	kept      map[string][]int
-	damps     []float64 // that are tried
-	samples   int
-	processed int
-	kernels   *kernel.Table
+	job      *passes.Job
+	was, is  *saliency.Stream
+	original *graph.Model
+	kept     map[string][]int
+	damps    []float64 // that are tried
+	samples  int
+	kernels  *kernel.Table
 }
 
 // repair mends the job's model. With fit weights are fitted, else biases alone.
@@ -55,13 +54,13 @@ func repair(j *passes.Job, original *graph.Model, kept map[string][]int, fit boo
 	if m.is, err = saliency.NewStream(j.Context(), j.Model, s.feeds, j.Env.Threads, walkBytes/2); err != nil {
 		return err
 	}
-	total := j.Model.Graph.NumNodes()
+	done, total := 0, j.Model.Graph.NumNodes()
 	for n := range j.Model.Graph.Nodes() {
 		if err := m.mend(n); err != nil {
 			return fmt.Errorf("repair: %w", err)
 		}
-		m.processed++
-		j.Progress(m.processed, total)
+		done++
+		j.Progress(done, total)
 	}
 	return nil
 }

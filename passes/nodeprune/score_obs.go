@@ -61,10 +61,7 @@ func leave(w *web, g *Group, readers []*reader) ([]float64, error) {
 		r := readers[k]
 		return r.columns(g.Units[unit].cuts[w.of(r.node.In(r.slot), r.from)])
 	}
-	left := make([]int, len(g.Units))
-	for i := range left {
-		left[i] = i
-	}
+	left := ascending(len(g.Units))
 	scores := make([]float64, len(g.Units))
 	least := 0.0
 	for len(left) > 0 {

@@ -8,7 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bed is where the thread of a worker sleeps.
+// bed is where the thread of a worker sleeps. A waker moves it meanwhile, so
+// that it starts on another processor than the waker's; once awake it may run
+// everywhere again.
 type bed struct {
 	state  atomic.Uint32 // awake, asleep or waking
 	thread int           // that sleeps
@@ -25,7 +27,8 @@ const (
 )
 
 // sleep returns after wake, or when ready. Who calls wake has made it ready
-// before.
+// before: either ready or wake sees the other. The goroutine stays on the thread
+// that is moved.
 func (b *bed) sleep(ready func() bool) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -19,8 +19,9 @@ type Options struct {
 	// [targets.Target.Emulated].
 	Emulate bool
 
-	// Threads is how many threads one run may use, the caller's included; 0
-	// means as many as Go runs at once. Results do not depend on it.
+	// Threads is how many threads one run may use, the caller's included, but
+	// no more than Go runs at once, which is what 0 means. Results do not
+	// depend on it.
 	Threads int
 
 	// MaxMemory is how many bytes the weights and the intermediate values of
@@ -65,8 +66,9 @@ type Step struct {
 }
 
 func (o *Options) threads() int {
+	most := runtime.GOMAXPROCS(0)
 	if o.Threads > 0 {
-		return o.Threads
+		return min(o.Threads, most)
 	}
-	return runtime.GOMAXPROCS(0)
+	return most
 }

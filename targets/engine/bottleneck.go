@@ -41,8 +41,11 @@ func (b *bottleneck) eval(e *op.Eval) error {
 	if err != nil || s == nil {
 		return b.whole(e)
 	}
-	y, t := newImage[float32](e, tensor.Float32, x.n, s.slide.oh, s.slide.ow, b.project.cout, b.project.out, 0)
-	if len(e.In) > 1 {
+	y, t, err := newPart[float32](e, b.project.into, tensor.Float32, x.n, s.slide.oh, s.slide.ow, b.project.cout, b.project.out, 0)
+	if err != nil {
+		return err
+	}
+	if len(e.In) > 1 && b.project.into == nil {
 		r, err := imageOf[float32](e.Tensor(1), b.project.res)
 		if err != nil || !sameSize(&r.pixels, &y.pixels) {
 			return b.whole(e)

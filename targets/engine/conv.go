@@ -81,8 +81,11 @@ func (c *conv) eval(e *op.Eval) error {
 	if err != nil {
 		return e.Errorf(0, "%w", err)
 	}
-	if len(e.In) < 2 {
-		y, t := newImage[float32](e, tensor.Float32, x.n, p.oh, p.ow, c.cout, c.out, 0)
+	if len(e.In) < 2 || c.into != nil {
+		y, t, err := newPart[float32](e, c.into, tensor.Float32, x.n, p.oh, p.ow, c.cout, c.out, 0)
+		if err != nil {
+			return err
+		}
 		c.run(e, p, &x, &y, nil, &c.act)
 		e.SetOut(0, t)
 		return nil

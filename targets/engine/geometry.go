@@ -19,6 +19,7 @@ type convGeometry struct {
 	groups, cin, cout int
 	twice             bool // every tap is read twice, for the two summands of its weights
 	in, out, res      halo
+	into              *joined                  // where the result goes among others; nil if it is alone
 	plans             cache[[3]int, *convPlan] // by batch, height, width
 }
 
@@ -47,14 +48,14 @@ func (c *convGeometry) plan(x *pixels) (*convPlan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("width: %w", err)
 	}
-	y := pixels{n: x.n, h: oh, w: ow, c: c.cout, halo: c.out}
+	y := pixels{n: x.n, h: oh, w: ow, c: c.cout, halo: c.out, gap: c.into.gap(c.cout)}
 	r := pixels{n: x.n, h: oh, w: ow, c: c.cout, halo: c.res}
 	if max(x.n*x.plane(), x.n*y.plane(), x.n*r.plane()) > math.MaxInt32 {
 		return nil, fmt.Errorf("%v is too large", x)
 	}
 	p := &convPlan{oh: oh, ow: ow, top: top, left: left}
 	p.M, p.N = x.n*oh*ow, c.cout/c.groups
-	p.LDA, p.LDC = c.cin, c.cout
+	p.LDA, p.LDC = c.cin, y.step()
 	p.K, p.Taps = c.taps(x)
 	if c.in != (halo{}) || c.stride != [2]int{1, 1} || c.kernel != [2]int{1, 1} {
 		p.ARows = c.inputRows(x, oh, ow, top, left)
@@ -114,7 +115,7 @@ func pixelRows(y *pixels) []int32 {
 		for i := range y.h {
 			at := y.at(n, i)
 			for k := range y.w {
-				rows = append(rows, int32(at+k*y.c))
+				rows = append(rows, int32(at+k*y.step()))
 			}
 		}
 	}

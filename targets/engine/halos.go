@@ -43,7 +43,7 @@ func (s *scaleImage) place(ins []halo, out halo) { s.in, s.out = ins[0], out }
 func (s *scaleImage) fuse(a activation)          { s.act = a }
 
 func (c *concatImage) border(int) halo            { return halo{} }
-func (c *concatImage) place(ins []halo, out halo) { c.ins, c.out = ins, out }
+func (c *concatImage) place(ins []halo, out halo) { c.halos, c.out = ins, out }
 
 func (c *toImage) border(int) halo          { return halo{} }
 func (c *toImage) place(_ []halo, out halo) { c.out = out }

@@ -17,10 +17,13 @@ func (h halo) union(o halo) halo {
 }
 
 // pixels is the layout of a tensor [N, top+H+bottom, left+W+right, C]: a batch
-// of images with the channels of a pixel together, and their halo.
+// of images with the channels of a pixel together, and their halo. The image may
+// be some channels of a larger one: gap is how many others lie between its
+// pixels.
 type pixels struct {
 	n, h, w, c int
 	halo
+	gap int
 }
 
 // image is a batch of images in memory.
@@ -38,7 +41,7 @@ func imageOf[T tensor.Elem](t *tensor.Tensor, b halo) (image[T], error) {
 	if len(s) != 4 {
 		return image[T]{}, fmt.Errorf("%v has %d axes, want 4", t, len(s))
 	}
-	p := pixels{s[0], s[1] - b.top - b.bottom, s[2] - b.left - b.right, s[3], b}
+	p := pixels{n: s[0], h: s[1] - b.top - b.bottom, w: s[2] - b.left - b.right, c: s[3], halo: b}
 	im := image[T]{p, tensor.Data[T](t)}
 	if im.h < 0 || im.w < 0 {
 		return im, fmt.Errorf("%v has no room for its border", t)
@@ -52,29 +55,31 @@ func newImage[T tensor.Elem](e *op.Eval, d tensor.DType, n, h, w, c int, b halo,
 	shape := [4]int{n, b.top + h + b.bottom, b.left + w + b.right, c}
 	if b == (halo{}) {
 		t := e.New(d, shape[:])
-		return image[T]{pixels{n, h, w, c, b}, tensor.Data[T](t)}, t
+		return image[T]{pixels{n: n, h: h, w: w, c: c, halo: b}, tensor.Data[T](t)}, t
 	}
 	t, drawn := e.NewFramed(op.Frame{DType: d, Shape: shape, Top: b.top, Left: b.left, Bottom: b.bottom, Right: b.right, Value: border})
-	im := image[T]{pixels{n, h, w, c, b}, tensor.Data[T](t)}
+	im := image[T]{pixels{n: n, h: h, w: w, c: c, halo: b}, tensor.Data[T](t)}
 	if !drawn {
 		im.fillHalo(border)
 	}
 	return im, t
 }
 
-// rowStep is the distance between rows, plane that between images.
-func (im *pixels) rowStep() int { return (im.left + im.w + im.right) * im.c }
+// step is the distance between pixels, rowStep that between rows, plane that
+// between images.
+func (im *pixels) step() int    { return im.c + im.gap }
+func (im *pixels) rowStep() int { return (im.left + im.w + im.right) * im.step() }
 func (im *pixels) plane() int   { return (im.top + im.h + im.bottom) * im.rowStep() }
 
 // at returns the offset of pixel (y, 0) of image n.
 func (im *pixels) at(n, y int) int {
-	return n*im.plane() + (im.top+y)*im.rowStep() + im.left*im.c
+	return n*im.plane() + (im.top+y)*im.rowStep() + im.left*im.step()
 }
 
-// row returns the pixels of a row.
+// row returns the pixels of a row, and what lies between them.
 func (im *image[T]) row(n, y int) []T {
 	at := im.at(n, y)
-	return im.data[at : at+im.w*im.c]
+	return im.data[at : at+max(0, im.w*im.step()-im.gap)]
 }
 
 func (im *image[T]) fillHalo(v T) {

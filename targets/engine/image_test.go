@@ -46,6 +46,10 @@ var imageNets = []struct{ name, body string }{
 	{"global max", `{ c = Conv(x, w1, b) y = GlobalMaxPool(c) }`},
 	{"reduce mean", `{ c = Conv(x, w1, b) y = ReduceMean<axes = [-1,2]>(c) }`},
 	{"concat", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv(x, w1) e = Concat<axis = 1>(c, d, x) y = Conv<pads = [1,1,1,1]>(e, wc) }`},
+	{"concat in place", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) p = MaxPool<kernel_shape = [3,3], pads = [1,1,1,1]>(c) d = Conv(x, w1) r = Relu(d) y = Concat<axis = 1>(r, p) }`},
+	{"concat of some in place", `{ c = Conv<group = 2, pads = [1,1,1,1]>(x, wg, b) d = Conv(x, w1, b) t = Tanh(d) e = Concat<axis = 1>(t, c, x) y = Conv<pads = [1,1,1,1]>(e, wc) }`},
+	{"concat of one twice", `{ c = Conv(x, w1, b) d = Conv(x, w1) y = Concat<axis = 1>(c, d, c) }`},
+	{"concat of tiles and resized", `{ c = Conv<pads = [1,1,1,1]>(x, w32) d = Conv<pads = [1,1,1,1]>(c, wt, b40) m = MaxPool<kernel_shape = [3,1], strides = [3,1]>(c) u = Resize<coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">(m, , threefold) y = Concat<axis = 1>(u, d) }`},
 	{"plain reader", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv<pads = [1,1,1,1]>(c, w3s) t = Transpose<perm = [0,2,3,1]>(c) u = Transpose<perm = [0,3,1,2]>(t) y = Sub(d, u) }`},
 	{"subgraph reader", `{ c = Conv(x, w1, b) one = Constant<value = bool {1}>() y = If(one) <then_branch = t () => (float[N,12,9,7] a) { a = Neg(c) }, else_branch = e () => (float[N,12,9,7] z) { z = Identity(c) }> }`},
 	{"tiles", `{ c = Conv<pads = [1,1,1,1]>(x, w32) y = Conv<pads = [1,1,1,1]>(c, wt) }`},
@@ -74,7 +78,8 @@ func imageWeights() map[string]*tensor.Tensor {
 		"gamma": random(13, 12), "beta": random(14, 12), "mean": random(15, 12), "variance": positive,
 		"w32": random(16, 32, 8, 3, 3), "wt": random(17, 40, 32, 3, 3), "b40": random(18, 40),
 		"wu": random(19, 8, 6, 4, 5), "bu": random(20, 6), "wn": random(23, 4, 6, 3, 3), "wug": random(21, 8, 3, 3, 3), "wud": random(22, 8, 1, 3, 3),
-		"lo": tensor.Scalar[float32](-0.5), "hi": tensor.Scalar[float32](3),
+		"threefold": tensor.Vector[float32](1, 1, 3, 1),
+		"lo":        tensor.Scalar[float32](-0.5), "hi": tensor.Scalar[float32](3),
 	}
 }
 
@@ -237,6 +242,29 @@ func TestConstantImage(t *testing.T) {
 		got := runModel(t, m, Options{}, in)["y"].(*tensor.Tensor)
 		if !got.Shape().Equal(want.Shape()) || !near(tensor.Data[float32](got), tensor.Data[float32](want)) {
 			t.Errorf("%s: got %v, want %v", call, tensor.Data[float32](got), tensor.Data[float32](want))
+		}
+	}
+}
+
+// The operands of a Concat are computed where it would copy them to.
+func TestConcatInPlace(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		copied int // operands that the Concat copies; 0 if there is none left
+	}{{"concat in place", 0}, {"concat of tiles and resized", 0}, {"concat of some in place", 2}} {
+		i := slices.IndexFunc(imageNets, func(net struct{ name, body string }) bool { return net.name == c.name })
+		s, err := Compile(t.Context(), imageNet(t, imageNets[i].body), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied := 0
+		for _, st := range s.main.steps {
+			if m, ok := st.info.machine.(*concatImage); ok {
+				copied += len(m.into)
+			}
+		}
+		if copied != c.copied {
+			t.Errorf("%s: %d operands are copied, want %d", c.name, copied, c.copied)
 		}
 	}
 }

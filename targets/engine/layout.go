@@ -296,7 +296,7 @@ func (l *layout) concat(n *graph.Node, axes int) (imageMachine, []*graph.Value) 
 			return nil, nil
 		}
 	}
-	return &concatImage{}, n.Ins()
+	return &concatImage{channels: channelCounts(n)}, n.Ins()
 }
 
 func joinsChannels(n *graph.Node, axes int) bool { return modulo(int(n.Int("axis", 1)), axes) == 1 }

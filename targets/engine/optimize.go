@@ -55,6 +55,7 @@ func (o *optimizer) rewrite(g *graph.Graph) {
 		o.sparseConvs,
 		o.layoutImages,
 		o.fuseBottlenecks,
+		o.joinInPlace,
 		o.fuseQuantProducts,
 		o.fuseQuantRows,
 		o.packWeightOnly,

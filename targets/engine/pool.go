@@ -13,6 +13,7 @@ type pool struct {
 	max     bool
 	whole   bool // the mean divides by the window's size, padding included
 	in, out halo
+	into    *joined
 	plans   cache[[3]int, *slide] // by height, width, channels
 }
 
@@ -32,20 +33,23 @@ func (p *pool) eval(e *op.Eval) error {
 	if err != nil {
 		return e.Errorf(0, "%w", err)
 	}
-	y, t := newImage[float32](e, tensor.Float32, x.n, s.oh, s.ow, x.c, p.out, 0)
+	y, t, err := newPart[float32](e, p.into, tensor.Float32, x.n, s.oh, s.ow, x.c, p.out, 0)
+	if err != nil {
+		return err
+	}
 	grain := unaryGrain/max(1, s.ow*x.c) + 1
 	e.Parallel(x.n*s.oh, grain, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			p.row(e.Kernels, s.rows[i%s.oh], x.data[x.at(i/s.oh, 0):], y.row(i/s.oh, i%s.oh), x.c)
+			p.row(e.Kernels, s.rows[i%s.oh], x.data[x.at(i/s.oh, 0):], y.row(i/s.oh, i%s.oh), x.c, y.step())
 		}
 	})
 	e.SetOut(0, t)
 	return nil
 }
 
-func (p *pool) row(k *kernel.Table, runs []slideRun, x, y []float32, channels int) {
+func (p *pool) row(k *kernel.Table, runs []slideRun, x, y []float32, channels, step int) {
 	call := kernel.Pool{
-		Window: kernel.Window{C: channels, InStep: p.stride[1] * channels, OutStep: channels},
+		Window: kernel.Window{C: channels, InStep: p.stride[1] * channels, OutStep: step},
 		Factor: 1,
 	}
 	reduce := k.PoolMax
@@ -53,7 +57,7 @@ func (p *pool) row(k *kernel.Table, runs []slideRun, x, y []float32, channels in
 		reduce = k.PoolSum
 	}
 	for _, r := range runs {
-		call.In, call.Out = x[r.in:], y[r.x*channels:]
+		call.In, call.Out = x[r.in:], y[r.x*step:]
 		call.Taps, call.W = r.taps, r.w
 		if !p.max {
 			count := len(r.taps)

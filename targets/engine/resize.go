@@ -13,6 +13,7 @@ type resizeImage struct {
 	bytes   bool   // uint8 or int8, not float32
 	zero    uint8  // in the halo of an 8-bit result
 	in, out halo
+	into    *joined
 }
 
 func (r *resizeImage) name() string { return "Resize" }
@@ -73,13 +74,21 @@ func resizePixels[T tensor.Elem](e *op.Eval, r *resizeImage, border T) error {
 	if err != nil {
 		return err
 	}
-	y, t := newImage(e, e.Tensor(0).DType(), x.n, x.h*r.times[0], x.w*r.times[1], x.c, r.out, border)
+	y, t, err := newPart(e, r.into, e.Tensor(0).DType(), x.n, x.h*r.times[0], x.w*r.times[1], x.c, r.out, border)
+	if err != nil {
+		return err
+	}
 	rows(e, &x, func(n, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			first := y.row(n, i*r.times[0])
-			repeatPixels(first, x.row(n, i), x.c, r.times[1])
+			repeatPixels(first, x.row(n, i), x.c, y.step(), r.times[1])
 			for k := 1; k < r.times[0]; k++ {
-				copy(y.row(n, i*r.times[0]+k), first)
+				to := y.row(n, i*r.times[0]+k)
+				if y.gap == 0 {
+					copy(to, first)
+				} else {
+					repeatPixels(to, x.row(n, i), x.c, y.step(), r.times[1])
+				}
 			}
 		}
 	})
@@ -87,15 +96,17 @@ func resizePixels[T tensor.Elem](e *op.Eval, r *resizeImage, border T) error {
 	return nil
 }
 
-func repeatPixels[T tensor.Elem](dst, src []T, c, times int) {
-	if times == 1 {
+// repeatPixels repeats each of the pixels of c channels that src holds, to pixels
+// that are step apart.
+func repeatPixels[T tensor.Elem](dst, src []T, c, step, times int) {
+	if times == 1 && step == c {
 		copy(dst, src)
 		return
 	}
-	for ; len(src) >= c && c > 0; src = src[c:] {
+	for at := 0; len(src) >= c && c > 0; src = src[c:] {
 		for range times {
-			copy(dst, src[:c])
-			dst = dst[c:]
+			copy(dst[at:], src[:c])
+			at += step
 		}
 	}
 }

@@ -104,7 +104,7 @@ func newKnowledge(p *program) *sizeKnowledge {
 // learn reports whether the results of a step are fixed, and notes what is
 // known of them.
 func (k *sizeKnowledge) learn(st *step) bool {
-	pure := len(st.bodies) == 0 && (st.info.machine != nil || !st.info.def.Effects)
+	pure := len(st.bodies) == 0 && !joins(st.info.machine) && (st.info.machine != nil || !st.info.def.Effects)
 	sized, fixed := pure && !dataShaped(st.node), pure
 	for i, s := range st.in {
 		if s < 0 {

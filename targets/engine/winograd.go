@@ -191,7 +191,7 @@ func (g *tileGroup) finish(sums []float32, step, i int, channels kernel.Range) {
 	c, first, some := g.w.cout, channels.Lo, channels.Hi-channels.Lo
 	out := kernel.WinogradOutput{
 		In: sums[first:], Step: step, C: some,
-		Out: g.y.data[g.y.at(n, y0)+x0*c+first:], RowStep: g.y.rowStep(), PixelStep: c,
+		Out: g.y.data[g.y.at(n, y0)+x0*g.y.step()+first:], RowStep: g.y.rowStep(), PixelStep: g.y.step(),
 		H: min(kernel.WinogradOut, g.y.h-y0), W: min(kernel.WinogradOut, g.y.w-x0),
 		Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)),
 	}

@@ -420,8 +420,105 @@ TEXT ·exp_f32_avx512(SB), $136-48
 	MOVQ dst_len+8(FP), DX
 
 loop31:
-	CMPQ             DX, $+16
+	CMPQ             DX, $+64
 	JL               next32
+	VMOVUPS          (CX), Z0
+	VMOVUPS          64(CX), Z2
+	VMOVUPS          128(CX), Z4
+	VMOVUPS          192(CX), Z6
+	VBROADCASTSS     constants_avx512<>+0(SB), Z1
+	VBROADCASTSS     constants_avx512<>+0(SB), Z3
+	VBROADCASTSS     constants_avx512<>+0(SB), Z5
+	VBROADCASTSS     constants_avx512<>+0(SB), Z7
+	VMINPS           Z0, Z1, Z0
+	VMINPS           Z2, Z3, Z1
+	VMINPS           Z4, Z5, Z2
+	VMINPS           Z6, Z7, Z6
+	VBROADCASTSS     constants_avx512<>+4(SB), Z3
+	VBROADCASTSS     constants_avx512<>+4(SB), Z4
+	VBROADCASTSS     constants_avx512<>+4(SB), Z5
+	VBROADCASTSS     constants_avx512<>+4(SB), Z7
+	VMAXPS           Z0, Z3, Z0
+	VMAXPS           Z1, Z4, Z1
+	VMAXPS           Z2, Z5, Z2
+	VMAXPS           Z6, Z7, Z6
+	VMULPS.BCST      constants_avx512<>+8(SB), Z0, Z3
+	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z4
+	VMULPS.BCST      constants_avx512<>+8(SB), Z2, Z5
+	VMULPS.BCST      constants_avx512<>+8(SB), Z6, Z7
+	VRNDSCALEPS      $0x08, Z3, Z3
+	VRNDSCALEPS      $0x08, Z4, Z4
+	VRNDSCALEPS      $0x08, Z5, Z5
+	VRNDSCALEPS      $0x08, Z7, Z7
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z1, Z1
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z6, Z6
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z3, Z0
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z4, Z1
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z5, Z2
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z7, Z6
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z1, Z1
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z6, Z13
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z3, Z0
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z4, Z1
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z5, Z2
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z7, Z13
+	VBROADCASTSS     constants_avx512<>+20(SB), Z6
+	VBROADCASTSS     constants_avx512<>+20(SB), Z9
+	VBROADCASTSS     constants_avx512<>+20(SB), Z11
+	VBROADCASTSS     constants_avx512<>+20(SB), Z14
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z0, Z6
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z9
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z2, Z11
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z13, Z14
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z0, Z6
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z9
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z2, Z11
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z13, Z14
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z0, Z6
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z9
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z2, Z11
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z13, Z14
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z0, Z6
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z9
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z2, Z11
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z13, Z14
+	VMULPS           Z0, Z0, Z8
+	VMULPS           Z1, Z1, Z10
+	VMULPS           Z2, Z2, Z12
+	VMULPS           Z13, Z13, Z15
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z1, Z1
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z13, Z13
+	VFMADD231PS      Z8, Z6, Z0
+	VFMADD231PS      Z10, Z9, Z1
+	VFMADD231PS      Z12, Z11, Z2
+	VFMADD231PS      Z15, Z14, Z13
+	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
+	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
+	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
+	VADDPS.BCST      constants_avx512<>+40(SB), Z13, Z6
+	VSCALEFPS        Z3, Z0, Z0
+	VSCALEFPS        Z4, Z1, Z1
+	VSCALEFPS        Z5, Z2, Z2
+	VSCALEFPS        Z7, Z6, Z3
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VMOVUPS          Z3, 192(AX)
+	ADDQ             $+256, AX
+	ADDQ             $+256, CX
+	SUBQ             $+64, DX
+	JMP              loop31
+
+next32:
+loop33:
+	CMPQ             DX, $+16
+	JL               next34
 	VMOVUPS          (CX), Z0
 	VBROADCASTSS     constants_avx512<>+0(SB), Z1
 	VMINPS           Z0, Z1, Z0
@@ -447,11 +544,11 @@ loop31:
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
 	SUBQ             $+16, DX
-	JMP              loop31
+	JMP              loop33
 
-next32:
+next34:
 	TESTQ            DX, DX
-	JEQ              over33
+	JEQ              over35
 	MOVL             $-1, BX
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
@@ -478,7 +575,7 @@ next32:
 	VSCALEFPS        Z1, Z0, Z0
 	VMOVUPS          Z0, K1, (AX)
 
-over33:
+over35:
 	VZEROUPPER
 	RET
 
@@ -489,9 +586,9 @@ TEXT ·log_f32_avx512(SB), $136-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 
-loop34:
+loop36:
 	CMPQ             DX, $+16
-	JL               next35
+	JL               next37
 	VMOVUPS          (CX), Z0
 	VBROADCASTSS     constants_avx512<>+44(SB), Z1
 	VMULPS.BCST      constants_avx512<>+48(SB), Z0, Z2
@@ -549,11 +646,11 @@ loop34:
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
 	SUBQ             $+16, DX
-	JMP              loop34
+	JMP              loop36
 
-next35:
+next37:
 	TESTQ            DX, DX
-	JEQ              over36
+	JEQ              over38
 	MOVL             $-1, BX
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
@@ -612,7 +709,7 @@ next35:
 	VMOVAPS          Z0, K2, Z1
 	VMOVUPS          Z1, K1, (AX)
 
-over36:
+over38:
 	VZEROUPPER
 	RET
 
@@ -623,9 +720,106 @@ TEXT ·tanh_f32_avx512(SB), $136-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 
-loop37:
+loop39:
+	CMPQ             DX, $+32
+	JL               next40
+	VMOVUPS          (CX), Z0
+	VMOVUPS          64(CX), Z4
+	VPANDD.BCST      constants_avx512<>+136(SB), Z0, Z1
+	VPANDD.BCST      constants_avx512<>+136(SB), Z4, Z5
+	VMULPS           Z0, Z0, Z2
+	VMULPS           Z4, Z4, Z6
+	VBROADCASTSS     constants_avx512<>+140(SB), Z3
+	VBROADCASTSS     constants_avx512<>+140(SB), Z7
+	VFMADD213PS.BCST constants_avx512<>+144(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+144(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+148(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+148(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+152(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+152(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+156(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+156(SB), Z6, Z7
+	VMULPS           Z2, Z3, Z2
+	VMULPS           Z6, Z7, Z6
+	VMOVAPS          Z0, Z3
+	VMOVAPS          Z4, Z7
+	VFMADD231PS      Z0, Z2, Z3
+	VFMADD231PS      Z4, Z6, Z7
+	VADDPS           Z1, Z1, Z2
+	VADDPS           Z5, Z5, Z8
+	VBROADCASTSS     constants_avx512<>+0(SB), Z6
+	VBROADCASTSS     constants_avx512<>+0(SB), Z9
+	VMINPS           Z2, Z6, Z2
+	VMINPS           Z8, Z9, Z8
+	VBROADCASTSS     constants_avx512<>+4(SB), Z6
+	VBROADCASTSS     constants_avx512<>+4(SB), Z9
+	VMAXPS           Z2, Z6, Z2
+	VMAXPS           Z8, Z9, Z8
+	VMULPS.BCST      constants_avx512<>+8(SB), Z2, Z6
+	VMULPS.BCST      constants_avx512<>+8(SB), Z8, Z9
+	VRNDSCALEPS      $0x08, Z6, Z6
+	VRNDSCALEPS      $0x08, Z9, Z9
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z8, Z8
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z6, Z2
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z9, Z8
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z8, Z11
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z6, Z2
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z9, Z11
+	VBROADCASTSS     constants_avx512<>+20(SB), Z8
+	VBROADCASTSS     constants_avx512<>+20(SB), Z12
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z2, Z8
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z11, Z12
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z2, Z8
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z11, Z12
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z2, Z8
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z11, Z12
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z2, Z8
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z11, Z12
+	VMULPS           Z2, Z2, Z10
+	VMULPS           Z11, Z11, Z13
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z11, Z11
+	VFMADD231PS      Z10, Z8, Z2
+	VFMADD231PS      Z13, Z12, Z11
+	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
+	VADDPS.BCST      constants_avx512<>+40(SB), Z11, Z8
+	VSCALEFPS        Z6, Z2, Z2
+	VSCALEFPS        Z9, Z8, Z9
+	VBROADCASTSS     constants_avx512<>+40(SB), Z6
+	VBROADCASTSS     constants_avx512<>+40(SB), Z10
+	VBROADCASTSS     constants_avx512<>+160(SB), Z8
+	VBROADCASTSS     constants_avx512<>+160(SB), Z11
+	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
+	VADDPS.BCST      constants_avx512<>+40(SB), Z9, Z9
+	VDIVPS           Z2, Z8, Z2
+	VDIVPS           Z9, Z11, Z8
+	VSUBPS           Z2, Z6, Z2
+	VSUBPS           Z8, Z10, Z8
+	VBROADCASTSS     constants_avx512<>+164(SB), Z6
+	VBROADCASTSS     constants_avx512<>+164(SB), Z9
+	VPANDD.BCST      constants_avx512<>+168(SB), Z0, Z0
+	VPANDD.BCST      constants_avx512<>+168(SB), Z4, Z4
+	VPORD            Z0, Z2, Z0
+	VPORD            Z4, Z8, Z2
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z2, Z2
+	VCMPPS           $0x11, Z6, Z1, K1
+	VCMPPS           $0x11, Z9, Z5, K2
+	VMOVAPS          Z3, K1, Z0
+	VMOVAPS          Z7, K2, Z2
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z2, 64(AX)
+	ADDQ             $+128, AX
+	ADDQ             $+128, CX
+	SUBQ             $+32, DX
+	JMP              loop39
+
+next40:
+loop41:
 	CMPQ             DX, $+16
-	JL               next38
+	JL               next42
 	VMOVUPS          (CX), Z0
 	VPANDD.BCST      constants_avx512<>+136(SB), Z0, Z1
 	VMULPS           Z0, Z0, Z2
@@ -673,11 +867,11 @@ loop37:
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
 	SUBQ             $+16, DX
-	JMP              loop37
+	JMP              loop41
 
-next38:
+next42:
 	TESTQ            DX, DX
-	JEQ              over39
+	JEQ              over43
 	MOVL             $-1, BX
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
@@ -726,7 +920,7 @@ next38:
 	VMOVAPS          Z3, K2, Z0
 	VMOVUPS          Z0, K1, (AX)
 
-over39:
+over43:
 	VZEROUPPER
 	RET
 
@@ -737,9 +931,126 @@ TEXT ·sigmoid_f32_avx512(SB), $136-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 
-loop40:
+loop44:
+	CMPQ             DX, $+64
+	JL               next45
+	VMOVUPS          (CX), Z0
+	VMOVUPS          64(CX), Z3
+	VMOVUPS          128(CX), Z6
+	VMOVUPS          192(CX), Z9
+	VBROADCASTSS     constants_avx512<>+40(SB), Z1
+	VBROADCASTSS     constants_avx512<>+40(SB), Z4
+	VBROADCASTSS     constants_avx512<>+40(SB), Z7
+	VBROADCASTSS     constants_avx512<>+40(SB), Z10
+	VBROADCASTSS     constants_avx512<>+168(SB), Z2
+	VBROADCASTSS     constants_avx512<>+168(SB), Z5
+	VBROADCASTSS     constants_avx512<>+168(SB), Z8
+	VBROADCASTSS     constants_avx512<>+168(SB), Z11
+	VPXORD           Z2, Z0, Z0
+	VPXORD           Z5, Z3, Z2
+	VPXORD           Z8, Z6, Z3
+	VPXORD           Z11, Z9, Z9
+	VBROADCASTSS     constants_avx512<>+0(SB), Z5
+	VBROADCASTSS     constants_avx512<>+0(SB), Z6
+	VBROADCASTSS     constants_avx512<>+0(SB), Z8
+	VBROADCASTSS     constants_avx512<>+0(SB), Z11
+	VMINPS           Z0, Z5, Z0
+	VMINPS           Z2, Z6, Z2
+	VMINPS           Z3, Z8, Z3
+	VMINPS           Z9, Z11, Z9
+	VBROADCASTSS     constants_avx512<>+4(SB), Z5
+	VBROADCASTSS     constants_avx512<>+4(SB), Z6
+	VBROADCASTSS     constants_avx512<>+4(SB), Z8
+	VBROADCASTSS     constants_avx512<>+4(SB), Z11
+	VMAXPS           Z0, Z5, Z0
+	VMAXPS           Z2, Z6, Z2
+	VMAXPS           Z3, Z8, Z3
+	VMAXPS           Z9, Z11, Z9
+	VMULPS.BCST      constants_avx512<>+8(SB), Z0, Z5
+	VMULPS.BCST      constants_avx512<>+8(SB), Z2, Z6
+	VMULPS.BCST      constants_avx512<>+8(SB), Z3, Z8
+	VMULPS.BCST      constants_avx512<>+8(SB), Z9, Z11
+	VRNDSCALEPS      $0x08, Z5, Z5
+	VRNDSCALEPS      $0x08, Z6, Z6
+	VRNDSCALEPS      $0x08, Z8, Z8
+	VRNDSCALEPS      $0x08, Z11, Z11
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z3, Z3
+	VMOVAPS          Z9, Z9
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z5, Z0
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z6, Z2
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z8, Z3
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z11, Z9
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z3, Z3
+	VMOVAPS          Z9, Z17
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z5, Z0
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z6, Z2
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z8, Z3
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z11, Z17
+	VBROADCASTSS     constants_avx512<>+20(SB), Z9
+	VBROADCASTSS     constants_avx512<>+20(SB), Z13
+	VBROADCASTSS     constants_avx512<>+20(SB), Z15
+	VBROADCASTSS     constants_avx512<>+20(SB), Z18
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z0, Z9
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z2, Z13
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z3, Z15
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z17, Z18
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z0, Z9
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z2, Z13
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z3, Z15
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z17, Z18
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z0, Z9
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z2, Z13
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z3, Z15
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z17, Z18
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z0, Z9
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z2, Z13
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z3, Z15
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z17, Z18
+	VMULPS           Z0, Z0, Z12
+	VMULPS           Z2, Z2, Z14
+	VMULPS           Z3, Z3, Z16
+	VMULPS           Z17, Z17, Z19
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z3, Z3
+	VMOVAPS          Z17, Z17
+	VFMADD231PS      Z12, Z9, Z0
+	VFMADD231PS      Z14, Z13, Z2
+	VFMADD231PS      Z16, Z15, Z3
+	VFMADD231PS      Z19, Z18, Z17
+	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
+	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
+	VADDPS.BCST      constants_avx512<>+40(SB), Z3, Z3
+	VADDPS.BCST      constants_avx512<>+40(SB), Z17, Z9
+	VSCALEFPS        Z5, Z0, Z0
+	VSCALEFPS        Z6, Z2, Z2
+	VSCALEFPS        Z8, Z3, Z3
+	VSCALEFPS        Z11, Z9, Z5
+	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
+	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
+	VADDPS.BCST      constants_avx512<>+40(SB), Z3, Z3
+	VADDPS.BCST      constants_avx512<>+40(SB), Z5, Z5
+	VDIVPS           Z0, Z1, Z0
+	VDIVPS           Z2, Z4, Z1
+	VDIVPS           Z3, Z7, Z2
+	VDIVPS           Z5, Z10, Z3
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VMOVUPS          Z3, 192(AX)
+	ADDQ             $+256, AX
+	ADDQ             $+256, CX
+	SUBQ             $+64, DX
+	JMP              loop44
+
+next45:
+loop46:
 	CMPQ             DX, $+16
-	JL               next41
+	JL               next47
 	VMOVUPS          (CX), Z0
 	VBROADCASTSS     constants_avx512<>+40(SB), Z1
 	VBROADCASTSS     constants_avx512<>+168(SB), Z2
@@ -770,11 +1081,11 @@ loop40:
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
 	SUBQ             $+16, DX
-	JMP              loop40
+	JMP              loop46
 
-next41:
+next47:
 	TESTQ            DX, DX
-	JEQ              over42
+	JEQ              over48
 	MOVL             $-1, BX
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
@@ -806,7 +1117,7 @@ next41:
 	VDIVPS           Z0, Z1, Z0
 	VMOVUPS          Z0, K1, (AX)
 
-over42:
+over48:
 	VZEROUPPER
 	RET
 
@@ -817,9 +1128,122 @@ TEXT ·erf_f32_avx512(SB), $136-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 
-loop43:
+loop49:
+	CMPQ             DX, $+32
+	JL               next50
+	VMOVUPS          (CX), Z0
+	VMOVUPS          64(CX), Z3
+	VMULPS           Z0, Z0, Z1
+	VMULPS           Z3, Z3, Z4
+	VBROADCASTSS     constants_avx512<>+172(SB), Z2
+	VBROADCASTSS     constants_avx512<>+172(SB), Z5
+	VFMADD213PS.BCST constants_avx512<>+176(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+176(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+180(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+180(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+184(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+184(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+188(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+188(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z4, Z5
+	VMOVAPS          Z0, Z1
+	VMOVAPS          Z3, Z4
+	VFMADD231PS      Z0, Z2, Z1
+	VFMADD231PS      Z3, Z5, Z4
+	VPANDD.BCST      constants_avx512<>+136(SB), Z0, Z2
+	VPANDD.BCST      constants_avx512<>+136(SB), Z3, Z6
+	VBROADCASTSS     constants_avx512<>+200(SB), Z5
+	VBROADCASTSS     constants_avx512<>+200(SB), Z7
+	VMINPS           Z2, Z5, Z2
+	VMINPS           Z6, Z7, Z8
+	VBROADCASTSS     constants_avx512<>+204(SB), Z5
+	VBROADCASTSS     constants_avx512<>+204(SB), Z9
+	VFMADD213PS.BCST constants_avx512<>+208(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+208(SB), Z8, Z9
+	VFMADD213PS.BCST constants_avx512<>+212(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+212(SB), Z8, Z9
+	VFMADD213PS.BCST constants_avx512<>+216(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+216(SB), Z8, Z9
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z8, Z9
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z8, Z9
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z8, Z9
+	VBROADCASTSS     constants_avx512<>+40(SB), Z6
+	VBROADCASTSS     constants_avx512<>+40(SB), Z10
+	VBROADCASTSS     constants_avx512<>+168(SB), Z7
+	VBROADCASTSS     constants_avx512<>+168(SB), Z11
+	VPXORD           Z7, Z5, Z5
+	VPXORD           Z11, Z9, Z9
+	VBROADCASTSS     constants_avx512<>+0(SB), Z7
+	VBROADCASTSS     constants_avx512<>+0(SB), Z11
+	VMINPS           Z5, Z7, Z5
+	VMINPS           Z9, Z11, Z9
+	VBROADCASTSS     constants_avx512<>+4(SB), Z7
+	VBROADCASTSS     constants_avx512<>+4(SB), Z11
+	VMAXPS           Z5, Z7, Z5
+	VMAXPS           Z9, Z11, Z9
+	VMULPS.BCST      constants_avx512<>+8(SB), Z5, Z7
+	VMULPS.BCST      constants_avx512<>+8(SB), Z9, Z11
+	VRNDSCALEPS      $0x08, Z7, Z7
+	VRNDSCALEPS      $0x08, Z11, Z11
+	VMOVAPS          Z5, Z5
+	VMOVAPS          Z9, Z9
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z7, Z5
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z11, Z9
+	VMOVAPS          Z5, Z5
+	VMOVAPS          Z9, Z13
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z7, Z5
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z11, Z13
+	VBROADCASTSS     constants_avx512<>+20(SB), Z9
+	VBROADCASTSS     constants_avx512<>+20(SB), Z14
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z5, Z9
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z13, Z14
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z5, Z9
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z13, Z14
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z5, Z9
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z13, Z14
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z5, Z9
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z13, Z14
+	VMULPS           Z5, Z5, Z12
+	VMULPS           Z13, Z13, Z15
+	VMOVAPS          Z5, Z5
+	VMOVAPS          Z13, Z13
+	VFMADD231PS      Z12, Z9, Z5
+	VFMADD231PS      Z15, Z14, Z13
+	VADDPS.BCST      constants_avx512<>+40(SB), Z5, Z5
+	VADDPS.BCST      constants_avx512<>+40(SB), Z13, Z9
+	VSCALEFPS        Z7, Z5, Z5
+	VSCALEFPS        Z11, Z9, Z7
+	VSUBPS           Z5, Z6, Z5
+	VSUBPS           Z7, Z10, Z7
+	VBROADCASTSS     constants_avx512<>+40(SB), Z6
+	VBROADCASTSS     constants_avx512<>+40(SB), Z9
+	VPANDD.BCST      constants_avx512<>+168(SB), Z0, Z0
+	VPANDD.BCST      constants_avx512<>+168(SB), Z3, Z3
+	VPORD            Z0, Z5, Z0
+	VPORD            Z3, Z7, Z3
+	VMOVAPS          Z0, Z0
+	VMOVAPS          Z3, Z3
+	VCMPPS           $0x11, Z6, Z2, K1
+	VCMPPS           $0x11, Z9, Z8, K2
+	VMOVAPS          Z1, K1, Z0
+	VMOVAPS          Z4, K2, Z3
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z3, 64(AX)
+	ADDQ             $+128, AX
+	ADDQ             $+128, CX
+	SUBQ             $+32, DX
+	JMP              loop49
+
+next50:
+loop51:
 	CMPQ             DX, $+16
-	JL               next44
+	JL               next52
 	VMOVUPS          (CX), Z0
 	VMULPS           Z0, Z0, Z1
 	VBROADCASTSS     constants_avx512<>+172(SB), Z2
@@ -875,11 +1299,11 @@ loop43:
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
 	SUBQ             $+16, DX
-	JMP              loop43
+	JMP              loop51
 
-next44:
+next52:
 	TESTQ            DX, DX
-	JEQ              over45
+	JEQ              over53
 	MOVL             $-1, BX
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
@@ -936,7 +1360,7 @@ next44:
 	VMOVAPS          Z1, K2, Z0
 	VMOVUPS          Z0, K1, (AX)
 
-over45:
+over53:
 	VZEROUPPER
 	RET
 
@@ -947,9 +1371,130 @@ TEXT ·gelu_f32_avx512(SB), $136-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 
-loop46:
+loop54:
+	CMPQ             DX, $+32
+	JL               next55
+	VMOVUPS          (CX), Z0
+	VMOVUPS          64(CX), Z4
+	VMULPS.BCST      constants_avx512<>+72(SB), Z0, Z1
+	VMULPS.BCST      constants_avx512<>+72(SB), Z4, Z5
+	VMULPS           Z1, Z1, Z2
+	VMULPS           Z5, Z5, Z6
+	VBROADCASTSS     constants_avx512<>+172(SB), Z3
+	VBROADCASTSS     constants_avx512<>+172(SB), Z7
+	VFMADD213PS.BCST constants_avx512<>+176(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+176(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+180(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+180(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+184(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+184(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+188(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+188(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z6, Z7
+	VMOVAPS          Z1, Z2
+	VMOVAPS          Z5, Z6
+	VFMADD231PS      Z1, Z3, Z2
+	VFMADD231PS      Z5, Z7, Z6
+	VPANDD.BCST      constants_avx512<>+136(SB), Z1, Z3
+	VPANDD.BCST      constants_avx512<>+136(SB), Z5, Z8
+	VBROADCASTSS     constants_avx512<>+200(SB), Z7
+	VBROADCASTSS     constants_avx512<>+200(SB), Z9
+	VMINPS           Z3, Z7, Z3
+	VMINPS           Z8, Z9, Z10
+	VBROADCASTSS     constants_avx512<>+204(SB), Z7
+	VBROADCASTSS     constants_avx512<>+204(SB), Z11
+	VFMADD213PS.BCST constants_avx512<>+208(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+208(SB), Z10, Z11
+	VFMADD213PS.BCST constants_avx512<>+212(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+212(SB), Z10, Z11
+	VFMADD213PS.BCST constants_avx512<>+216(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+216(SB), Z10, Z11
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z10, Z11
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z10, Z11
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z10, Z11
+	VBROADCASTSS     constants_avx512<>+40(SB), Z8
+	VBROADCASTSS     constants_avx512<>+40(SB), Z12
+	VBROADCASTSS     constants_avx512<>+168(SB), Z9
+	VBROADCASTSS     constants_avx512<>+168(SB), Z13
+	VPXORD           Z9, Z7, Z7
+	VPXORD           Z13, Z11, Z11
+	VBROADCASTSS     constants_avx512<>+0(SB), Z9
+	VBROADCASTSS     constants_avx512<>+0(SB), Z13
+	VMINPS           Z7, Z9, Z7
+	VMINPS           Z11, Z13, Z11
+	VBROADCASTSS     constants_avx512<>+4(SB), Z9
+	VBROADCASTSS     constants_avx512<>+4(SB), Z13
+	VMAXPS           Z7, Z9, Z7
+	VMAXPS           Z11, Z13, Z11
+	VMULPS.BCST      constants_avx512<>+8(SB), Z7, Z9
+	VMULPS.BCST      constants_avx512<>+8(SB), Z11, Z13
+	VRNDSCALEPS      $0x08, Z9, Z9
+	VRNDSCALEPS      $0x08, Z13, Z13
+	VMOVAPS          Z7, Z7
+	VMOVAPS          Z11, Z11
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z9, Z7
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z13, Z11
+	VMOVAPS          Z7, Z7
+	VMOVAPS          Z11, Z15
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z9, Z7
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z13, Z15
+	VBROADCASTSS     constants_avx512<>+20(SB), Z11
+	VBROADCASTSS     constants_avx512<>+20(SB), Z16
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z7, Z11
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z15, Z16
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z7, Z11
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z15, Z16
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z7, Z11
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z15, Z16
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z7, Z11
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z15, Z16
+	VMULPS           Z7, Z7, Z14
+	VMULPS           Z15, Z15, Z17
+	VMOVAPS          Z7, Z7
+	VMOVAPS          Z15, Z15
+	VFMADD231PS      Z14, Z11, Z7
+	VFMADD231PS      Z17, Z16, Z15
+	VADDPS.BCST      constants_avx512<>+40(SB), Z7, Z7
+	VADDPS.BCST      constants_avx512<>+40(SB), Z15, Z11
+	VSCALEFPS        Z9, Z7, Z7
+	VSCALEFPS        Z13, Z11, Z9
+	VSUBPS           Z7, Z8, Z7
+	VSUBPS           Z9, Z12, Z9
+	VBROADCASTSS     constants_avx512<>+40(SB), Z8
+	VBROADCASTSS     constants_avx512<>+40(SB), Z11
+	VPANDD.BCST      constants_avx512<>+168(SB), Z1, Z1
+	VPANDD.BCST      constants_avx512<>+168(SB), Z5, Z5
+	VPORD            Z1, Z7, Z1
+	VPORD            Z5, Z9, Z5
+	VMOVAPS          Z1, Z1
+	VMOVAPS          Z5, Z5
+	VCMPPS           $0x11, Z8, Z3, K1
+	VCMPPS           $0x11, Z11, Z10, K2
+	VMOVAPS          Z2, K1, Z1
+	VMOVAPS          Z6, K2, Z5
+	VMULPS.BCST      constants_avx512<>+232(SB), Z0, Z0
+	VMULPS.BCST      constants_avx512<>+232(SB), Z4, Z3
+	VMOVAPS          Z0, Z2
+	VMOVAPS          Z3, Z4
+	VFMADD231PS      Z1, Z0, Z2
+	VFMADD231PS      Z5, Z3, Z4
+	VMOVUPS          Z2, (AX)
+	VMOVUPS          Z4, 64(AX)
+	ADDQ             $+128, AX
+	ADDQ             $+128, CX
+	SUBQ             $+32, DX
+	JMP              loop54
+
+next55:
+loop56:
 	CMPQ             DX, $+16
-	JL               next47
+	JL               next57
 	VMOVUPS          (CX), Z0
 	VMULPS.BCST      constants_avx512<>+72(SB), Z0, Z1
 	VMULPS           Z1, Z1, Z2
@@ -1009,11 +1554,11 @@ loop46:
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
 	SUBQ             $+16, DX
-	JMP              loop46
+	JMP              loop56
 
-next47:
+next57:
 	TESTQ            DX, DX
-	JEQ              over48
+	JEQ              over58
 	MOVL             $-1, BX
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
@@ -1074,7 +1619,7 @@ next47:
 	VFMADD231PS      Z1, Z0, Z2
 	VMOVUPS          Z2, K1, (AX)
 
-over48:
+over58:
 	VZEROUPPER
 	RET
 
@@ -1085,9 +1630,142 @@ TEXT ·gelutanh_f32_avx512(SB), $136-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 
-loop49:
+loop59:
+	CMPQ             DX, $+64
+	JL               next60
+	VMOVUPS          (CX), Z0
+	VMOVUPS          64(CX), Z3
+	VMOVUPS          128(CX), Z6
+	VMOVUPS          192(CX), Z9
+	VMULPS           Z0, Z0, Z1
+	VMULPS           Z3, Z3, Z4
+	VMULPS           Z6, Z6, Z7
+	VMULPS           Z9, Z9, Z10
+	VBROADCASTSS     constants_avx512<>+236(SB), Z2
+	VBROADCASTSS     constants_avx512<>+236(SB), Z5
+	VBROADCASTSS     constants_avx512<>+236(SB), Z8
+	VBROADCASTSS     constants_avx512<>+236(SB), Z11
+	VMOVAPS          Z1, Z1
+	VMOVAPS          Z4, Z4
+	VMOVAPS          Z7, Z7
+	VMOVAPS          Z10, Z10
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z2, Z1
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z5, Z4
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z8, Z7
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z11, Z10
+	VMULPS           Z1, Z0, Z1
+	VMULPS           Z4, Z3, Z2
+	VMULPS           Z7, Z6, Z4
+	VMULPS           Z10, Z9, Z10
+	VBROADCASTSS     constants_avx512<>+168(SB), Z5
+	VBROADCASTSS     constants_avx512<>+168(SB), Z7
+	VBROADCASTSS     constants_avx512<>+168(SB), Z8
+	VBROADCASTSS     constants_avx512<>+168(SB), Z11
+	VPXORD           Z5, Z1, Z1
+	VPXORD           Z7, Z2, Z2
+	VPXORD           Z8, Z4, Z4
+	VPXORD           Z11, Z10, Z10
+	VBROADCASTSS     constants_avx512<>+0(SB), Z5
+	VBROADCASTSS     constants_avx512<>+0(SB), Z7
+	VBROADCASTSS     constants_avx512<>+0(SB), Z8
+	VBROADCASTSS     constants_avx512<>+0(SB), Z11
+	VMINPS           Z1, Z5, Z1
+	VMINPS           Z2, Z7, Z2
+	VMINPS           Z4, Z8, Z4
+	VMINPS           Z10, Z11, Z10
+	VBROADCASTSS     constants_avx512<>+4(SB), Z5
+	VBROADCASTSS     constants_avx512<>+4(SB), Z7
+	VBROADCASTSS     constants_avx512<>+4(SB), Z8
+	VBROADCASTSS     constants_avx512<>+4(SB), Z11
+	VMAXPS           Z1, Z5, Z1
+	VMAXPS           Z2, Z7, Z2
+	VMAXPS           Z4, Z8, Z4
+	VMAXPS           Z10, Z11, Z10
+	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z5
+	VMULPS.BCST      constants_avx512<>+8(SB), Z2, Z7
+	VMULPS.BCST      constants_avx512<>+8(SB), Z4, Z8
+	VMULPS.BCST      constants_avx512<>+8(SB), Z10, Z11
+	VRNDSCALEPS      $0x08, Z5, Z5
+	VRNDSCALEPS      $0x08, Z7, Z7
+	VRNDSCALEPS      $0x08, Z8, Z8
+	VRNDSCALEPS      $0x08, Z11, Z11
+	VMOVAPS          Z1, Z1
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z4, Z4
+	VMOVAPS          Z10, Z10
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z5, Z1
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z7, Z2
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z8, Z4
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z11, Z10
+	VMOVAPS          Z1, Z1
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z4, Z4
+	VMOVAPS          Z10, Z17
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z5, Z1
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z7, Z2
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z8, Z4
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z11, Z17
+	VBROADCASTSS     constants_avx512<>+20(SB), Z10
+	VBROADCASTSS     constants_avx512<>+20(SB), Z13
+	VBROADCASTSS     constants_avx512<>+20(SB), Z15
+	VBROADCASTSS     constants_avx512<>+20(SB), Z18
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z10
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z2, Z13
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z4, Z15
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z17, Z18
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z10
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z2, Z13
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z4, Z15
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z17, Z18
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z10
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z2, Z13
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z4, Z15
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z17, Z18
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z10
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z2, Z13
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z4, Z15
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z17, Z18
+	VMULPS           Z1, Z1, Z12
+	VMULPS           Z2, Z2, Z14
+	VMULPS           Z4, Z4, Z16
+	VMULPS           Z17, Z17, Z19
+	VMOVAPS          Z1, Z1
+	VMOVAPS          Z2, Z2
+	VMOVAPS          Z4, Z4
+	VMOVAPS          Z17, Z17
+	VFMADD231PS      Z12, Z10, Z1
+	VFMADD231PS      Z14, Z13, Z2
+	VFMADD231PS      Z16, Z15, Z4
+	VFMADD231PS      Z19, Z18, Z17
+	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
+	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
+	VADDPS.BCST      constants_avx512<>+40(SB), Z4, Z4
+	VADDPS.BCST      constants_avx512<>+40(SB), Z17, Z10
+	VSCALEFPS        Z5, Z1, Z1
+	VSCALEFPS        Z7, Z2, Z2
+	VSCALEFPS        Z8, Z4, Z4
+	VSCALEFPS        Z11, Z10, Z5
+	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
+	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
+	VADDPS.BCST      constants_avx512<>+40(SB), Z4, Z4
+	VADDPS.BCST      constants_avx512<>+40(SB), Z5, Z5
+	VDIVPS           Z1, Z0, Z0
+	VDIVPS           Z2, Z3, Z1
+	VDIVPS           Z4, Z6, Z2
+	VDIVPS           Z5, Z9, Z3
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VMOVUPS          Z3, 192(AX)
+	ADDQ             $+256, AX
+	ADDQ             $+256, CX
+	SUBQ             $+64, DX
+	JMP              loop59
+
+next60:
+loop61:
 	CMPQ             DX, $+16
-	JL               next50
+	JL               next62
 	VMOVUPS          (CX), Z0
 	VMULPS           Z0, Z0, Z1
 	VBROADCASTSS     constants_avx512<>+236(SB), Z2
@@ -1122,11 +1800,11 @@ loop49:
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
 	SUBQ             $+16, DX
-	JMP              loop49
+	JMP              loop61
 
-next50:
+next62:
 	TESTQ            DX, DX
-	JEQ              over51
+	JEQ              over63
 	MOVL             $-1, BX
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
@@ -1162,7 +1840,7 @@ next50:
 	VDIVPS           Z1, Z0, Z0
 	VMOVUPS          Z0, K1, (AX)
 
-over51:
+over63:
 	VZEROUPPER
 	RET
 
@@ -1173,9 +1851,122 @@ TEXT ·silu_f32_avx512(SB), $136-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 
-loop52:
+loop64:
+	CMPQ             DX, $+64
+	JL               next65
+	VMOVUPS          (CX), Z0
+	VMOVUPS          64(CX), Z2
+	VMOVUPS          128(CX), Z4
+	VMOVUPS          192(CX), Z6
+	VBROADCASTSS     constants_avx512<>+168(SB), Z1
+	VBROADCASTSS     constants_avx512<>+168(SB), Z3
+	VBROADCASTSS     constants_avx512<>+168(SB), Z5
+	VBROADCASTSS     constants_avx512<>+168(SB), Z7
+	VPXORD           Z1, Z0, Z1
+	VPXORD           Z3, Z2, Z3
+	VPXORD           Z5, Z4, Z5
+	VPXORD           Z7, Z6, Z10
+	VBROADCASTSS     constants_avx512<>+0(SB), Z7
+	VBROADCASTSS     constants_avx512<>+0(SB), Z8
+	VBROADCASTSS     constants_avx512<>+0(SB), Z9
+	VBROADCASTSS     constants_avx512<>+0(SB), Z11
+	VMINPS           Z1, Z7, Z1
+	VMINPS           Z3, Z8, Z3
+	VMINPS           Z5, Z9, Z5
+	VMINPS           Z10, Z11, Z10
+	VBROADCASTSS     constants_avx512<>+4(SB), Z7
+	VBROADCASTSS     constants_avx512<>+4(SB), Z8
+	VBROADCASTSS     constants_avx512<>+4(SB), Z9
+	VBROADCASTSS     constants_avx512<>+4(SB), Z11
+	VMAXPS           Z1, Z7, Z1
+	VMAXPS           Z3, Z8, Z3
+	VMAXPS           Z5, Z9, Z5
+	VMAXPS           Z10, Z11, Z10
+	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z7
+	VMULPS.BCST      constants_avx512<>+8(SB), Z3, Z8
+	VMULPS.BCST      constants_avx512<>+8(SB), Z5, Z9
+	VMULPS.BCST      constants_avx512<>+8(SB), Z10, Z11
+	VRNDSCALEPS      $0x08, Z7, Z7
+	VRNDSCALEPS      $0x08, Z8, Z8
+	VRNDSCALEPS      $0x08, Z9, Z9
+	VRNDSCALEPS      $0x08, Z11, Z11
+	VMOVAPS          Z1, Z1
+	VMOVAPS          Z3, Z3
+	VMOVAPS          Z5, Z5
+	VMOVAPS          Z10, Z10
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z7, Z1
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z8, Z3
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z9, Z5
+	VFMADD231PS.BCST constants_avx512<>+12(SB), Z11, Z10
+	VMOVAPS          Z1, Z1
+	VMOVAPS          Z3, Z3
+	VMOVAPS          Z5, Z5
+	VMOVAPS          Z10, Z17
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z7, Z1
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z8, Z3
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z9, Z5
+	VFMADD231PS.BCST constants_avx512<>+16(SB), Z11, Z17
+	VBROADCASTSS     constants_avx512<>+20(SB), Z10
+	VBROADCASTSS     constants_avx512<>+20(SB), Z13
+	VBROADCASTSS     constants_avx512<>+20(SB), Z15
+	VBROADCASTSS     constants_avx512<>+20(SB), Z18
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z10
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z3, Z13
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z5, Z15
+	VFMADD213PS.BCST constants_avx512<>+24(SB), Z17, Z18
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z10
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z3, Z13
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z5, Z15
+	VFMADD213PS.BCST constants_avx512<>+28(SB), Z17, Z18
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z10
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z3, Z13
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z5, Z15
+	VFMADD213PS.BCST constants_avx512<>+32(SB), Z17, Z18
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z10
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z3, Z13
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z5, Z15
+	VFMADD213PS.BCST constants_avx512<>+36(SB), Z17, Z18
+	VMULPS           Z1, Z1, Z12
+	VMULPS           Z3, Z3, Z14
+	VMULPS           Z5, Z5, Z16
+	VMULPS           Z17, Z17, Z19
+	VMOVAPS          Z1, Z1
+	VMOVAPS          Z3, Z3
+	VMOVAPS          Z5, Z5
+	VMOVAPS          Z17, Z17
+	VFMADD231PS      Z12, Z10, Z1
+	VFMADD231PS      Z14, Z13, Z3
+	VFMADD231PS      Z16, Z15, Z5
+	VFMADD231PS      Z19, Z18, Z17
+	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
+	VADDPS.BCST      constants_avx512<>+40(SB), Z3, Z3
+	VADDPS.BCST      constants_avx512<>+40(SB), Z5, Z5
+	VADDPS.BCST      constants_avx512<>+40(SB), Z17, Z10
+	VSCALEFPS        Z7, Z1, Z1
+	VSCALEFPS        Z8, Z3, Z3
+	VSCALEFPS        Z9, Z5, Z5
+	VSCALEFPS        Z11, Z10, Z7
+	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
+	VADDPS.BCST      constants_avx512<>+40(SB), Z3, Z3
+	VADDPS.BCST      constants_avx512<>+40(SB), Z5, Z5
+	VADDPS.BCST      constants_avx512<>+40(SB), Z7, Z7
+	VDIVPS           Z1, Z0, Z0
+	VDIVPS           Z3, Z2, Z1
+	VDIVPS           Z5, Z4, Z2
+	VDIVPS           Z7, Z6, Z3
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VMOVUPS          Z3, 192(AX)
+	ADDQ             $+256, AX
+	ADDQ             $+256, CX
+	SUBQ             $+64, DX
+	JMP              loop64
+
+next65:
+loop66:
 	CMPQ             DX, $+16
-	JL               next53
+	JL               next67
 	VMOVUPS          (CX), Z0
 	VBROADCASTSS     constants_avx512<>+168(SB), Z1
 	VPXORD           Z1, Z0, Z1
@@ -1205,11 +1996,11 @@ loop52:
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
 	SUBQ             $+16, DX
-	JMP              loop52
+	JMP              loop66
 
-next53:
+next67:
 	TESTQ            DX, DX
-	JEQ              over54
+	JEQ              over68
 	MOVL             $-1, BX
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
@@ -1240,7 +2031,7 @@ next53:
 	VDIVPS           Z1, Z0, Z0
 	VMOVUPS          Z0, K1, (AX)
 
-over54:
+over68:
 	VZEROUPPER
 	RET
 
@@ -1251,9 +2042,58 @@ TEXT ·hardswish_f32_avx512(SB), $136-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 
-loop55:
+loop69:
+	CMPQ             DX, $+64
+	JL               next70
+	VMOVUPS          (CX), Z0
+	VMOVUPS          64(CX), Z3
+	VMOVUPS          128(CX), Z6
+	VMOVUPS          192(CX), Z9
+	VBROADCASTSS     constants_avx512<>+244(SB), Z1
+	VBROADCASTSS     constants_avx512<>+244(SB), Z4
+	VBROADCASTSS     constants_avx512<>+244(SB), Z7
+	VBROADCASTSS     constants_avx512<>+244(SB), Z10
+	VMOVAPS          Z0, Z2
+	VMOVAPS          Z3, Z5
+	VMOVAPS          Z6, Z8
+	VMOVAPS          Z9, Z11
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z7, Z8
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z10, Z11
+	VBROADCASTSS     constants_avx512<>+56(SB), Z1
+	VBROADCASTSS     constants_avx512<>+56(SB), Z4
+	VBROADCASTSS     constants_avx512<>+56(SB), Z7
+	VBROADCASTSS     constants_avx512<>+56(SB), Z10
+	VMAXPS           Z2, Z1, Z1
+	VMAXPS           Z5, Z4, Z2
+	VMAXPS           Z8, Z7, Z4
+	VMAXPS           Z11, Z10, Z10
+	VBROADCASTSS     constants_avx512<>+40(SB), Z5
+	VBROADCASTSS     constants_avx512<>+40(SB), Z7
+	VBROADCASTSS     constants_avx512<>+40(SB), Z8
+	VBROADCASTSS     constants_avx512<>+40(SB), Z11
+	VMINPS           Z1, Z5, Z1
+	VMINPS           Z2, Z7, Z2
+	VMINPS           Z4, Z8, Z4
+	VMINPS           Z10, Z11, Z5
+	VMULPS           Z1, Z0, Z0
+	VMULPS           Z2, Z3, Z1
+	VMULPS           Z4, Z6, Z2
+	VMULPS           Z5, Z9, Z3
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VMOVUPS          Z3, 192(AX)
+	ADDQ             $+256, AX
+	ADDQ             $+256, CX
+	SUBQ             $+64, DX
+	JMP              loop69
+
+next70:
+loop71:
 	CMPQ             DX, $+16
-	JL               next56
+	JL               next72
 	VMOVUPS          (CX), Z0
 	VBROADCASTSS     constants_avx512<>+244(SB), Z1
 	VMOVAPS          Z0, Z2
@@ -1267,11 +2107,11 @@ loop55:
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
 	SUBQ             $+16, DX
-	JMP              loop55
+	JMP              loop71
 
-next56:
+next72:
 	TESTQ            DX, DX
-	JEQ              over57
+	JEQ              over73
 	MOVL             $-1, BX
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
@@ -1286,7 +2126,7 @@ next56:
 	VMULPS           Z1, Z0, Z0
 	VMOVUPS          Z0, K1, (AX)
 
-over57:
+over73:
 	VZEROUPPER
 	RET
 
@@ -1297,20 +2137,41 @@ TEXT ·sqrt_f32_avx512(SB), $136-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 
-loop58:
+loop74:
+	CMPQ    DX, $+64
+	JL      next75
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	VMOVUPS 192(CX), Z3
+	VSQRTPS Z0, Z0
+	VSQRTPS Z1, Z1
+	VSQRTPS Z2, Z2
+	VSQRTPS Z3, Z3
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	ADDQ    $+256, AX
+	ADDQ    $+256, CX
+	SUBQ    $+64, DX
+	JMP     loop74
+
+next75:
+loop76:
 	CMPQ    DX, $+16
-	JL      next59
+	JL      next77
 	VMOVUPS (CX), Z0
 	VSQRTPS Z0, Z0
 	VMOVUPS Z0, (AX)
 	ADDQ    $+64, AX
 	ADDQ    $+64, CX
 	SUBQ    $+16, DX
-	JMP     loop58
+	JMP     loop76
 
-next59:
+next77:
 	TESTQ     DX, DX
-	JEQ       over60
+	JEQ       over78
 	MOVL      $-1, BX
 	BZHIL     DX, BX, BX
 	KMOVW     BX, K1
@@ -1318,7 +2179,7 @@ next59:
 	VSQRTPS   Z0, Z0
 	VMOVUPS   Z0, K1, (AX)
 
-over60:
+over78:
 	VZEROUPPER
 	RET
 
@@ -1331,34 +2192,34 @@ TEXT ·clamp_f32_avx512(SB), $136-56
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
 
-loop61:
+loop79:
 	CMPQ    DX, $+64
-	JL      next62
+	JL      next80
 	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	VMOVUPS 128(CX), Z4
+	VMOVUPS 192(CX), Z5
 	VMAXPS  Z2, Z0, Z2
+	VMAXPS  Z3, Z0, Z3
+	VMAXPS  Z4, Z0, Z4
+	VMAXPS  Z5, Z0, Z5
 	VMINPS  Z2, Z1, Z2
+	VMINPS  Z3, Z1, Z3
+	VMINPS  Z4, Z1, Z4
+	VMINPS  Z5, Z1, Z5
 	VMOVUPS Z2, (AX)
-	VMOVUPS 64(CX), Z2
-	VMAXPS  Z2, Z0, Z2
-	VMINPS  Z2, Z1, Z2
-	VMOVUPS Z2, 64(AX)
-	VMOVUPS 128(CX), Z2
-	VMAXPS  Z2, Z0, Z2
-	VMINPS  Z2, Z1, Z2
-	VMOVUPS Z2, 128(AX)
-	VMOVUPS 192(CX), Z2
-	VMAXPS  Z2, Z0, Z2
-	VMINPS  Z2, Z1, Z2
-	VMOVUPS Z2, 192(AX)
+	VMOVUPS Z3, 64(AX)
+	VMOVUPS Z4, 128(AX)
+	VMOVUPS Z5, 192(AX)
 	ADDQ    $+256, AX
 	ADDQ    $+256, CX
 	SUBQ    $+64, DX
-	JMP     loop61
+	JMP     loop79
 
-next62:
-loop63:
+next80:
+loop81:
 	CMPQ    DX, $+16
-	JL      next64
+	JL      next82
 	VMOVUPS (CX), Z2
 	VMAXPS  Z2, Z0, Z2
 	VMINPS  Z2, Z1, Z2
@@ -1366,11 +2227,11 @@ loop63:
 	ADDQ    $+64, AX
 	ADDQ    $+64, CX
 	SUBQ    $+16, DX
-	JMP     loop63
+	JMP     loop81
 
-next64:
+next82:
 	TESTQ     DX, DX
-	JEQ       over65
+	JEQ       over83
 	MOVL      $-1, BX
 	BZHIL     DX, BX, BX
 	KMOVW     BX, K1
@@ -1379,7 +2240,7 @@ next64:
 	VMINPS    Z0, Z1, Z0
 	VMOVUPS   Z0, K1, (AX)
 
-over65:
+over83:
 	VZEROUPPER
 	RET
 
@@ -1391,46 +2252,46 @@ TEXT ·leakyrelu_f32_avx512(SB), $136-52
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
 
-loop66:
+loop84:
 	CMPQ         DX, $+64
-	JL           next67
+	JL           next85
 	VMOVUPS      (CX), Z1
+	VMOVUPS      64(CX), Z5
+	VMOVUPS      128(CX), Z9
+	VMOVUPS      192(CX), Z13
 	VBROADCASTSS constants_avx512<>+56(SB), Z2
+	VBROADCASTSS constants_avx512<>+56(SB), Z6
+	VBROADCASTSS constants_avx512<>+56(SB), Z10
+	VBROADCASTSS constants_avx512<>+56(SB), Z14
 	VMULPS       Z0, Z1, Z3
+	VMULPS       Z0, Z5, Z7
+	VMULPS       Z0, Z9, Z11
+	VMULPS       Z0, Z13, Z15
 	VMOVAPS      Z1, Z4
+	VMOVAPS      Z5, Z8
+	VMOVAPS      Z9, Z12
+	VMOVAPS      Z13, Z16
 	VCMPPS       $0x11, Z2, Z1, K1
+	VCMPPS       $0x11, Z6, Z5, K2
+	VCMPPS       $0x11, Z10, Z9, K3
+	VCMPPS       $0x11, Z14, Z13, K4
 	VMOVAPS      Z3, K1, Z4
+	VMOVAPS      Z7, K2, Z8
+	VMOVAPS      Z11, K3, Z12
+	VMOVAPS      Z15, K4, Z16
 	VMOVUPS      Z4, (AX)
-	VMOVUPS      64(CX), Z1
-	VBROADCASTSS constants_avx512<>+56(SB), Z2
-	VMULPS       Z0, Z1, Z3
-	VMOVAPS      Z1, Z4
-	VCMPPS       $0x11, Z2, Z1, K1
-	VMOVAPS      Z3, K1, Z4
-	VMOVUPS      Z4, 64(AX)
-	VMOVUPS      128(CX), Z1
-	VBROADCASTSS constants_avx512<>+56(SB), Z2
-	VMULPS       Z0, Z1, Z3
-	VMOVAPS      Z1, Z4
-	VCMPPS       $0x11, Z2, Z1, K1
-	VMOVAPS      Z3, K1, Z4
-	VMOVUPS      Z4, 128(AX)
-	VMOVUPS      192(CX), Z1
-	VBROADCASTSS constants_avx512<>+56(SB), Z2
-	VMULPS       Z0, Z1, Z3
-	VMOVAPS      Z1, Z4
-	VCMPPS       $0x11, Z2, Z1, K1
-	VMOVAPS      Z3, K1, Z4
-	VMOVUPS      Z4, 192(AX)
+	VMOVUPS      Z8, 64(AX)
+	VMOVUPS      Z12, 128(AX)
+	VMOVUPS      Z16, 192(AX)
 	ADDQ         $+256, AX
 	ADDQ         $+256, CX
 	SUBQ         $+64, DX
-	JMP          loop66
+	JMP          loop84
 
-next67:
-loop68:
+next85:
+loop86:
 	CMPQ         DX, $+16
-	JL           next69
+	JL           next87
 	VMOVUPS      (CX), Z1
 	VBROADCASTSS constants_avx512<>+56(SB), Z2
 	VMULPS       Z0, Z1, Z3
@@ -1441,11 +2302,11 @@ loop68:
 	ADDQ         $+64, AX
 	ADDQ         $+64, CX
 	SUBQ         $+16, DX
-	JMP          loop68
+	JMP          loop86
 
-next69:
+next87:
 	TESTQ        DX, DX
-	JEQ          over70
+	JEQ          over88
 	MOVL         $-1, BX
 	BZHIL        DX, BX, BX
 	KMOVW        BX, K1
@@ -1457,7 +2318,7 @@ next69:
 	VMOVAPS      Z0, K2, Z3
 	VMOVUPS      Z3, K1, (AX)
 
-over70:
+over88:
 	VZEROUPPER
 	RET
 
@@ -1470,50 +2331,50 @@ TEXT ·hardsigmoid_f32_avx512(SB), $136-56
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
 
-loop71:
+loop89:
 	CMPQ         DX, $+64
-	JL           next72
+	JL           next90
 	VMOVUPS      (CX), Z2
+	VMOVUPS      64(CX), Z4
+	VMOVUPS      128(CX), Z6
+	VMOVUPS      192(CX), Z8
 	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z5
+	VMOVAPS      Z1, Z7
+	VMOVAPS      Z1, Z9
 	VFMADD231PS  Z0, Z2, Z3
+	VFMADD231PS  Z0, Z4, Z5
+	VFMADD231PS  Z0, Z6, Z7
+	VFMADD231PS  Z0, Z8, Z9
 	VBROADCASTSS constants_avx512<>+56(SB), Z2
+	VBROADCASTSS constants_avx512<>+56(SB), Z4
+	VBROADCASTSS constants_avx512<>+56(SB), Z6
+	VBROADCASTSS constants_avx512<>+56(SB), Z8
 	VMAXPS       Z3, Z2, Z2
-	VBROADCASTSS constants_avx512<>+40(SB), Z3
-	VMINPS       Z2, Z3, Z2
+	VMAXPS       Z5, Z4, Z3
+	VMAXPS       Z7, Z6, Z4
+	VMAXPS       Z9, Z8, Z8
+	VBROADCASTSS constants_avx512<>+40(SB), Z5
+	VBROADCASTSS constants_avx512<>+40(SB), Z6
+	VBROADCASTSS constants_avx512<>+40(SB), Z7
+	VBROADCASTSS constants_avx512<>+40(SB), Z9
+	VMINPS       Z2, Z5, Z2
+	VMINPS       Z3, Z6, Z3
+	VMINPS       Z4, Z7, Z4
+	VMINPS       Z8, Z9, Z5
 	VMOVUPS      Z2, (AX)
-	VMOVUPS      64(CX), Z2
-	VMOVAPS      Z1, Z3
-	VFMADD231PS  Z0, Z2, Z3
-	VBROADCASTSS constants_avx512<>+56(SB), Z2
-	VMAXPS       Z3, Z2, Z2
-	VBROADCASTSS constants_avx512<>+40(SB), Z3
-	VMINPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 64(AX)
-	VMOVUPS      128(CX), Z2
-	VMOVAPS      Z1, Z3
-	VFMADD231PS  Z0, Z2, Z3
-	VBROADCASTSS constants_avx512<>+56(SB), Z2
-	VMAXPS       Z3, Z2, Z2
-	VBROADCASTSS constants_avx512<>+40(SB), Z3
-	VMINPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 128(AX)
-	VMOVUPS      192(CX), Z2
-	VMOVAPS      Z1, Z3
-	VFMADD231PS  Z0, Z2, Z3
-	VBROADCASTSS constants_avx512<>+56(SB), Z2
-	VMAXPS       Z3, Z2, Z2
-	VBROADCASTSS constants_avx512<>+40(SB), Z3
-	VMINPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 192(AX)
+	VMOVUPS      Z3, 64(AX)
+	VMOVUPS      Z4, 128(AX)
+	VMOVUPS      Z5, 192(AX)
 	ADDQ         $+256, AX
 	ADDQ         $+256, CX
 	SUBQ         $+64, DX
-	JMP          loop71
+	JMP          loop89
 
-next72:
-loop73:
+next90:
+loop91:
 	CMPQ         DX, $+16
-	JL           next74
+	JL           next92
 	VMOVUPS      (CX), Z2
 	VMOVAPS      Z1, Z3
 	VFMADD231PS  Z0, Z2, Z3
@@ -1525,11 +2386,11 @@ loop73:
 	ADDQ         $+64, AX
 	ADDQ         $+64, CX
 	SUBQ         $+16, DX
-	JMP          loop73
+	JMP          loop91
 
-next74:
+next92:
 	TESTQ        DX, DX
-	JEQ          over75
+	JEQ          over93
 	MOVL         $-1, BX
 	BZHIL        DX, BX, BX
 	KMOVW        BX, K1
@@ -1542,7 +2403,7 @@ next74:
 	VMINPS       Z0, Z1, Z0
 	VMOVUPS      Z0, K1, (AX)
 
-over75:
+over93:
 	VZEROUPPER
 	RET
 
@@ -1554,41 +2415,41 @@ TEXT ·addscalar_f32_avx512(SB), $136-52
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
 
-loop76:
+loop94:
 	CMPQ    DX, $+64
-	JL      next77
+	JL      next95
 	VMOVUPS (CX), Z1
+	VMOVUPS 64(CX), Z2
+	VMOVUPS 128(CX), Z3
+	VMOVUPS 192(CX), Z4
 	VADDPS  Z0, Z1, Z1
+	VADDPS  Z0, Z2, Z2
+	VADDPS  Z0, Z3, Z3
+	VADDPS  Z0, Z4, Z4
 	VMOVUPS Z1, (AX)
-	VMOVUPS 64(CX), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS 128(CX), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 192(CX), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 192(AX)
+	VMOVUPS Z2, 64(AX)
+	VMOVUPS Z3, 128(AX)
+	VMOVUPS Z4, 192(AX)
 	ADDQ    $+256, AX
 	ADDQ    $+256, CX
 	SUBQ    $+64, DX
-	JMP     loop76
+	JMP     loop94
 
-next77:
-loop78:
+next95:
+loop96:
 	CMPQ    DX, $+16
-	JL      next79
+	JL      next97
 	VMOVUPS (CX), Z1
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	ADDQ    $+64, AX
 	ADDQ    $+64, CX
 	SUBQ    $+16, DX
-	JMP     loop78
+	JMP     loop96
 
-next79:
+next97:
 	TESTQ     DX, DX
-	JEQ       over80
+	JEQ       over98
 	MOVL      $-1, BX
 	BZHIL     DX, BX, BX
 	KMOVW     BX, K1
@@ -1596,7 +2457,7 @@ next79:
 	VADDPS    Z0, Z1, Z0
 	VMOVUPS   Z0, K1, (AX)
 
-over80:
+over98:
 	VZEROUPPER
 	RET
 
@@ -1608,41 +2469,41 @@ TEXT ·mulscalar_f32_avx512(SB), $136-52
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
 
-loop81:
+loop99:
 	CMPQ    DX, $+64
-	JL      next82
+	JL      next100
 	VMOVUPS (CX), Z1
+	VMOVUPS 64(CX), Z2
+	VMOVUPS 128(CX), Z3
+	VMOVUPS 192(CX), Z4
 	VMULPS  Z0, Z1, Z1
+	VMULPS  Z0, Z2, Z2
+	VMULPS  Z0, Z3, Z3
+	VMULPS  Z0, Z4, Z4
 	VMOVUPS Z1, (AX)
-	VMOVUPS 64(CX), Z1
-	VMULPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS 128(CX), Z1
-	VMULPS  Z0, Z1, Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 192(CX), Z1
-	VMULPS  Z0, Z1, Z1
-	VMOVUPS Z1, 192(AX)
+	VMOVUPS Z2, 64(AX)
+	VMOVUPS Z3, 128(AX)
+	VMOVUPS Z4, 192(AX)
 	ADDQ    $+256, AX
 	ADDQ    $+256, CX
 	SUBQ    $+64, DX
-	JMP     loop81
+	JMP     loop99
 
-next82:
-loop83:
+next100:
+loop101:
 	CMPQ    DX, $+16
-	JL      next84
+	JL      next102
 	VMOVUPS (CX), Z1
 	VMULPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	ADDQ    $+64, AX
 	ADDQ    $+64, CX
 	SUBQ    $+16, DX
-	JMP     loop83
+	JMP     loop101
 
-next84:
+next102:
 	TESTQ     DX, DX
-	JEQ       over85
+	JEQ       over103
 	MOVL      $-1, BX
 	BZHIL     DX, BX, BX
 	KMOVW     BX, K1
@@ -1650,7 +2511,7 @@ next84:
 	VMULPS    Z0, Z1, Z0
 	VMOVUPS   Z0, K1, (AX)
 
-over85:
+over103:
 	VZEROUPPER
 	RET
 
@@ -1663,34 +2524,34 @@ TEXT ·normalize_f32_avx512(SB), $136-56
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
 
-loop86:
+loop104:
 	CMPQ    DX, $+64
-	JL      next87
+	JL      next105
 	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	VMOVUPS 128(CX), Z4
+	VMOVUPS 192(CX), Z5
 	VSUBPS  Z0, Z2, Z2
+	VSUBPS  Z0, Z3, Z3
+	VSUBPS  Z0, Z4, Z4
+	VSUBPS  Z0, Z5, Z5
 	VMULPS  Z1, Z2, Z2
+	VMULPS  Z1, Z3, Z3
+	VMULPS  Z1, Z4, Z4
+	VMULPS  Z1, Z5, Z5
 	VMOVUPS Z2, (AX)
-	VMOVUPS 64(CX), Z2
-	VSUBPS  Z0, Z2, Z2
-	VMULPS  Z1, Z2, Z2
-	VMOVUPS Z2, 64(AX)
-	VMOVUPS 128(CX), Z2
-	VSUBPS  Z0, Z2, Z2
-	VMULPS  Z1, Z2, Z2
-	VMOVUPS Z2, 128(AX)
-	VMOVUPS 192(CX), Z2
-	VSUBPS  Z0, Z2, Z2
-	VMULPS  Z1, Z2, Z2
-	VMOVUPS Z2, 192(AX)
+	VMOVUPS Z3, 64(AX)
+	VMOVUPS Z4, 128(AX)
+	VMOVUPS Z5, 192(AX)
 	ADDQ    $+256, AX
 	ADDQ    $+256, CX
 	SUBQ    $+64, DX
-	JMP     loop86
+	JMP     loop104
 
-next87:
-loop88:
+next105:
+loop106:
 	CMPQ    DX, $+16
-	JL      next89
+	JL      next107
 	VMOVUPS (CX), Z2
 	VSUBPS  Z0, Z2, Z2
 	VMULPS  Z1, Z2, Z2
@@ -1698,11 +2559,11 @@ loop88:
 	ADDQ    $+64, AX
 	ADDQ    $+64, CX
 	SUBQ    $+16, DX
-	JMP     loop88
+	JMP     loop106
 
-next89:
+next107:
 	TESTQ     DX, DX
-	JEQ       over90
+	JEQ       over108
 	MOVL      $-1, BX
 	BZHIL     DX, BX, BX
 	KMOVW     BX, K1
@@ -1711,7 +2572,7 @@ next89:
 	VMULPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)
 
-over90:
+over108:
 	VZEROUPPER
 	RET
 
@@ -1723,9 +2584,9 @@ TEXT ·axpy_f32_avx512(SB), $136-52
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
 
-loop91:
+loop109:
 	CMPQ        DX, $+64
-	JL          next92
+	JL          next110
 	VMOVUPS     (CX), Z1
 	VMOVUPS     (AX), Z2
 	VMOVAPS     Z2, Z2
@@ -1749,12 +2610,12 @@ loop91:
 	ADDQ        $+256, AX
 	ADDQ        $+256, CX
 	SUBQ        $+64, DX
-	JMP         loop91
+	JMP         loop109
 
-next92:
-loop93:
+next110:
+loop111:
 	CMPQ        DX, $+16
-	JL          next94
+	JL          next112
 	VMOVUPS     (CX), Z1
 	VMOVUPS     (AX), Z2
 	VMOVAPS     Z2, Z2
@@ -1763,11 +2624,11 @@ loop93:
 	ADDQ        $+64, AX
 	ADDQ        $+64, CX
 	SUBQ        $+16, DX
-	JMP         loop93
+	JMP         loop111
 
-next94:
+next112:
 	TESTQ       DX, DX
-	JEQ         over95
+	JEQ         over113
 	MOVL        $-1, BX
 	BZHIL       DX, BX, BX
 	KMOVW       BX, K1
@@ -1777,7 +2638,7 @@ next94:
 	VFMADD231PS Z0, Z1, Z2
 	VMOVUPS     Z2, K1, (AX)
 
-over95:
+over113:
 	VZEROUPPER
 	RET
 
@@ -1791,9 +2652,9 @@ TEXT ·normalizescaled_f32_avx512(SB), $136-80
 	MOVQ         gamma_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
 
-loop96:
+loop114:
 	CMPQ    BX, $+32
-	JL      next97
+	JL      next115
 	VMOVUPS (CX), Z2
 	VSUBPS  Z0, Z2, Z2
 	VMULPS  Z1, Z2, Z2
@@ -1810,12 +2671,12 @@ loop96:
 	ADDQ    $+128, CX
 	ADDQ    $+128, DX
 	SUBQ    $+32, BX
-	JMP     loop96
+	JMP     loop114
 
-next97:
-loop98:
+next115:
+loop116:
 	CMPQ    BX, $+16
-	JL      next99
+	JL      next117
 	VMOVUPS (CX), Z2
 	VSUBPS  Z0, Z2, Z2
 	VMULPS  Z1, Z2, Z2
@@ -1826,11 +2687,11 @@ loop98:
 	ADDQ    $+64, CX
 	ADDQ    $+64, DX
 	SUBQ    $+16, BX
-	JMP     loop98
+	JMP     loop116
 
-next99:
+next117:
 	TESTQ     BX, BX
-	JEQ       over100
+	JEQ       over118
 	MOVL      $-1, SI
 	BZHIL     BX, SI, SI
 	KMOVW     SI, K1
@@ -1841,7 +2702,7 @@ next99:
 	VMULPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)
 
-over100:
+over118:
 	VZEROUPPER
 	RET
 
@@ -1856,9 +2717,9 @@ TEXT ·normalizeaffine_f32_avx512(SB), $136-104
 	MOVQ         dst_len+8(FP), BX
 	MOVQ         beta_base+72(FP), SI
 
-loop101:
+loop119:
 	CMPQ        BX, $+32
-	JL          next102
+	JL          next120
 	VMOVUPS     (CX), Z2
 	VSUBPS      Z0, Z2, Z2
 	VMULPS      Z1, Z2, Z2
@@ -1880,12 +2741,12 @@ loop101:
 	ADDQ        $+128, DX
 	ADDQ        $+128, SI
 	SUBQ        $+32, BX
-	JMP         loop101
+	JMP         loop119
 
-next102:
-loop103:
+next120:
+loop121:
 	CMPQ        BX, $+16
-	JL          next104
+	JL          next122
 	VMOVUPS     (CX), Z2
 	VSUBPS      Z0, Z2, Z2
 	VMULPS      Z1, Z2, Z2
@@ -1899,11 +2760,11 @@ loop103:
 	ADDQ        $+64, DX
 	ADDQ        $+64, SI
 	SUBQ        $+16, BX
-	JMP         loop103
+	JMP         loop121
 
-next104:
+next122:
 	TESTQ       BX, BX
-	JEQ         over105
+	JEQ         over123
 	MOVL        $-1, DI
 	BZHIL       BX, DI, DI
 	KMOVW       DI, K1
@@ -1916,7 +2777,7 @@ next104:
 	VFMADD231PS Z1, Z0, Z2
 	VMOVUPS     Z2, K1, (AX)
 
-over105:
+over123:
 	VZEROUPPER
 	RET
 

@@ -37,19 +37,23 @@ func (m *vector) activations() {
 	for _, fn := range []struct {
 		stem, doc string
 		of        func(v) v
+		together  int // vectors that 32 registers hold
 	}{
-		{"exp_f32", "dst[i] = e^src[i].", m.exp},
-		{"log_f32", "dst[i] = ln src[i].", m.log},
-		{"tanh_f32", "dst[i] = tanh(src[i]).", m.tanh},
-		{"sigmoid_f32", "dst[i] = 1/(1+e^-src[i]).", m.sigmoid},
-		{"erf_f32", "dst[i] = erf(src[i]).", m.erf},
-		{"gelu_f32", "dst[i] = src[i]/2 * (1+erf(src[i]/sqrt 2)).", m.gelu},
-		{"gelutanh_f32", "dst[i] = x/2 * (1+tanh(sqrt(2/pi) * (x+0.044715x^3))) for x = src[i].", m.geluTanh},
-		{"silu_f32", "dst[i] = src[i] / (1+e^-src[i]).", m.silu},
-		{"hardswish_f32", "dst[i] = src[i] * clamp(src[i]/6+1/2, 0, 1).", m.hardSwish},
-		{"sqrt_f32", "dst[i] = sqrt(src[i]).", func(x v) v { return m.op1("VSQRTPS", x) }},
+		{"exp_f32", "dst[i] = e^src[i].", m.exp, 4},
+		{"log_f32", "dst[i] = ln src[i].", m.log, 1},
+		{"tanh_f32", "dst[i] = tanh(src[i]).", m.tanh, 2},
+		{"sigmoid_f32", "dst[i] = 1/(1+e^-src[i]).", m.sigmoid, 4},
+		{"erf_f32", "dst[i] = erf(src[i]).", m.erf, 2},
+		{"gelu_f32", "dst[i] = src[i]/2 * (1+erf(src[i]/sqrt 2)).", m.gelu, 2},
+		{"gelutanh_f32", "dst[i] = x/2 * (1+tanh(sqrt(2/pi) * (x+0.044715x^3))) for x = src[i].", m.geluTanh, 4},
+		{"silu_f32", "dst[i] = src[i] / (1+e^-src[i]).", m.silu, 4},
+		{"hardswish_f32", "dst[i] = src[i] * clamp(src[i]/6+1/2, 0, 1).", m.hardSwish, 4},
+		{"sqrt_f32", "dst[i] = sqrt(src[i]).", func(x v) v { return m.op1("VSQRTPS", x) }, 4},
 	} {
-		m.unary(fn.stem, unary, fn.doc, 1, fn.of)
+		if m.lanes < 16 {
+			fn.together = 1
+		}
+		m.unary(fn.stem, unary, fn.doc, fn.together, fn.of)
 	}
 }
 
@@ -90,9 +94,9 @@ func (m *vector) unary(stem, params, doc string, unroll int, of func(v) v) {
 func (m *vector) mapRow(source string, unroll int, of func(v) v) {
 	dst, src, n := m.slice("dst", 4), m.slice(source, 4), m.length("dst")
 	m.row(n, unroll, []cursor{dst, src}, func(vectors int, t *tail) {
-		for i := range vectors {
+		m.interleave(vectors, func(i int) {
 			m.store(of(m.load(at(src, i*m.bytes()), t)), at(dst, i*m.bytes()), t)
-		}
+		})
 	})
 	m.done()
 }

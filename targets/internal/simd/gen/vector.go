@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -299,6 +300,39 @@ func (m *vector) row(n reg.GPVirtual, unroll int, cursors []cursor, emit func(ve
 	t := m.tailMask(n)
 	emit(1, &t)
 	m.Label(over)
+}
+
+// interleave emits the same straight code for n vectors, instruction by
+// instruction where there are registers enough: each waits for the one before it
+// on the same vector, and a CPU holds but so many that wait.
+func (m *vector) interleave(n int, emit func(i int)) {
+	f := m.function()
+	start := len(f.Nodes)
+	for i := range n {
+		emit(i)
+	}
+	if m.lanes < 16 {
+		return
+	}
+	all := f.Nodes[start:]
+	each := len(all) / n
+	mixed := make([]ir.Node, 0, len(all))
+	for k := range each {
+		for i := range n {
+			mixed = append(mixed, all[i*each+k])
+		}
+	}
+	copy(all, mixed)
+}
+
+// function is the function under construction.
+func (m *vector) function() *ir.Function {
+	file, err := m.Result()
+	if err != nil {
+		panic(err)
+	}
+	functions := file.Functions()
+	return functions[len(functions)-1]
 }
 
 // cursor is an address that advances along a row of elements of some size.

@@ -61,6 +61,7 @@ var imageNets = []struct{ name, body string }{
 	{"transposed, dilated and depthwise", `{ y = ConvTranspose<group = 8, dilations = [3,1], pads = [2,1,2,1]>(x, wud, bd) }`},
 	{"transposed, grouped", `{ c = ConvTranspose<group = 2, pads = [1,1,1,1]>(x, wug, bu) y = Sigmoid(c) }`},
 	{"transposed with strides", `{ c = ConvTranspose<strides = [2,3], pads = [1,2,0,1]>(x, wu, bu) m = MaxPool<kernel_shape = [2,2]>(c) y = Conv<pads = [1,1,1,1]>(m, wn) }`},
+	{"transposed, windows that touch", `{ c = ConvTranspose<strides = [2,5], pads = [1,0,0,0]>(x, wu, bu) m = Sigmoid(c) y = Conv<pads = [1,1,1,1]>(m, wn) }`},
 	{"transposed with strides, grouped", `{ y = ConvTranspose<group = 2, strides = [1,2], output_padding = [0,1], pads = [2,0,3,1]>(x, wug) }`},
 	{"transposed with a stride, depthwise", `{ c = ConvTranspose<group = 8, strides = [2,2], pads = [0,1,1,1]>(x, wud, bd) y = Conv(c, w1) }`},
 }

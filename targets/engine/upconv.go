@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/kernel"
@@ -18,7 +19,9 @@ import (
 // With stride 1 it is a convolution with the window turned around. Otherwise,
 // and without dilation, the pixels o with one remainder by the stride, a
 // phase, see every stride-th position of the window: they are a convolution
-// with stride 1 whose result lies stride pixels apart.
+// with stride 1 whose result lies stride pixels apart. Where the windows just
+// touch, the phases of a row see the same pixel, and their results lie together:
+// they are one convolution with stride times as many filters.
 
 // transposedChain returns the chain of n, a ConvTranspose with constant
 // weights [cin, cout/groups, kh, kw], alone; nil if it cannot work on images.
@@ -83,17 +86,17 @@ type upConv struct {
 	cin     int
 	cout    int
 	phases  []*phase
-	bias    []float32 // nil if none
 	act     activation
 	in, out halo
 	plans   cache[[3]int, *upPlan] // by batch, height, width
 }
 
 // phase is the part of a transposed convolution that makes the pixels with one
-// remainder by the stride.
+// remainder by the stride, or with that and the next ones along the width.
 type phase struct {
 	convGeometry
 	remainder [2]int
+	bias      []float32   // empty if none
 	top       [2]int      // padding before; negative where the first pixels are not seen
 	weights   [][]float32 // per group, packed
 }
@@ -107,43 +110,66 @@ type upPlan struct {
 // newUpConv takes weights as [turned] returns them.
 func newUpConv(k *kernel.Table, mem *slab, u *upWindow, groups int, weights *tensor.Tensor, bias []float32, act activation) *upConv {
 	s := weights.Shape()
-	m := &upConv{upWindow: *u, kernel: [2]int{s[2], s[3]}, cin: s[1] * groups, cout: s[0], bias: bias, act: act}
+	m := &upConv{upWindow: *u, kernel: [2]int{s[2], s[3]}, cin: s[1] * groups, cout: s[0], act: act}
+	across := 1
+	if groups == 1 && s[3] == u.stride[1] && u.before[1] == 0 && u.after[1] == 0 {
+		across = u.stride[1]
+	}
 	for y := range u.stride[0] {
-		for x := range u.stride[1] {
-			m.phases = append(m.phases, m.newPhase(k, mem, [2]int{y, x}, groups, weights))
+		for x := 0; x < u.stride[1]; x += across {
+			p := m.newPhase([2]int{y, x}, groups)
+			var filters []float32
+			for next := range across {
+				filters = append(filters, m.filters(p, x+next, weights)...)
+			}
+			p.cout, p.bias = m.cout*across, slices.Repeat(bias, across)
+			shape := tensor.Shape{p.cout, s[1], p.window.kernel[0], p.window.kernel[1]}
+			p.weights = packFilters(k, mem, tensor.Of(shape, filters), groups)
+			m.phases = append(m.phases, p)
 		}
 	}
 	return m
 }
 
-func (m *upConv) newPhase(k *kernel.Table, mem *slab, remainder [2]int, groups int, weights *tensor.Tensor) *phase {
+// newPhase returns a phase without filters.
+func (m *upConv) newPhase(remainder [2]int, groups int) *phase {
 	p := &phase{remainder: remainder}
-	p.groups, p.cin, p.cout = groups, m.cin, m.cout
+	p.groups, p.cin = groups, m.cin
 	p.stride, p.dilation = [2]int{1, 1}, [2]int{1, 1}
-	var first [2]int // position of the window as stated that the last tap is
 	for a, r := range remainder {
-		stride := m.stride[a]
-		first[a] = (r + m.before[a]) % stride
-		p.window.kernel[a] = (m.kernel[a]-1-first[a])/stride + 1
-		p.top[a] = p.window.kernel[a] - 1 - (r+m.before[a]-first[a])/stride
+		stride, first := m.stride[a], m.lastTap(a, r)
+		p.window.kernel[a] = (m.kernel[a]-1-first)/stride + 1
+		p.top[a] = p.window.kernel[a] - 1 - (r+m.before[a]-first)/stride
 	}
+	return p
+}
+
+// lastTap is the position of the window as stated that the last tap of a phase
+// is along an axis.
+func (m *upConv) lastTap(axis, remainder int) int {
+	return (remainder + m.before[axis]) % m.stride[axis]
+}
+
+// filters returns the filters of the phase with the given remainder along the
+// width, and with p's along the height.
+func (m *upConv) filters(p *phase, remainder int, weights *tensor.Tensor) []float32 {
 	s := weights.Shape()
 	src := tensor.Data[float32](weights)
-	shape := tensor.Shape{s[0], s[1], p.window.kernel[0], p.window.kernel[1]}
-	part := make([]float32, 0, shape.Len())
+	first := [2]int{m.lastTap(0, p.remainder[0]), m.lastTap(1, remainder)}
+	rows, columns := p.window.kernel[0], p.window.kernel[1]
+	part := make([]float32, 0, s[0]*s[1]*rows*columns)
 	for f := range s[0] * s[1] {
-		for y := range shape[2] {
-			for x := range shape[3] {
+		for y := range rows {
+			for x := range columns {
 				// Tap t is position first + stride*(taps-1-t) as stated, which the
 				// turned window has at kernel-1 minus that.
-				ky := m.kernel[0] - 1 - first[0] - m.stride[0]*(shape[2]-1-y)
-				kx := m.kernel[1] - 1 - first[1] - m.stride[1]*(shape[3]-1-x)
+				ky := m.kernel[0] - 1 - first[0] - m.stride[0]*(rows-1-y)
+				kx := m.kernel[1] - 1 - first[1] - m.stride[1]*(columns-1-x)
 				part = append(part, src[(f*s[2]+ky)*s[3]+kx])
 			}
 		}
 	}
-	p.weights = packFilters(k, mem, tensor.Of(shape, part), groups)
-	return p
+	return part
 }
 
 func (m *upConv) name() string {
@@ -200,11 +226,11 @@ func (m *upConv) eval(e *op.Eval) error {
 	}
 	y, t := newImage[float32](e, tensor.Float32, x.n, plan.oh, plan.ow, m.cout, m.out, 0)
 	for i, p := range m.phases {
-		each, perGroup := m.cin/p.groups, m.cout/p.groups
+		each, perGroup := m.cin/p.groups, p.cout/p.groups
 		for g, weights := range p.weights {
 			prod := kernel.ProductF32{Geometry: plan.parts[i], A: x.data[g*each:], B: weights, C: y.data[g*perGroup:], Lo: m.act.lo, Hi: m.act.hi}
-			if m.bias != nil {
-				prod.Bias = m.bias[g*perGroup:]
+			if len(p.bias) > 0 {
+				prod.Bias = p.bias[g*perGroup:]
 			}
 			productF32(e, &prod, &activation{})
 		}
@@ -235,7 +261,7 @@ func (m *upConv) plan(x *pixels) (*upPlan, error) {
 	}
 	for _, p := range m.phases {
 		oh, ow := m.count(p, 0, u.oh), m.count(p, 1, u.ow)
-		g := kernel.Geometry{M: x.n * oh * ow, N: m.cout / p.groups, LDA: m.cin, LDC: m.cout}
+		g := kernel.Geometry{M: x.n * oh * ow, N: p.cout / p.groups, LDA: m.cin, LDC: m.cout}
 		g.K, g.Taps = p.taps(x)
 		g.ARows = p.inputRows(x, oh, ow, p.top[0], p.top[1])
 		for n := range x.n {

@@ -78,7 +78,7 @@ func (o *obs) shares(drop int, diagonal []float64) []int {
 	g := o.grid(0, o.cols)
 	tiles := g.scores(scores)
 	shares := make([]int, (o.cols+o.width()-1)/o.width())
-	for _, t := range saliency.Order(tiles)[:min(drop, len(tiles))] {
+	for _, t := range saliency.Least(tiles, min(drop, len(tiles))) {
 		shares[t%g.wide*g.cols/o.width()]++
 	}
 	return shares
@@ -117,7 +117,7 @@ func (o *obs) choose(lo, hi, drop int) {
 			scores[r*o.cols+c] = o.cost(r, c)
 		}
 	}
-	for _, t := range saliency.Order(g.scores(scores))[:drop] {
+	for _, t := range saliency.Least(g.scores(scores), drop) {
 		g.each(t, func(at int) { o.gone[at] = true })
 	}
 }

@@ -125,7 +125,7 @@ func (p Pattern) choose(m *saliency.Matrix, scores []float64, drop int, byRow bo
 	g := p.grid(m)
 	s := g.scores(scores)
 	take := func(first, count, drop int) {
-		for _, i := range saliency.Order(s[first : first+count])[:drop] {
+		for _, i := range saliency.Least(s[first:first+count], drop) {
 			g.each(first+i, func(at int) { gone[at] = true })
 		}
 	}

@@ -20,8 +20,8 @@ type Trial struct {
 
 // Effect is what a change does to the outputs, as a mean over samples.
 type Effect struct {
-	// KL is the divergence of the softmax of the first output, along its last
-	// axis, from the original's, in nats.
+	// KL is the divergence of the first output, along its last axis, from the
+	// original's, in nats: of probabilities, or of the softmax of scores.
 	KL float64
 	// Changed is the share of samples whose highest score moves.
 	Changed float64
@@ -157,6 +157,9 @@ func (s *scanner) add(e *Effect, k int, got State) error {
 		}
 		if first && len(a) > 0 {
 			width := w.Shape()[max(0, w.Rank()-1):].Len()
+			if isProbability(v) {
+				a, b = mapped(a, logarithm), mapped(b, logarithm)
+			}
 			e.KL += share * divergence(a, b, width)
 			if argmax(a) != argmax(b) {
 				e.Changed += share
@@ -172,6 +175,18 @@ func (s *scanner) add(e *Effect, k int, got State) error {
 	}
 	return nil
 }
+
+// isProbability reports whether a Softmax makes v.
+func isProbability(v *graph.Value) bool {
+	n := v.Producer()
+	for n != nil && n.Is("Identity", "Cast") && n.In(0) != nil {
+		n = n.In(0).Producer()
+	}
+	return n != nil && n.Is("Softmax")
+}
+
+// logarithm makes a score of a probability, which may have become zero.
+func logarithm(p float64) float64 { return math.Log(max(p, 1e-12)) }
 
 // divergence is the mean over rows of width numbers of the Kullback-Leibler
 // divergence of softmax(b) from softmax(a).

@@ -62,6 +62,64 @@ func Order(scores []float64) []int {
 	return order
 }
 
+// Least returns the positions of the n least scores; of equal ones the later
+// count as less. The order of positions is that of the scores' list.
+func Least(scores []float64, n int) []int {
+	if n <= 0 {
+		return nil
+	}
+	bound := nth(slices.Clone(scores), n-1)
+	below := 0
+	for _, s := range scores {
+		if s < bound {
+			below++
+		}
+	}
+	least := make([]int, 0, n)
+	equal := n - below // of those at the bound, taken from the end
+	for i, s := range slices.Backward(scores) {
+		switch {
+		case s < bound:
+			least = append(least, i)
+		case s == bound && equal > 0:
+			least = append(least, i)
+			equal--
+		}
+	}
+	slices.Reverse(least)
+	return least
+}
+
+// nth returns what would stand at position k if x were sorted; it reorders x.
+func nth(x []float64, k int) float64 {
+	for lo, hi := 0, len(x)-1; lo < hi; {
+		pivot := x[lo+(hi-lo)/2]
+		i, j := lo, hi
+		for i <= j {
+			for x[i] < pivot {
+				i++
+			}
+			for x[j] > pivot {
+				j--
+			}
+			if i <= j {
+				x[i], x[j] = x[j], x[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case k <= j:
+			hi = j
+		case k >= i:
+			lo = i
+		default:
+			return x[k]
+		}
+	}
+	return x[k]
+}
+
 // Wanda scores weight w[o,i] by |w[o,i]| * sqrt(mean of x[i]^2), the size of
 // the input that it multiplies. Scores are meant to be compared within one row.
 // (Sun et al. 2023, arXiv 2306.11695.)

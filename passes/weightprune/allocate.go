@@ -75,7 +75,7 @@ func (p *pruner) ranked(share float64) []int {
 	for i, s := range tiles {
 		layerOf = append(layerOf, slices.Repeat([]int{i}, len(s))...)
 	}
-	for _, at := range saliency.Order(all)[:int(share*float64(len(all))+1e-9)] {
+	for _, at := range saliency.Least(all, int(share*float64(len(all))+1e-9)) {
 		drops[layerOf[at]]++
 	}
 	return drops
@@ -160,9 +160,10 @@ func (p *pruner) toSize() error {
 }
 
 // toBudget prunes as much as keeps the loss of accuracy within the options'
-// budget.
+// budget, on samples that nothing is learnt from.
 func (p *pruner) toBudget() error {
-	judge, err := saliency.NewJudge(p.job.Context(), p.job.Model, p.job.Env.Calibration, p.job.Env.Labelled, p.job.Env.Threads)
+	env := p.judge.Env
+	judge, err := saliency.NewJudge(p.job.Context(), p.job.Model, env.Calibration, env.Labelled, env.Threads)
 	if err != nil {
 		return err
 	}

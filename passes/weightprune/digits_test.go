@@ -92,7 +92,7 @@ func TestDigits(t *testing.T) {
 		loss  float64 // of top-1 that is allowed
 	}{
 		{"prune-magnitude=budget:0.02", 0.05},
-		{"prune-magnitude=sparsity:0.5;scope:sensitivity;repair:refit|bias", 0.07},
+		{"prune-magnitude=sparsity:0.5;scope:sensitivity;repair:refit|bias", 0.05},
 		{"prune-wanda=sparsity:0.6;repair:dsnot", 0.08},
 		{"prune-wanda=pattern:2:4;repair:refit", 0.03},
 		{"prune-obs=sparsity:0.6;repair:refit", 0.05},
@@ -167,6 +167,20 @@ func TestMends(t *testing.T) {
 	}
 	if lost[",correct-bias"] >= lost[""] || lost[",refit-weights"] >= lost[",correct-bias"] {
 		t.Errorf("losses are %v, want them to fall from nothing to biases to weights", lost)
+	}
+}
+
+// TestMendsFolded fits a model whose normalizations were folded to one where they
+// are not.
+func TestMendsFolded(t *testing.T) {
+	m, data := openDigits(t)
+	calib, rest := data.Split(100)
+	got, r := pruned(t, m, calib, 0, "simplify,prune-magnitude=sparsity:0.6,refit-weights")
+	if s := r.Steps[2]; s.Changed != 4 || len(s.Skipped) > 0 {
+		t.Errorf("%d layers are fitted, skipped are %v; want all 4", s.Changed, s.Skipped)
+	}
+	if was, is := top1(t, m, rest), top1(t, got, rest); was-is > 0.06 {
+		t.Errorf("top-1 falls from %.4f to %.4f", was, is)
 	}
 }
 

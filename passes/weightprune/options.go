@@ -1,12 +1,10 @@
 package weightprune
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/passes"
 )
 
@@ -17,7 +15,7 @@ type Options struct {
 	Sparsity  float64  `opt:"sparsity" help:"share of weights to set to zero, at least 0 and less than 1"`
 	Threshold float64  `opt:"threshold" help:"score below which weights are set to zero"`
 	Size      float64  `opt:"size" help:"bytes that the pruned weights may take when compressed (deflate)"`
-	Budget    float64  `opt:"budget" help:"accuracy that may be lost on the calibration data, 0.005 for half a point; without labels, answers that may change"`
+	Budget    float64  `opt:"budget" help:"accuracy that may be lost on calibration data, every second sample of which is held back for it where a pass learns from samples; 0.005 is half a point; without labels, answers that may change"`
 	Scope     string   `opt:"scope" oneof:"layer|global|owl|sensitivity" help:"how layers share what goes: alike, by rank of all weights, by outliers, or by measured loss"`
 	Steps     int      `opt:"steps" help:"prune in so many steps with cubically falling increments, each with fresh calibration"`
 	Repair    []string `opt:"repair" help:"what mends the result: refit, dsnot, bias or scale, batchnorm"`
@@ -25,10 +23,6 @@ type Options struct {
 	Mirror    bool     `opt:"mirror" help:"in turn, see mirrored images too: calibration samples that are floats of four axes, with left and right exchanged"`
 	Include   []string `opt:"include" help:"nodes that are pruned, patterns with * and ?; all if empty"`
 	Exclude   []string `opt:"exclude" help:"nodes that are left alone, patterns with * and ?"`
-
-	// Recover, if set, trains the model after each step but the last, holding
-	// the zeros ([Locked]) in place.
-	Recover func(ctx context.Context, m *graph.Model) error
 }
 
 // the repairs, in the order in which they are done.

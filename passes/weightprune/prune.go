@@ -1,8 +1,6 @@
 package weightprune
 
 import (
-	"fmt"
-
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/passes"
 	"github.com/onnxpack/onnxpack/passes/internal/saliency"
@@ -11,6 +9,7 @@ import (
 // pruner prunes the weights of a model by one criterion.
 type pruner struct {
 	job      *passes.Job
+	judge    *passes.Job // sees the samples that a budget is judged on
 	o        Options
 	needs    need // of the criterion
 	layers   []*layer
@@ -52,6 +51,10 @@ func (p *pruner) run() error {
 		p.job.Note("nothing to prune: the inputs of no weight can be observed")
 		return nil
 	}
+	p.judge = p.job
+	if p.o.Budget > 0 {
+		p.job, p.judge = p.holding(2)
+	}
 	original := p.job.Model
 	if p.o.keepsOriginal() || p.o.InTurn {
 		original = original.Clone()
@@ -61,11 +64,6 @@ func (p *pruner) run() error {
 	for step := 1; step <= p.o.Steps; step++ {
 		if err := p.step(CubicSparsity(step, p.o.Steps, from, p.o.Sparsity)); err != nil {
 			return err
-		}
-		if p.o.Recover != nil && step < p.o.Steps {
-			if err := p.o.Recover(p.job.Context(), p.job.Model); err != nil {
-				return fmt.Errorf("recovery after step %d: %w", step, err)
-			}
 		}
 	}
 	if err := p.repair(original); err != nil {
@@ -86,9 +84,10 @@ func (p *pruner) sparsity() float64 {
 
 // step prunes to a share of zeros, or to whatever else the options ask for.
 func (p *pruner) step(share float64) error {
+	p.forget()
 	for _, l := range p.layers {
 		l.w = append(l.w[:0:0], l.current()...)
-		l.moments, l.scores = nil, nil
+		l.scores = nil
 	}
 	if err := p.scoreAll(); err != nil {
 		return err
@@ -104,6 +103,13 @@ func (p *pruner) step(share float64) error {
 		return err
 	}
 	return p.apply(drops)
+}
+
+// forget drops what was observed of the inputs of layers.
+func (p *pruner) forget() {
+	for _, l := range p.layers {
+		l.moments = nil
+	}
 }
 
 // scoreAll gives every layer its scores, unless the solver ranks weights by

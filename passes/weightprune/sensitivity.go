@@ -2,6 +2,7 @@ package weightprune
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -9,12 +10,15 @@ import (
 	"github.com/onnxpack/onnxpack/passes/internal/saliency"
 )
 
-// What the sensitivity of a layer is measured at: shares of its tiles, and how
-// many samples.
+// scanShares are the shares of a layer's tiles that its sensitivity is measured
+// at.
 var scanShares = []float64{0.3, 0.5, 0.65, 0.8, 0.9, 0.95}
 
 const (
-	scanSamples = 8
+	// scanWork bounds the multiply-accumulates of a scan, by the number of its
+	// samples, which is no less than fewSamples and no more than manySamples.
+	scanWork                = 1 << 40
+	fewSamples, manySamples = 8, 64
 	// walkBytes bounds what is held of all samples of a walk.
 	walkBytes = 512 << 20
 )
@@ -41,15 +45,43 @@ func (p *pruner) measuredShares(share float64) ([]float64, error) {
 // curve holds the loss at rising shares of zeros, from none on.
 type curve struct{ shares, losses []float64 }
 
-// scan measures the curve of every layer.
+// curveSteps is in how many parts the stretch between two measures is divided.
+const curveSteps = 4
+
+// refined returns the curve with points between those that were measured: losses
+// grow by the same factor in each part of a stretch, and from none to the first
+// measure with the cube of the share.
+func (c curve) refined() curve {
+	r := curve{shares: []float64{0}, losses: []float64{0}}
+	for k := 1; k < len(c.shares); k++ {
+		for i := 1; i <= curveSteps; i++ {
+			part := float64(i) / curveSteps
+			r.shares = append(r.shares, c.shares[k-1]+part*(c.shares[k]-c.shares[k-1]))
+			loss := c.losses[k] * part * part * part
+			if before := c.losses[k-1]; before > 0 {
+				loss = before * math.Pow(c.losses[k]/before, part)
+			}
+			r.losses = append(r.losses, loss)
+		}
+	}
+	return r
+}
+
+// scan measures the curve of every layer, on samples that its weights were not
+// mended by.
 func (p *pruner) scan() ([]curve, error) {
-	feeds, labels, err := walkSamples(p.job, scanSamples)
+	learn, judge := p.holding(heldEvery)
+	trials, err := p.trials(learn)
+	if err != nil {
+		return nil, err
+	}
+	count, err := p.scanSamples()
 	if err != nil {
 		return nil, fmt.Errorf("scope \"sensitivity\": %w", err)
 	}
-	trials, err := p.trials()
+	feeds, labels, err := walkSamples(judge, count)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("scope \"sensitivity\": %w", err)
 	}
 	effects, err := saliency.Scan(p.job.Context(), p.job.Model, feeds, labels, trials, p.job.Env.Threads,
 		func(done int) { p.job.Progress(done, len(trials)) })
@@ -64,14 +96,32 @@ func (p *pruner) scan() ([]curve, error) {
 			c.losses = append(c.losses, max(c.losses[k], e.KL+e.Error, e.Loss))
 		}
 		p.job.Figure("loss at 0.5 of "+p.layers[i].name, list[slices.Index(scanShares, 0.5)].KL)
-		curves[i] = c
+		curves[i] = c.refined()
 	}
 	return curves, nil
 }
 
+// scanSamples is how many samples a scan can afford, whose trials run half of
+// the model on an average.
+func (p *pruner) scanSamples() (int, error) {
+	one, err := spreadSamples(p.job, 1)
+	if err != nil {
+		return 0, err
+	}
+	each := saliency.Work(p.job.Model, one[0]) * int64(len(p.layers)*len(scanShares)) / 2
+	return int(min(max(scanWork/(each+1), fewSamples), manySamples)), nil
+}
+
 // trials returns what every layer would be at each share, by the method of the
-// pass.
-func (p *pruner) trials() ([]saliency.Trial, error) {
+// pass, on the samples that a job sees.
+func (p *pruner) trials(learn *passes.Job) ([]saliency.Trial, error) {
+	all := p.job
+	p.job = learn
+	p.forget()
+	defer func() {
+		p.job = all
+		p.forget()
+	}()
 	trials := make([]saliency.Trial, len(p.layers))
 	place := map[*layer]int{}
 	for i, l := range p.layers {

@@ -67,13 +67,7 @@ func NewGradients(ctx context.Context, m *graph.Model, by []*graph.Value, like d
 	if err := g.addLoss(m.Graph); err != nil {
 		return nil, err
 	}
-	types := map[string]*graph.Type{}
-	for name, x := range like.Feeds {
-		if t, ok := x.(*tensor.Tensor); ok {
-			types[name] = graph.TensorOf(t.DType(), graph.DimsOf(t.Shape()))
-		}
-	}
-	if m, err = grad.Build(m, grad.Options{Loss: lossOutput, By: g.by, Inputs: types}); err != nil {
+	if m, err = grad.Build(m, grad.Options{Loss: lossOutput, By: g.by, Inputs: typesOf(like.Feeds)}); err != nil {
 		return nil, err
 	}
 	o := engine.Options{Threads: threads}

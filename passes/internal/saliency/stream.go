@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/targets/engine"
 )
@@ -25,6 +26,28 @@ func resultSizes(ctx context.Context, m *graph.Model, feeds map[string]tensor.Va
 	}
 	_, err = s.Run(ctx, feeds)
 	return sizes, err
+}
+
+// Work returns the multiply-accumulates of a run of m on a sample.
+func Work(m *graph.Model, feeds map[string]tensor.Value) int64 {
+	m = m.Clone()
+	op.InferModel(m, op.InferOptions{Inputs: typesOf(feeds)})
+	sum := int64(0)
+	for n := range m.Graph.Nodes() {
+		sum += op.CostOf(n).MACs
+	}
+	return sum
+}
+
+// typesOf returns the types of a sample's tensors, by the name of the input.
+func typesOf(feeds map[string]tensor.Value) map[string]*graph.Type {
+	types := map[string]*graph.Type{}
+	for name, x := range feeds {
+		if t, ok := x.(*tensor.Tensor); ok {
+			types[name] = graph.TensorOf(t.DType(), graph.DimsOf(t.Shape()))
+		}
+	}
+	return types
 }
 
 // loads returns how many bytes of a sample are held before each node of the
@@ -72,11 +95,21 @@ func NewStream(ctx context.Context, m *graph.Model, feeds []map[string]tensor.Va
 // Before goes on to node n, and returns how to read values of a sample that are
 // known before n runs.
 func (s *Stream) Before(n *graph.Node, values ...*graph.Value) (read func(sample int) (State, error), err error) {
-	to, ok := s.place[n]
-	if !ok || to < s.at {
+	return s.reader(n, 0, values)
+}
+
+// After is Before for values that are known once n has run.
+func (s *Stream) After(n *graph.Node, values ...*graph.Value) (read func(sample int) (State, error), err error) {
+	return s.reader(n, 1, values)
+}
+
+// reader reads values that are known before the node so many places behind n.
+func (s *Stream) reader(n *graph.Node, behind int, values []*graph.Value) (read func(sample int) (State, error), err error) {
+	if !s.Reaches(n) {
 		return nil, fmt.Errorf("%v is not ahead in the walk", n)
 	}
-	hold := to
+	hold := s.place[n]
+	to := hold + behind
 	for hold > s.at && s.load[hold] > s.limit {
 		hold--
 	}

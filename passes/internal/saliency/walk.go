@@ -78,13 +78,18 @@ func Peak(ctx context.Context, m *graph.Model, feeds map[string]tensor.Value, th
 // goes on.
 func (w *Walk) States() []State { return w.states }
 
+// Reaches reports whether n is ahead, or the next node.
+func (w *Walk) Reaches(n *graph.Node) bool {
+	at, ok := w.place[n]
+	return ok && at >= w.at
+}
+
 // To goes on until n is the next node. It is an error if the walk has passed n.
 func (w *Walk) To(n *graph.Node) error {
-	at, ok := w.place[n]
-	if !ok || at < w.at {
+	if !w.Reaches(n) {
 		return fmt.Errorf("%v is not ahead in the walk", n)
 	}
-	return w.to(at)
+	return w.to(w.place[n])
 }
 
 func (w *Walk) to(at int) error {

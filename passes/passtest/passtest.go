@@ -13,7 +13,8 @@
 //	-- report --
 //	drop-identity: changed 2, skipped 0, drift 0
 //
-// Options may be left out. The flag -update rewrites want and report.
+// Options may be left out. A section "original" is the model of that name that
+// a pass finds in [passes.Env]. The flag -update rewrites want and report.
 package passtest
 
 import (
@@ -87,7 +88,7 @@ func readFixture(t *testing.T, p *passes.Pass, path string) *fixture {
 	}
 	f := &fixture{path: path, archive: a}
 	for _, file := range a.Files {
-		if !slices.Contains([]string{"options", "model", "want", "report"}, file.Name) {
+		if !slices.Contains([]string{"options", "original", "model", "want", "report"}, file.Name) {
 			t.Errorf("%s: unknown section %q", path, file.Name)
 		}
 	}
@@ -161,7 +162,11 @@ func (f *fixture) run(t *testing.T, m *graph.Model, data passes.Data) (*graph.Mo
 		Steps:  []passes.Step{f.step},
 		Verify: passes.Verify{Probe: data, Samples: 3, OnBreach: passes.Fail},
 	}
-	m, report, err := line.Run(context.Background(), m, &passes.Env{Calibration: data})
+	env := &passes.Env{Calibration: data}
+	if f.section("original") != "" {
+		env.Models = map[string]*graph.Model{"original": f.model(t, "original")}
+	}
+	m, report, err := line.Run(context.Background(), m, env)
 	if err != nil {
 		t.Fatalf("%s: %v", f.path, err)
 	}

@@ -21,8 +21,8 @@ const valuesPerSample = 256
 // misleading: pruning makes results vary less, so that with the mean that they
 // had, far below zero, hardly any would still come through. If asked for, the
 // deviation is restored first, by a factor on the weights of the channel (Jordan
-// et al. 2022, arXiv 2211.08403). Values have the same names in both models. Each
-// node sees inputs that are restored already.
+// et al. 2022, arXiv 2211.08403). The nodes that read a value have the same names
+// in both models (see [twin]). Each node sees inputs that are restored already.
 type restorer struct {
 	job      *passes.Job
 	original *graph.Model
@@ -47,46 +47,52 @@ func restoreChannels(j *passes.Job, original *graph.Model, layerOf func(n *graph
 		if _, ok := weightSlot(n); !ok {
 			continue
 		}
-		why, err := r.restore(n)
-		if err != nil {
+		moved, why, err := r.restore(n)
+		switch {
+		case err != nil:
 			return changed, err
-		}
-		if why != "" {
+		case why != "":
 			j.Skip(n, "its channels are not restored: %s", why)
-			continue
+		case moved:
+			changed++
 		}
-		changed++
 	}
 	return changed, nil
 }
 
-// restore restores the channels of n, or says why not.
-func (r *restorer) restore(n *graph.Node) (why string, err error) {
+// restore restores the channels of n, and reports whether that moves them, or says
+// why not.
+func (r *restorer) restore(n *graph.Node) (moved bool, why string, err error) {
 	holder, _, axis := biasOf(n)
-	o := r.original.Graph.Value(n.Out(0).Name())
+	o := twin(n, r.original)
 	switch {
 	case holder == nil:
-		return "it has no bias", nil
-	case o == nil || o.Producer() == nil:
-		return "the original has no node of this name", nil
+		return false, "it has no bias", nil
+	case o == nil:
+		return false, noTwin, nil
 	}
 	was, err := channelsOf(r.was, o.Producer(), axis)
 	if err != nil {
-		return "", err
+		return false, "", err
 	}
 	is, err := channelsOf(r.is, n, axis)
 	if err != nil {
-		return "", err
+		return false, "", err
 	}
 	if len(was.values) != len(is.values) {
-		return fmt.Sprintf("the original has %d channels, not %d", len(was.values), len(is.values)), nil
+		return false, fmt.Sprintf("the original has %d channels, not %d", len(was.values), len(is.values)), nil
 	}
-	before, b := biasValues(o.Producer(), len(was.values)), biasValues(n, len(is.values))
+	b := biasValues(n, len(is.values))
+	before := b // in the values already, where n itself adds it
+	if holder != n {
+		before = biasValues(o.Producer(), len(was.values))
+	}
 	if before == nil || b == nil {
-		return "its bias is not one constant number for each channel", nil
+		return false, "its bias is not one constant number for each channel", nil
 	}
 	scale := r.scales(n, was, is)
 	c := clampOf(n)
+	first := slices.Clone(b)
 	for i := range b {
 		want, got := was.values[i], is.values[i]
 		if holder != n { // the bias is not in the values
@@ -99,9 +105,12 @@ func (r *restorer) restore(n *graph.Node) (why string, err error) {
 		}
 		b[i] = c.balance(want, got, b[i])
 	}
+	if alike(b, first) && alike(scale, slices.Repeat([]float64{1}, len(scale))) {
+		return false, "", nil
+	}
 	setBias(n, b)
 	r.scaleRows(n, scale)
-	return "", nil
+	return true, "", nil
 }
 
 func addConstant(x []float32, c float64) {

@@ -12,8 +12,8 @@ var CorrectBias = passes.Define(passes.Pass{
 
 Products with constant weights are taken from the first to the last. The bias of
 each becomes that with which every channel has the mean, behind the Relu or Clip
-that may follow, that the node of the same name has in the original. (Nagel et al.
-2019, arXiv 1906.04721, appendix D.)`,
+that may follow, that its readers read in the original, where they bear the same
+names. (Nagel et al. 2019, arXiv 1906.04721, appendix D.)`,
 	Kind:  passes.Lossy,
 	Needs: passes.Calibration | passes.Models,
 }, BiasOptions{}, correctBias)

@@ -2,6 +2,7 @@ package weightprune
 
 import (
 	"math"
+	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/kernel"
@@ -136,6 +137,25 @@ func (f *fit) apply(w []float64) {
 	if f.bias != nil {
 		setBias(f.l.uses[0].node, f.intercept(f.all, w))
 	}
+}
+
+// sameShare is the change of weights and biases, over the largest of them, below
+// which they count as what they were.
+const sameShare = 1e-5
+
+// near reports whether weights x, with the bias that goes with them, are those
+// that the layer has.
+func (f *fit) near(x []float64) bool {
+	b := f.intercept(f.all, x)
+	return alike(slices.Concat(x, b), slices.Concat(f.l.current(), biasValues(f.l.uses[0].node, len(b))))
+}
+
+func alike(a, b []float64) bool {
+	top, apart := 0.0, 0.0
+	for i := range a {
+		top, apart = max(top, math.Abs(b[i])), max(apart, math.Abs(a[i]-b[i]))
+	}
+	return apart <= sameShare*top
 }
 
 // bestDamp returns the damping with which weights that are fitted to the other

@@ -61,16 +61,26 @@ func refitWeights(j *passes.Job, o RefitOptions) error {
 	}
 	for i, l := range p.layers {
 		f, err := t.read(l)
+		if errors.Is(err, errOther) {
+			j.Skip(l.uses[0].node, "%v", err)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("%v: %w", l.uses[0].node, err)
 		}
 		gone := zeroed(l.w)
-		f.apply(f.fitted(f.all, l.w, gone, f.bestDamp(l.w, gone), f.rounds(fitRounds)))
-		j.Changed(1)
+		x := f.fitted(f.all, l.w, gone, f.bestDamp(l.w, gone), f.rounds(fitRounds))
+		if !f.near(x) {
+			f.apply(x)
+			j.Changed(1)
+		}
 		j.ProgressAt("layers", i+1, len(p.layers))
 	}
 	return nil
 }
+
+// noTwin is why a node is left alone that stands for no value of the original.
+const noTwin = "none of its readers is in the original by name"
 
 // refuses says why a layer cannot be fitted to the original, "" if it can.
 func refuses(l *layer, original *graph.Model) string {
@@ -78,15 +88,27 @@ func refuses(l *layer, original *graph.Model) string {
 	if len(l.uses) > 1 {
 		return "its weight has several readers"
 	}
-	v := original.Graph.Value(n.Out(0).Name())
-	if v == nil || v.Producer() == nil || v.Producer().Op != n.Op {
-		return "the original has no such node of this name"
+	v := twin(n, original)
+	if v == nil {
+		return noTwin
 	}
-	lit := literalOf(v.Producer().In(l.uses[0].slot))
+	if n.Is("Conv") || n.Is("MatMul", "Gemm") && l.uses[0].slot == 1 {
+		return "" // the value can be read, whatever makes it
+	}
+	return unlike(l, v.Producer())
+}
+
+// unlike says why n, of the original, is no product like that of l, "" if it is.
+func unlike(l *layer, n *graph.Node) string {
+	slot := l.uses[0].slot
+	if n.Op != l.uses[0].node.Op {
+		return "the original makes its result by another operator, " + n.Op
+	}
+	lit := literalOf(n.In(slot))
 	if lit == nil || !lit.DType().IsFloat() || !lit.Shape().Equal(l.shape) {
 		return fmt.Sprintf("the original's weight is not a constant of shape %v", l.shape)
 	}
-	m, err := saliency.MatrixOf(v.Producer(), l.uses[0].slot, l.shape)
+	m, err := saliency.MatrixOf(n, slot, l.shape)
 	if err != nil || !m.Equal(l.matrix) {
 		return "the original uses the weight in another way"
 	}

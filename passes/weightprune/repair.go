@@ -65,11 +65,25 @@ func reestimate(j *passes.Job) error {
 				return fmt.Errorf("%v: %w", n, err)
 			}
 		}
-		dtype := literalOf(n.In(3)).DType()
-		for i, x := range [][]float64{s.Means(), s.Variances()} {
-			own(n, 3+i, n.In(3+i).Name(), tensor.FromFloat64s(dtype, tensor.Shape{len(x)}, x))
+		if setStatistics(n, s.Means(), s.Variances()) {
+			j.Changed(1)
 		}
-		j.Changed(1)
 	}
 	return nil
+}
+
+// setStatistics gives n, a BatchNormalization, a mean and a variance, and reports
+// whether they differ from its own.
+func setStatistics(n *graph.Node, mean, variance []float64) bool {
+	moved := false
+	for i, x := range [][]float64{mean, variance} {
+		lit := literalOf(n.In(3 + i))
+		t := tensor.FromFloat64s(lit.DType(), tensor.Shape{len(x)}, x)
+		if old, err := contents(lit); err == nil && old.Len() == t.Len() && alike(x, tensor.Float64s(old)) {
+			continue
+		}
+		own(n, 3+i, n.In(3+i).Name(), t)
+		moved = true
+	}
+	return moved
 }

@@ -104,6 +104,19 @@ func (in *Inputs) Read(x *tensor.Tensor, sample int) (*Columns, error) {
 	return c, nil
 }
 
+// Channels is how many channels y has if it is taken for the node's result; 0 if
+// it is not shaped like one.
+func (in *Inputs) Channels(y *tensor.Tensor) int {
+	s := y.Shape()
+	switch {
+	case in.node.Is("Conv") && len(s) > 2:
+		return s[1]
+	case !in.node.Is("Conv") && len(s) > 0:
+		return s[len(s)-1]
+	}
+	return 0
+}
+
 // Results returns the numbers of y, which has the shape of the node's result,
 // at the positions whose columns [Inputs.Read] returns for the same sample: for
 // each of the channels that rows lists, one for each column.

@@ -42,7 +42,8 @@ zero (--weights). The model is simplified first.
 Without --calib a tenth of --data is kept to evaluate on, and the rest is
 trained on. Normalizations are folded into weights after the training only.
 
-   onnxpack prune model.onnx --nodes macs=0.5 --by wanda --repair lstsq --recover distill --epochs 20 --flip --data images:photos -o out.onnx`,
+   onnxpack prune model.onnx --nodes macs=0.5 --by wanda --repair lstsq --recover distill --epochs 20 --flip --data images:photos -o out.onnx
+   onnxpack prune model.onnx --weights 0.9 --rounds 4 --recover distill --epochs 5 --data images:photos -o out.onnx`,
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the model to `FILE`"},
 			&cli.StringFlag{Name: "nodes", Usage: "remove a share of units, as many as leave macs=, params= or latency= of the model's, or as a budget= of points allows: `AMOUNT`"},
@@ -54,7 +55,7 @@ trained on. Normalizations are folded into weights after the training only.
 			&cli.IntFlag{Name: "multiple", Usage: "keep a multiple of `N` units; 0 is 1, or with latency= what suits the target"},
 			&cli.BoolFlag{Name: "widths", Usage: "also cut what means are taken along, such as the width of layer normalizations"},
 			&cli.StringFlag{Name: "repair", Usage: "fit what is left to the original: lstsq, bias or none for nodes; in-turn, lstsq, dsnot, bias, scale, batchnorm for weights"},
-			&cli.IntFlag{Name: "rounds", Usage: "reach --nodes in `N` rounds, importance measured anew in each, with recovery if it is asked for", Value: 1},
+			&cli.IntFlag{Name: "rounds", Usage: "reach --nodes, or a share of zeros, in `N` rounds, importance measured anew in each, with recovery if it is asked for", Value: 1},
 			&cli.StringFlag{Name: "recover", Usage: "train what is left: distill, fine-tune or none", Value: "none"},
 			dataFlag("samples to evaluate and calibrate on, as `SPEC`; see onnxpack data"),
 			&cli.StringFlag{Name: "calib", Usage: "samples to calibrate and recover on, as `SPEC`"},
@@ -101,20 +102,46 @@ func prune(c *cli.Context) error {
 // pruning is what the flags of prune ask for: rounds of cutting and, where the
 // model is to recover, training.
 type pruning struct {
-	start, cut, train, end []passes.Step
-	rounds                 int
+	start, train, end []passes.Step
+	cuts              [][]passes.Step // of each round
 }
 
 // newPruning reads the flags. What recovers is trained as it was made: with
 // its normalizations, which are folded in the end.
 func newPruning(c *cli.Context) (p *pruning, err error) {
-	p = &pruning{rounds: c.Int("rounds")}
-	if p.rounds < 1 || p.rounds > 1 && c.String("weights") != "" {
-		return nil, fmt.Errorf("--rounds is %d, want at least 1, and 1 with --weights", p.rounds)
+	p = &pruning{}
+	rounds := c.Int("rounds")
+	if rounds < 1 {
+		return nil, fmt.Errorf("--rounds is %d, want at least 1", rounds)
 	}
 	if p.train, err = recoverySteps(c); err != nil {
 		return nil, err
 	}
+	within := 1 // rounds of the passes themselves, which repair after the last
+	if p.train == nil {
+		within, rounds = rounds, 1
+	}
+	for round := 1; round <= rounds; round++ {
+		cut, err := cutSteps(c, round, rounds, within)
+		if err != nil {
+			return nil, err
+		}
+		p.cuts = append(p.cuts, cut)
+	}
+	first := simplify.Simplify.Default()
+	if p.train != nil {
+		p.end = []passes.Step{first}
+		if first, err = simplify.Simplify.Step(passes.Setting{Key: "skip", Value: "fuse-*"}); err != nil {
+			return nil, err
+		}
+	}
+	p.start = []passes.Step{first}
+	return p, catalog.Check(slices.Concat(p.start, p.cuts[0], p.train))
+}
+
+// cutSteps returns what a round cuts, where passes have rounds of their own
+// within it.
+func cutSteps(c *cli.Context, round, rounds, within int) ([]passes.Step, error) {
 	var list []string
 	if c.Bool("constants") {
 		list = append(list, "drop-constant-channels")
@@ -127,47 +154,37 @@ func newPruning(c *cli.Context) (p *pruning, err error) {
 		list = append(list, step)
 	}
 	if text := c.String("nodes"); text != "" {
-		within := 1 // rounds of the pass itself, which repairs after the last
-		if p.train == nil {
-			within, p.rounds = p.rounds, 1
-		}
-		step, err := nodesStep(c, text, p.rounds)
+		step, err := nodesStep(c, text, rounds)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, fmt.Sprintf("%s;rounds:%d", step, within))
 	}
 	if text := c.String("weights"); text != "" {
-		step, err := weightsStep(c, text)
+		step, err := weightsStep(c, text, round, rounds)
 		if err != nil {
 			return nil, err
+		}
+		if within > 1 {
+			step += fmt.Sprintf(";steps:%d", within)
 		}
 		list = append(list, step)
 	}
 	if len(list) == 0 {
 		return nil, errors.New("prune: --nodes, --layers, --constants or --weights is missing")
 	}
-	if p.cut, err = catalog.Parse(strings.Join(list, ",")); err != nil {
-		return nil, err
-	}
-	first := simplify.Simplify.Default()
-	if p.train != nil {
-		p.end = []passes.Step{first}
-		if first, err = simplify.Simplify.Step(passes.Setting{Key: "skip", Value: "fuse-*"}); err != nil {
-			return nil, err
-		}
-	}
-	p.start = []passes.Step{first}
-	return p, catalog.Check(slices.Concat(p.start, p.cut, p.train))
+	return catalog.Parse(strings.Join(list, ","))
 }
 
 // steps returns all rounds, with the training or without.
 func (p *pruning) steps(train bool) []passes.Step {
-	round := p.cut
-	if train {
-		round = slices.Concat(p.cut, p.train)
+	list := slices.Clone(p.start)
+	for _, cut := range p.cuts {
+		if list = append(list, cut...); train {
+			list = append(list, p.train...)
+		}
 	}
-	return slices.Concat(p.start, slices.Repeat(round, p.rounds), p.end)
+	return append(list, p.end...)
 }
 
 // recoverySteps returns the steps that train what is left, none if --recover

@@ -13,6 +13,7 @@ import (
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/passes"
+	"github.com/onnxpack/onnxpack/passes/weightprune"
 	"github.com/onnxpack/onnxpack/targets/engine"
 )
 
@@ -28,9 +29,9 @@ var weightCriteria = map[string]string{
 // weightAmounts are the options that --weights sets by name.
 var weightAmounts = []string{"sparsity", "threshold", "size", "budget"}
 
-// weightsStep writes the step that --weights asks for: [PATTERN:]AMOUNT, where
-// the pattern N:M stands alone.
-func weightsStep(c *cli.Context, text string) (string, error) {
+// weightsStep writes the step that --weights asks for, as one of several rounds:
+// [PATTERN:]AMOUNT, where the pattern N:M stands alone.
+func weightsStep(c *cli.Context, text string, round, rounds int) (string, error) {
 	by := "magnitude"
 	if c.IsSet("by") {
 		by = c.String("by")
@@ -39,7 +40,7 @@ func weightsStep(c *cli.Context, text string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("--by is %q, want for weights one of %s", by, strings.Join(slices.Sorted(maps.Keys(weightCriteria)), ", "))
 	}
-	amount, err := weightsAmount(text)
+	amount, err := weightsAmount(text, round, rounds)
 	if err != nil {
 		return "", err
 	}
@@ -65,10 +66,15 @@ func weightsStep(c *cli.Context, text string) (string, error) {
 	return step, nil
 }
 
-// weightsAmount writes the options that the value of --weights stands for.
-func weightsAmount(text string) (string, error) {
+// weightsAmount writes the options that the value of --weights stands for. Of
+// several rounds, each leaves fewer weights; the share of zeros rises as
+// [weightprune.CubicSparsity] says.
+func weightsAmount(text string, round, rounds int) (string, error) {
 	n, m, pair := strings.Cut(text, ":")
 	if pair && isWhole(n) && isWhole(m) {
+		if rounds > 1 {
+			return "", fmt.Errorf("--rounds is given with %q, want a share of zeros in --weights", text)
+		}
 		return "pattern:" + text, nil
 	}
 	pattern := ""
@@ -76,8 +82,11 @@ func weightsAmount(text string) (string, error) {
 	if pair {
 		pattern, amount = "pattern:"+n+";", m
 	}
-	if _, err := strconv.ParseFloat(amount, 64); err == nil {
-		return pattern + "sparsity:" + amount, nil
+	if share, err := strconv.ParseFloat(amount, 64); err == nil {
+		return fmt.Sprintf("%ssparsity:%.4g", pattern, weightprune.CubicSparsity(round, rounds, 0, share)), nil
+	}
+	if rounds > 1 {
+		return "", fmt.Errorf("--rounds is given with %q, want a share of zeros in --weights", text)
 	}
 	if key, value, ok := strings.Cut(amount, "="); ok && slices.Contains(weightAmounts, key) {
 		return pattern + key + ":" + value, nil
@@ -109,7 +118,10 @@ func (o *optimizer) zerosOf(ctx context.Context, m *graph.Model, steps []*passes
 		if !ok {
 			continue
 		}
-		z = &zeros{Share: share, CompressedBefore: s.Figures["compressed bytes before"], Compressed: s.Figures["compressed bytes"]}
+		if z == nil {
+			z = &zeros{CompressedBefore: s.Figures["compressed bytes before"]}
+		}
+		z.Share, z.Compressed, z.Layers = share, s.Figures["compressed bytes"], 0
 		for key := range s.Figures {
 			if strings.HasPrefix(key, "sparsity of ") {
 				z.Layers++

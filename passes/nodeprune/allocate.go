@@ -89,7 +89,7 @@ func (c *choice) newCurve(g *Group) *curve {
 	for _, r := range c.units[g] {
 		x.units = append(x.units, r.unit)
 	}
-	for _, share := range append(curveShares, 1) {
+	for _, share := range slices.Concat(curveShares, []float64{1}) {
 		if n := c.allowed(len(x.units), int(share*float64(len(x.units)))); n > x.gone[len(x.gone)-1] {
 			x.gone = append(x.gone, n)
 		}

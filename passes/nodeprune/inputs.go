@@ -17,8 +17,8 @@ const (
 	// readColumns is how many columns of inputs a layer's moments are taken of,
 	// for each of its inputs.
 	readColumns = 16
-	// momentBytes bounds the moments that are gathered in one run over the data.
-	momentBytes = 1 << 30
+	// momentBytes bounds the moments of all layers together.
+	momentBytes = 4 << 30
 	// refitDamp is the share of the mean variance of a layer's inputs that is
 	// added to all, which holds weights near what they were.
 	refitDamp = 1e-2
@@ -48,8 +48,8 @@ func newReader(l layer, samples int) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.Matrix.Groups > 1 || saliency.HessianBytes(in.Matrix) > momentBytes {
-		return nil, fmt.Errorf("the inputs of %v are too many, or of several groups", l.node)
+	if in.Matrix.Groups > 1 {
+		return nil, fmt.Errorf("the inputs of %v are of several groups", l.node)
 	}
 	limit := max(readColumns, readColumns*in.Matrix.Cols/max(1, samples))
 	if in, err = saliency.InputsOf(l.node, l.slot, shape, limit); err != nil {
@@ -71,9 +71,8 @@ func (r *reader) columns(channels []int) []int {
 }
 
 // readersOf returns the readers of each group in the order of the graph, as far
-// as there are any.
+// as there are any and their moments can be held.
 func (s *scorer) readersOf(j *passes.Job, g *Groups, groups []*Group) map[*Group][]*reader {
-	known := map[*graph.Node]*reader{}
 	of := map[*Group][]*reader{}
 	for _, group := range groups {
 		for _, c := range group.Cuts {
@@ -81,52 +80,43 @@ func (s *scorer) readersOf(j *passes.Job, g *Groups, groups []*Group) map[*Group
 				if l.node.Graph() != j.Model.Graph {
 					continue
 				}
-				if known[l.node] == nil {
-					r, err := newReader(l, j.Env.Samples)
-					if err != nil {
-						j.Log().Debug("no reader", "reason", err)
-						continue
-					}
-					known[l.node] = r
+				r, err := s.reader(j, l)
+				if err != nil {
+					j.Log().Debug("no reader", "reason", err)
+					continue
 				}
-				of[group] = append(of[group], known[l.node])
+				of[group] = append(of[group], r)
 			}
 		}
 	}
 	return of
 }
 
-// gather takes the moments of readers that lack them, of as many at once as can
-// be held. They leave out the samples that effects are measured on: a layer that
-// is fitted to few samples does well on those.
-func (s *scorer) gather(j *passes.Job, readers []*reader) error {
-	var batch []*reader
-	held := int64(0)
-	flush := func() error {
-		err := s.gatherAll(j, batch)
-		batch, held = nil, 0
-		return err
+// reader returns the reader of a layer, always the same.
+func (s *scorer) reader(j *passes.Job, l layer) (*reader, error) {
+	if r := s.known[l.node]; r != nil {
+		return r, nil
 	}
-	for _, r := range readers {
-		if r.moments != nil {
-			continue
-		}
-		bytes := saliency.HessianBytes(r.inputs.Matrix)
-		if held += bytes; held > momentBytes {
-			if err := flush(); err != nil {
-				return err
-			}
-			held = bytes
-		}
-		batch = append(batch, r)
+	r, err := newReader(l, j.Env.Samples)
+	if err != nil {
+		return nil, err
 	}
-	return flush()
+	bytes := saliency.HessianBytes(r.inputs.Matrix)
+	if s.held+bytes > momentBytes {
+		return nil, fmt.Errorf("the inputs of %v are too many: their moments take %d bytes", l.node, bytes)
+	}
+	s.held += bytes
+	if s.known == nil {
+		s.known = map[*graph.Node]*reader{}
+	}
+	s.known[l.node] = r
+	return r, nil
 }
 
-func (s *scorer) gatherAll(j *passes.Job, readers []*reader) error {
-	if len(readers) == 0 {
-		return nil
-	}
+// gather takes the moments of readers that lack them. They leave out the samples
+// that effects are measured on: a layer that is fitted to few samples does well
+// on those.
+func (s *scorer) gather(j *passes.Job, readers []*reader) error {
 	kernels, err := targets.Host().Kernels()
 	if err != nil {
 		return err
@@ -134,6 +124,9 @@ func (s *scorer) gatherAll(j *passes.Job, readers []*reader) error {
 	of := map[*graph.Value][]*reader{}
 	var values []*graph.Value
 	for _, r := range readers {
+		if r.moments != nil {
+			continue
+		}
 		r.moments = saliency.NewMoments(r.inputs.Matrix, true, kernels, j.Env.Threads)
 		r.moments.Centered = true
 		v := r.inputs.Value
@@ -142,17 +135,22 @@ func (s *scorer) gatherAll(j *passes.Job, readers []*reader) error {
 		}
 		of[v] = append(of[v], r)
 	}
-	var failed error
-	sample := map[*graph.Value]int{}
+	if len(values) == 0 {
+		return nil
+	}
 	tried := func(n int) bool {
 		return s.trials != nil && 2*len(s.trials.numbers) <= j.Env.Samples && s.trials.numbers[n]
 	}
+	var failed error
+	sample := map[*graph.Value]int{}
 	err = j.Observe(values, func(v *graph.Value, t *tensor.Tensor) {
+		n := sample[v]
+		sample[v]++
+		if tried(n) {
+			return
+		}
 		for _, r := range of[v] {
-			if tried(sample[v]) {
-				break
-			}
-			c, err := r.inputs.Read(t, sample[v])
+			c, err := r.inputs.Read(t, n)
 			if err == nil {
 				err = r.moments.Add(c)
 			}
@@ -160,7 +158,6 @@ func (s *scorer) gatherAll(j *passes.Job, readers []*reader) error {
 				failed = err
 			}
 		}
-		sample[v]++
 	})
 	if err == nil {
 		err = failed

@@ -21,6 +21,8 @@ type scorer struct {
 	rand      *rand.Rand
 	energy    map[*graph.Value][]float64 // of the inputs of layers, by channel, for wanda
 	readers   map[*axis][]layer          // layers that sum over an axis of their weight
+	known     map[*graph.Node]*reader    // of obs and sensitivity
+	held      int64                      // bytes that their moments take
 	trials    *sampled                   // on which effects are measured; nil if none are
 	measured  map[*Group][]float64       // of taylor, fisher, movement and obs
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 
 	"github.com/onnxpack/onnxpack/onnxio/dataset"
 )
@@ -45,20 +46,26 @@ type part struct {
 func (p *part) Len() int                         { return len(p.index) }
 func (p *part) At(i int) (dataset.Sample, error) { return p.src.At(p.index[i]) }
 
-// Split holds out the given share of the samples, spread evenly: data often
-// lies sorted by class. A share of 0 holds out none.
+// Split holds out the given share of the samples, one at random of each stretch
+// of equal length: data often lies sorted by class, or with the classes in
+// turn. A share of 0 holds out none.
 func Split(src Source, share float64) (train, held Source) {
 	n := src.Len()
 	k := int(share*float64(n) + 0.5)
 	if k <= 0 {
 		return src, nil
 	}
+	r := rand.New(rand.NewPCG(uint64(n), uint64(k)))
 	in, out := &part{src: src}, &part{src: src}
-	for i := range n {
-		if i*k/n != (i+1)*k/n {
-			out.index = append(out.index, i)
-		} else {
-			in.index = append(in.index, i)
+	for s := range k {
+		lo, hi := s*n/k, (s+1)*n/k
+		pick := lo + r.IntN(hi-lo)
+		for i := lo; i < hi; i++ {
+			if i == pick {
+				out.index = append(out.index, i)
+			} else {
+				in.index = append(in.index, i)
+			}
 		}
 	}
 	return in, out

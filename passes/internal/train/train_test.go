@@ -255,6 +255,34 @@ func narrow() Term {
 	return term
 }
 
+// TestSplit holds out a twentieth of samples that lie sorted by class, and of
+// some whose ten classes take turns: every class is among them.
+func TestSplit(t *testing.T) {
+	for name, label := range map[string]func(i int) int{
+		"sorted": func(i int) int { return i / 200 }, "in turn": func(i int) int { return i % 10 },
+	} {
+		var all memory
+		for i := range 2000 {
+			all = append(all, dataset.Sample{Number: i, Label: label(i)})
+		}
+		in, held := Split(all, 0.05)
+		if in.Len() != 1900 || held.Len() != 100 {
+			t.Fatalf("%s: %d and %d samples", name, in.Len(), held.Len())
+		}
+		seen, classes := map[int]bool{}, map[int]bool{}
+		for i := range held.Len() {
+			classes[sampleAt(t, held, i).Label] = true
+			seen[sampleAt(t, held, i).Number] = true
+		}
+		for i := range in.Len() {
+			seen[sampleAt(t, in, i).Number] = true
+		}
+		if len(classes) != 10 || len(seen) != 2000 {
+			t.Errorf("%s: %d classes are held out, %d samples are in one part or the other", name, len(classes), len(seen))
+		}
+	}
+}
+
 // TestKeepsStart goes on from a trained model at a rate that ruins it: what is
 // returned is what the run began with.
 func TestKeepsStart(t *testing.T) {

@@ -50,6 +50,7 @@ var imageNets = []struct{ name, body string }{
 	{"concat of some in place", `{ c = Conv<group = 2, pads = [1,1,1,1]>(x, wg, b) d = Conv(x, w1, b) t = Tanh(d) e = Concat<axis = 1>(t, c, x) y = Conv<pads = [1,1,1,1]>(e, wc) }`},
 	{"concat of one twice", `{ c = Conv(x, w1, b) d = Conv(x, w1) y = Concat<axis = 1>(c, d, c) }`},
 	{"concat of tiles and resized", `{ c = Conv<pads = [1,1,1,1]>(x, w32) d = Conv<pads = [1,1,1,1]>(c, wt, b40) m = MaxPool<kernel_shape = [3,1], strides = [3,1]>(c) u = Resize<coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">(m, , threefold) y = Concat<axis = 1>(u, d) }`},
+	{"pixels listed", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = MaxPool<kernel_shape = [3,3], strides = [2,2]>(c) e = Conv<pads = [1,1,1,1]>(d, w3s) r = Reshape(c, merged) s = Reshape(e, merged) t = Reshape(d, merged) j = Concat<axis = -1>(r, s, t) y = Transpose<perm = [0,2,1]>(j) }`},
 	{"plain reader", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv<pads = [1,1,1,1]>(c, w3s) t = Transpose<perm = [0,2,3,1]>(c) u = Transpose<perm = [0,3,1,2]>(t) y = Sub(d, u) }`},
 	{"subgraph reader", `{ c = Conv(x, w1, b) one = Constant<value = bool {1}>() y = If(one) <then_branch = t () => (float[N,12,9,7] a) { a = Neg(c) }, else_branch = e () => (float[N,12,9,7] z) { z = Identity(c) }> }`},
 	{"tiles", `{ c = Conv<pads = [1,1,1,1]>(x, w32) y = Conv<pads = [1,1,1,1]>(c, wt) }`},
@@ -79,6 +80,7 @@ func imageWeights() map[string]*tensor.Tensor {
 		"gamma": random(13, 12), "beta": random(14, 12), "mean": random(15, 12), "variance": positive,
 		"w32": random(16, 32, 8, 3, 3), "wt": random(17, 40, 32, 3, 3), "b40": random(18, 40),
 		"wu": random(19, 8, 6, 4, 5), "bu": random(20, 6), "wn": random(23, 4, 6, 3, 3), "wug": random(21, 8, 3, 3, 3), "wud": random(22, 8, 1, 3, 3),
+		"merged":    tensor.Vector[int64](0, 12, -1),
 		"threefold": tensor.Vector[float32](1, 1, 3, 1),
 		"lo":        tensor.Scalar[float32](-0.5), "hi": tensor.Scalar[float32](3),
 	}
@@ -88,7 +90,7 @@ func imageNet(t *testing.T, body string) *graph.Model {
 	t.Helper()
 	weights := ""
 	for name, w := range imageWeights() {
-		weights += fmt.Sprintf(", float%v %s", w.Shape(), name)
+		weights += fmt.Sprintf(", %v%v %s", w.DType(), w.Shape(), name)
 	}
 	return parseWith(t, `<ir_version: 8, opset_import: ["": 17]> g (float[N,8,9,7] x`+weights+`) => (y) `+body, imageWeights())
 }
@@ -244,6 +246,18 @@ func TestConstantImage(t *testing.T) {
 		if !got.Shape().Equal(want.Shape()) || !near(tensor.Data[float32](got), tensor.Data[float32](want)) {
 			t.Errorf("%s: got %v, want %v", call, tensor.Data[float32](got), tensor.Data[float32](want))
 		}
+	}
+}
+
+// Pixels that a Transpose lists are copied once.
+func TestPixelTable(t *testing.T) {
+	i := slices.IndexFunc(imageNets, func(net struct{ name, body string }) bool { return net.name == "pixels listed" })
+	s, err := Compile(t.Context(), imageNet(t, imageNets[i].body), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(s.main.steps, func(st step) bool { return st.node.Is("Reshape", "Concat", "Transpose") }) {
+		t.Errorf("a movement of pixels is left: %q", s.Explain())
 	}
 }
 

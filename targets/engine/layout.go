@@ -178,6 +178,7 @@ func (o *optimizer) isFloat32(v *graph.Value) bool {
 func (l *layout) visit(n *graph.Node) {
 	axes := l.axesOf(n)
 	if axes == 0 {
+		l.listPixels(n)
 		return
 	}
 	if m, ins, stands := l.quantized(n, axes); m != nil {

@@ -25,6 +25,9 @@ weight w is scored by |w| times the mean of |g| (taylor: the first-order change 
 the loss), by w^2 times the mean of g^2 (fisher, which stands for the diagonal of
 the Hessian of optimal brain damage), or by how far it moves away from zero while
 the model is tuned for an epoch (movement); the tuned weights are not kept.
+Movement means something while a model learns what it is to do: in one that has
+converged it takes large weights as readily as small ones, and does worse than
+magnitude.
 (Molchanov et al. 2019, arXiv 1906.10771; Theis et al. 2018, arXiv 1801.05787; Sanh
 et al. 2020, arXiv 2005.07683.)`,
 	Kind:  passes.Lossy,

@@ -35,7 +35,7 @@ func TestSqueezeNet(t *testing.T) {
 	}{
 		{"prune-magnitude=sparsity:0.6", 1},
 		{"prune-sparsegpt=sparsity:0.6", 1},
-		{"prune-sparsegpt=sparsity:0.6;in_turn:true", squeezeNetLoss},
+		{"prune-sparsegpt=sparsity:0.6;in_turn:true;scope:sensitivity", squeezeNetLoss},
 	} {
 		m, _ := pruned(t, f.Model, calib, 0, "simplify,"+c.steps)
 		is := top1(t, m, rest)
@@ -47,4 +47,4 @@ func TestSqueezeNet(t *testing.T) {
 }
 
 // squeezeNetLoss is how much top-1 SqueezeNet may lose.
-const squeezeNetLoss = 0.10
+const squeezeNetLoss = 0.08

@@ -37,6 +37,10 @@ func TestByteRows(t *testing.T) {
 			if k.MaxU8(got, a, b); !bytes.Equal(got, want) {
 				t.Errorf("max of %d: got %v, want %v", n, got, want)
 			}
+			oracle.MaxS8(want, a, b)
+			if k.MaxS8(got, a, b); !bytes.Equal(got, want) {
+				t.Errorf("signed max of %d: got %v, want %v", n, got, want)
+			}
 			counts, expected := guarded[int32](t, n), make([]int32, n)
 			for i := range counts {
 				counts[i] = int32(i)

@@ -89,8 +89,8 @@ type Table struct {
 
 	// Lookup is dst[i] = table[src[i]]: any function of one byte.
 	Lookup func(dst, src []uint8, table *[256]uint8)
-	// MaxU8 is dst[i] = max(a[i], b[i]).
-	MaxU8 func(dst, a, b []uint8)
+	// MaxU8 is dst[i] = max(a[i], b[i]); MaxS8 is that of bytes that hold int8.
+	MaxU8, MaxS8 func(dst, a, b []uint8)
 	// CountU8 is dst[i] += src[i].
 	CountU8 func(dst []int32, src []uint8)
 
@@ -138,7 +138,7 @@ func Generic() *Table {
 
 		QuantizeU8: quantizeU8, QuantizeS8: quantizeS8,
 		DequantizeU8: dequantizeU8, DequantizeS8: dequantizeS8,
-		Lookup: lookup, MaxU8: maxU8, CountU8: countU8,
+		Lookup: lookup, MaxU8: maxU8, MaxS8: maxS8, CountU8: countU8,
 		F16ToF32: f16ToF32, F32ToF16: f32ToF16, BF16ToF32: bf16ToF32, F32ToBF16: f32ToBF16,
 		PeakF32: peakF32,
 	}

@@ -113,9 +113,10 @@ func setScaledSums(e *Eval, sums []int32, shape tensor.Shape, alpha float32) err
 // inputs A, B, b_scale, b_zero_point, bias.
 func evalDynamicQuantizeMatMul(e *Eval) error {
 	x := tensor.Float32s(e.Tensor(0))
-	scale, zero := dynamicScale(x)
+	k := e.kernels()
+	scale, zero := dynamicScale(k, x)
 	q := make([]uint8, len(x))
-	e.kernels().QuantizeU8(q, x, scale, zero)
+	k.QuantizeU8(q, x, scale, zero)
 	a := make([]int32, len(q))
 	for i, v := range q {
 		a[i] = int32(v) - int32(zero)

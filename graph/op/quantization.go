@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
@@ -333,9 +334,10 @@ func inferDynamicQuantize(c *Infer) error {
 // included, and gives the scale and zero point too.
 func evalDynamicQuantize(e *Eval) error {
 	x := tensor.Float32s(e.Tensor(0))
-	scale, zero := dynamicScale(x)
+	k := e.kernels()
+	scale, zero := dynamicScale(k, x)
 	y := e.New(tensor.Uint8, e.Tensor(0).Shape())
-	k, out := e.kernels(), tensor.Data[uint8](y)
+	out := tensor.Data[uint8](y)
 	e.Parallel(len(x), grain, func(lo, hi int) { k.QuantizeU8(out[lo:hi], x[lo:hi], scale, zero) })
 	e.SetOut(0, y)
 	e.SetOut(1, tensor.Scalar(scale))
@@ -345,11 +347,8 @@ func evalDynamicQuantize(e *Eval) error {
 
 // dynamicScale returns the scale and zero point with which uint8 covers the
 // given elements and zero.
-func dynamicScale(x []float32) (scale float32, zero uint8) {
-	lo, hi := float32(0), float32(0)
-	for _, v := range x {
-		lo, hi = min(lo, v), max(hi, v)
-	}
+func dynamicScale(k *kernel.Table, x []float32) (scale float32, zero uint8) {
+	lo, hi := min(0, k.RowMin(x)), max(0, k.RowMax(x))
 	if hi == lo {
 		return 1.0 / 255, 0
 	}

@@ -43,6 +43,7 @@ func (o *optimizer) optimize() {
 func (o *optimizer) rewrite(g *graph.Graph) {
 	o.graph = g
 	for _, rewrite := range []func(){
+		o.spellQuantized,
 		o.hoistQuantize,
 		o.combineTables,
 		o.combineActivations,
@@ -57,6 +58,7 @@ func (o *optimizer) rewrite(g *graph.Graph) {
 		o.fuseBottlenecks,
 		o.joinInPlace,
 		o.fuseQuantProducts,
+		o.fuseDynamicProducts,
 		o.fuseQuantRows,
 		o.packWeightOnly,
 		o.fuseProducts,

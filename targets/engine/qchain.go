@@ -215,8 +215,8 @@ func (l *layout) byteOperator(n *graph.Node, axes int) (imageMachine, []*graph.V
 	}
 	switch n.Op {
 	case "MaxPool":
-		if p, ok := l.pool(n).(*pool); ok && first.Type.Elem == tensor.Uint8 {
-			return &qmaxPool{window: p.window, zero: l.zeros[first]}, ins
+		if p, ok := l.pool(n).(*pool); ok {
+			return &qmaxPool{window: p.window, typ: first.Type.Elem, zero: l.zeros[first]}, ins
 		}
 	case "Resize", "Upsample":
 		if r := l.resize(n); r != nil {

@@ -28,35 +28,50 @@ type qmatmul struct {
 func (m *qmatmul) name() string { return "QMatMul" }
 
 func (m *qmatmul) eval(e *op.Eval) error {
-	x := e.Tensor(0)
+	p, shape, err := m.product(e, e.Tensor(0))
+	if err != nil {
+		return err
+	}
+	p.Bias, p.Scale = m.bias, m.scale
+	if m.result.typ == tensor.Undefined {
+		return m.float(e, &p, shape, 1)
+	}
+	y := e.New(m.made().typ, shape)
+	p.C8 = tensor.Data[uint8](y)
+	productI8(e, m.gemm, &p, m.finisher())
+	e.SetOut(0, y)
+	return nil
+}
+
+// product returns the product of x and the weights, without destination, and
+// its shape.
+func (m *qmatmul) product(e *op.Eval, x *tensor.Tensor) (kernel.ProductI8, tensor.Shape, error) {
 	if x == nil || x.DType().Bits() != 8 || x.Rank() == 0 || x.Shape()[x.Rank()-1] != m.k {
-		return e.Errorf(0, "want 8-bit integers with %d in the last axis", m.k)
+		return kernel.ProductI8{}, nil, e.Errorf(0, "want 8-bit integers with %d in the last axis", m.k)
 	}
 	shape := x.Shape().Clone()
 	shape[len(shape)-1] = m.n
 	p := kernel.ProductI8{
-		A: tensor.Data[uint8](x), B: m.weights, Bias: m.bias, Scale: m.scale, Add: m.add,
+		A: tensor.Data[uint8](x), B: m.weights, Add: m.add,
 		Lo: m.lo, Hi: m.hi, Zero: m.result.zero, Out: kernel.OutQ8,
 	}
 	p.M, p.N, p.K, p.LDA, p.LDC = shape[:len(shape)-1].Len(), m.n, m.k, m.k, m.n
-	if m.result.typ != tensor.Undefined {
-		y := e.New(m.made().typ, shape)
-		p.C8 = tensor.Data[uint8](y)
-		productI8(e, m.gemm, &p, m.finisher())
-		e.SetOut(0, y)
-		return nil
-	}
+	return p, shape, nil
+}
+
+// float computes a float32 result. Input res is added to it, if there is one.
+func (m *qmatmul) float(e *op.Eval, p *kernel.ProductI8, shape tensor.Shape, res int) error {
 	y := e.New(tensor.Float32, shape)
 	p.Out, p.CF = kernel.OutF32, tensor.Data[float32](y)
-	var res []float32
-	if len(e.In) > 1 {
-		r := e.Tensor(1)
+	var added []float32
+	if len(e.In) > res {
+		r := e.Tensor(res)
 		if r == nil || r.DType() != tensor.Float32 || !r.Shape().Equal(shape) {
-			return e.Errorf(1, "want float%v", shape)
+			return e.Errorf(res, "want float%v", shape)
 		}
-		res = tensor.Data[float32](r)
+		added = tensor.Data[float32](r)
 	}
-	productI8(e, m.gemm, &p, m.completer(res))
+	productI8(e, m.gemm, p, m.completer(added))
 	e.SetOut(0, y)
 	return nil
 }
@@ -128,17 +143,25 @@ func (o *optimizer) quantProduct(n *graph.Node, x quantized) (*qmatmul, *product
 	if c.residual == nil && c.act.apply == nil && (c.bias == nil || w.fitsBias(c.bias, x)) {
 		out, table = o.resultOf(c)
 	}
-	m := &qmatmul{k: w.shape[1], n: w.shape[0], act: c.act}
-	m.gemm = integerGemm(o.kernels, x.typ, w.data, 1, m.k, m.n)
-	m.weights = o.memory.ints(m.gemm.PackedLen(1, m.k, m.n))
-	m.gemm.Pack(m.weights, w.data, 1, m.k, m.n, m.k, true)
+	m := o.packedProduct(x.typ, w)
+	m.act = c.act
 	clamp := c.act
 	if c.residual != nil {
 		clamp = activation{}
 	}
 	m.requantization = requantize(x, w.scales, c.bias, columnSums(w.data, m.n), clamp, out)
 	m.table = table
-	return m, c
+	return &m, c
+}
+
+// packedProduct returns a product of numbers of the given type and the packed
+// rows of w.
+func (o *optimizer) packedProduct(typ tensor.DType, w quantWeights) qmatmul {
+	m := qmatmul{k: w.shape[1], n: w.shape[0]}
+	m.gemm = integerGemm(o.kernels, typ, w.data, 1, m.k, m.n)
+	m.weights = o.memory.ints(m.gemm.PackedLen(1, m.k, m.n))
+	m.gemm.Pack(m.weights, w.data, 1, m.k, m.n, m.k, true)
+	return m
 }
 
 // resultOf takes the quantization behind a chain into it, and the look-up

@@ -8,11 +8,12 @@ import (
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
 
-// qmaxPool takes the maximum of a window of uint8 images. Padding does not
+// qmaxPool takes the maximum of a window of 8-bit images. Padding does not
 // count.
 type qmaxPool struct {
 	window
-	zero    uint8 // in the halo of the result
+	typ     tensor.DType // Uint8 or Int8
+	zero    uint8        // in the halo of the result
 	in, out halo
 }
 
@@ -31,7 +32,7 @@ func (p *qmaxPool) eval(e *op.Eval) error {
 	if err != nil {
 		return e.Errorf(0, "width: %w", err)
 	}
-	y, t := newImage(e, tensor.Uint8, x.n, oh, ow, x.c, p.out, p.zero)
+	y, t := newImage(e, p.typ, x.n, oh, ow, x.c, p.out, p.zero)
 	rows(e, &y, func(n, lo, hi int) {
 		s := byteBlocks.Get().(*[2][]uint8)
 		for i := range s {
@@ -47,6 +48,21 @@ func (p *qmaxPool) eval(e *op.Eval) error {
 	})
 	e.SetOut(0, t)
 	return nil
+}
+
+// joins sets dst to the greater of a and b, byte by byte.
+func (p *qmaxPool) joins(k *kernel.Table, dst, a, b []uint8) {
+	if p.typ == tensor.Int8 {
+		k.MaxS8(dst, a, b)
+		return
+	}
+	k.MaxU8(dst, a, b)
+}
+
+// least fills dst with the least number.
+func (p *qmaxPool) least(dst []uint8) {
+	low := quantized{typ: p.typ}
+	fill(dst, uint8(low.low()))
 }
 
 // byteBlocks lends scratch for rows of bytes.
@@ -66,11 +82,11 @@ func (p *qmaxPool) down(k *kernel.Table, dst []uint8, x *image[uint8], n, y int)
 			found = row
 			continue
 		}
-		k.MaxU8(dst, found, row)
+		p.joins(k, dst, found, row)
 		found = dst
 	}
 	if found == nil {
-		clear(dst)
+		p.least(dst)
 		return dst
 	}
 	return found
@@ -87,12 +103,12 @@ func (p *qmaxPool) along(k *kernel.Table, dst, wide, row []uint8, c, left int) {
 	}
 	reach := (count-1)*stride + 1
 	wide = wide[:reach*c]
-	clear(wide)
+	p.least(wide)
 	for i := range p.kernel[1] {
 		shift := i*p.dilation[1] - left
 		lo, hi := max(0, -shift), min(reach, width-shift)
 		if lo < hi {
-			k.MaxU8(wide[lo*c:hi*c], wide[lo*c:hi*c], row[(lo+shift)*c:])
+			p.joins(k, wide[lo*c:hi*c], wide[lo*c:hi*c], row[(lo+shift)*c:])
 		}
 	}
 	if stride > 1 {

@@ -202,7 +202,7 @@ func requantize(in quantized, scales, bias []float32, colSums []int32, act activ
 		r.bias[j] = -in.zero * colSums[j]
 		r.scale[j] = float32(unit)
 		if out.typ != tensor.Undefined {
-			r.scale[j] = float32(unit / float64(out.scale))
+			r.scale[j] = in.scale * scales[j] / out.scale
 			if bias != nil && bias[j] != 0 {
 				r.bias[j] += int32(math.RoundToEven(float64(bias[j]) / unit))
 			}

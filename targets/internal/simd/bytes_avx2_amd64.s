@@ -182,6 +182,32 @@ next4:
 	VZEROUPPER
 	RET
 
+// func max_s8_avx2(dst []uint8, a []uint8, b []uint8)
+// Requires: AVX, AVX2
+TEXT ·max_s8_avx2(SB), $136-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ dst_len+8(FP), CX
+	SHRQ $0x02, CX
+	MOVQ a_base+24(FP), DX
+	MOVQ b_base+48(FP), BX
+
+loop5:
+	CMPQ    CX, $+8
+	JL      next6
+	VMOVUPS (BX), Y0
+	VMOVUPS (DX), Y1
+	VPMAXSB Y0, Y1, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $+32, AX
+	ADDQ    $+32, DX
+	ADDQ    $+32, BX
+	SUBQ    $+8, CX
+	JMP     loop5
+
+next6:
+	VZEROUPPER
+	RET
+
 // func count_u8_avx2(dst []int32, src []uint8)
 // Requires: AVX, AVX2
 TEXT ·count_u8_avx2(SB), $136-48
@@ -189,9 +215,9 @@ TEXT ·count_u8_avx2(SB), $136-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 
-loop5:
+loop7:
 	CMPQ      DX, $+32
-	JL        next6
+	JL        next8
 	VPMOVZXBD (CX), Y0
 	VMOVUPS   (AX), Y1
 	VPADDD    Y1, Y0, Y0
@@ -211,12 +237,12 @@ loop5:
 	ADDQ      $+128, AX
 	ADDQ      $+32, CX
 	SUBQ      $+32, DX
-	JMP       loop5
+	JMP       loop7
 
-next6:
-loop7:
+next8:
+loop9:
 	CMPQ      DX, $+8
-	JL        next8
+	JL        next10
 	VPMOVZXBD (CX), Y0
 	VMOVUPS   (AX), Y1
 	VPADDD    Y1, Y0, Y0
@@ -224,9 +250,9 @@ loop7:
 	ADDQ      $+32, AX
 	ADDQ      $+8, CX
 	SUBQ      $+8, DX
-	JMP       loop7
+	JMP       loop9
 
-next8:
+next10:
 	VZEROUPPER
 	RET
 

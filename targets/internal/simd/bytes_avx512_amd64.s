@@ -150,6 +150,32 @@ next4:
 	VZEROUPPER
 	RET
 
+// func max_s8_avx512(dst []uint8, a []uint8, b []uint8)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·max_s8_avx512(SB), $136-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ dst_len+8(FP), CX
+	SHRQ $0x02, CX
+	MOVQ a_base+24(FP), DX
+	MOVQ b_base+48(FP), BX
+
+loop5:
+	CMPQ    CX, $+16
+	JL      next6
+	VMOVUPS (BX), Z0
+	VMOVUPS (DX), Z1
+	VPMAXSB Z0, Z1, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, DX
+	ADDQ    $+64, BX
+	SUBQ    $+16, CX
+	JMP     loop5
+
+next6:
+	VZEROUPPER
+	RET
+
 // func count_u8_avx512(dst []int32, src []uint8)
 // Requires: AVX, AVX512F
 TEXT ·count_u8_avx512(SB), $136-48
@@ -157,9 +183,9 @@ TEXT ·count_u8_avx512(SB), $136-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 
-loop5:
+loop7:
 	CMPQ      DX, $+64
-	JL        next6
+	JL        next8
 	VPMOVZXBD (CX), Z0
 	VMOVUPS   (AX), Z1
 	VPADDD    Z1, Z0, Z0
@@ -179,12 +205,12 @@ loop5:
 	ADDQ      $+256, AX
 	ADDQ      $+64, CX
 	SUBQ      $+64, DX
-	JMP       loop5
+	JMP       loop7
 
-next6:
-loop7:
+next8:
+loop9:
 	CMPQ      DX, $+16
-	JL        next8
+	JL        next10
 	VPMOVZXBD (CX), Z0
 	VMOVUPS   (AX), Z1
 	VPADDD    Z1, Z0, Z0
@@ -192,9 +218,9 @@ loop7:
 	ADDQ      $+64, AX
 	ADDQ      $+16, CX
 	SUBQ      $+16, DX
-	JMP       loop7
+	JMP       loop9
 
-next8:
+next10:
 	VZEROUPPER
 	RET
 

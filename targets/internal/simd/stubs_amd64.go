@@ -535,6 +535,11 @@ func lookup_u8_avx2(dst, src []uint8, table *[256]uint8)
 //go:noescape
 func max_u8_avx2(dst, a, b []uint8)
 
+// max_s8_avx2 is dst[i] = max(a[i], b[i]) of signed bytes, for whole vectors.
+//
+//go:noescape
+func max_s8_avx2(dst, a, b []uint8)
+
 // count_u8_avx2 is dst[i] += src[i], for whole vectors of dst.
 //
 //go:noescape
@@ -549,6 +554,11 @@ func lookup_u8_avx512(dst, src []uint8, table *[256]uint8)
 //
 //go:noescape
 func max_u8_avx512(dst, a, b []uint8)
+
+// max_s8_avx512 is dst[i] = max(a[i], b[i]) of signed bytes, for whole vectors.
+//
+//go:noescape
+func max_s8_avx512(dst, a, b []uint8)
 
 // count_u8_avx512 is dst[i] += src[i], for whole vectors of dst.
 //

@@ -9,6 +9,7 @@ func byteRows(s isa) func(*file) {
 		m := newVector(f, s)
 		m.lookup()
 		m.zipBytes("max_u8", "dst[i] = max(a[i], b[i]), for whole vectors.", "VPMAXUB")
+		m.zipBytes("max_s8", "dst[i] = max(a[i], b[i]) of signed bytes, for whole vectors.", "VPMAXSB")
 		m.countBytes()
 		m.end()
 	}

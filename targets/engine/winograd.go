@@ -19,14 +19,15 @@ type winograd struct {
 // What a convolution costs in tiles, in multiply-accumulates of a product,
 // besides those of its own.
 const (
-	// winogradMinChannels is from how many channels on the products are worth a
-	// call.
+	// winogradMinChannels and winogradMinWeights are from how many channels and
+	// weights on the products are worth a call.
 	winogradMinChannels = 16
+	winogradMinWeights  = 512
 	// transformCost is that of the transforms, for each channel of a tile.
 	transformCost = 200
 	// weightCost is that of reading a transformed weight. There are four times
 	// as many of them as of a direct convolution.
-	weightCost = 20
+	weightCost = 10
 )
 
 // winogradSlack is how much farther than its window's extent the last tile of
@@ -37,7 +38,7 @@ const winogradSlack = kernel.WinogradOut - 1
 func tiledBy(w *window, groups, cin, cout int) bool {
 	one := [2]int{1, 1}
 	return w.kernel == [2]int{3, 3} && w.stride == one && w.dilation == one && groups == 1 &&
-		cin >= winogradMinChannels && cout >= winogradMinChannels
+		min(cin, cout) >= winogradMinChannels && cin*cout >= winogradMinWeights
 }
 
 // newWinograd takes weights [cout, cin, 3, 3].

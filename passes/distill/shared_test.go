@@ -258,8 +258,8 @@ func TestRecovery(t *testing.T) {
 	student = apply(t, recovery, student, env)
 	before, after := top1(t, teacher, test), top1(t, student, test)
 	t.Logf("top-1 %.4f -> %.4f, before training %.4f", before, after, start)
-	if before-after > 0.02 {
-		t.Errorf("accuracy falls by %.4f, want at most 0.02", before-after)
+	if before-after > 0.03 {
+		t.Errorf("accuracy falls by %.4f, want at most 0.03", before-after)
 	}
 	randomize(student, 3)
 	control := top1(t, apply(t, control, student, &passes.Env{Calibration: data.All, Labelled: true, Seed: 1}), test)

@@ -120,13 +120,13 @@ func makesBytes(m imageMachine) (zero uint8, ok bool) {
 type zeroReader interface{ zeroPoint() uint8 }
 
 // image returns v, operand i of m, as an image over plain values of the given
-// number of axes, converted in front of a node if need be. A constant is laid
-// out once unless m reads a halo, which constants have not.
+// number of axes, converted in front of a node if need be. A float32 constant is
+// laid out once unless m reads a halo, which constants have not.
 func (l *layout) image(v *graph.Value, axes int, before *graph.Node, m imageMachine, i int) *graph.Value {
 	if im := l.images[v]; im != nil {
 		return im
 	}
-	if t := l.constant(v); t != nil && m.border(i) == (halo{}) {
+	if t := l.constant(v); t != nil && t.DType() == tensor.Float32 && m.border(i) == (halo{}) {
 		key := constant{v, axes}
 		if l.consts[key] == nil {
 			l.consts[key] = l.graph.AddInit(v.Name()+"_image", constantImage(t, axes))

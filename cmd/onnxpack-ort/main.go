@@ -11,7 +11,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -43,23 +42,7 @@ func serve(library string) error {
 	}
 	s := &server{rt: rt, sessions: map[int]*session{}}
 	conn := wire.NewConn(os.Stdin, os.Stdout)
-	for {
-		var req wire.Request
-		if err := conn.Receive(&req); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
-		}
-		resp, err := s.answer(&req)
-		if err != nil {
-			resp = &wire.Response{Err: err.Error()}
-		}
-		resp.Version, resp.Peak = rt.version, peakResident()
-		if err := conn.Send(resp); err != nil {
-			return err
-		}
-	}
+	return conn.Serve(s.answer, func(resp *wire.Response) { resp.Version, resp.Peak = rt.version, peakResident() })
 }
 
 // server holds the open sessions.

@@ -96,23 +96,9 @@ func serverCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			conn := wire.NewConn(os.Stdin, c.App.Writer)
 			s := &sessionServer{}
-			for {
-				var req wire.Request
-				if err := conn.Receive(&req); err != nil {
-					if errors.Is(err, io.EOF) {
-						return nil
-					}
-					return err
-				}
-				resp, err := s.answer(c.Context, &req)
-				if err != nil {
-					resp = &wire.Response{Err: err.Error()}
-				}
-				resp.Peak = wire.PeakResident()
-				if err := conn.Send(resp); err != nil {
-					return err
-				}
-			}
+			return conn.Serve(
+				func(req *wire.Request) (*wire.Response, error) { return s.answer(c.Context, req) },
+				func(resp *wire.Response) { resp.Peak = wire.PeakResident() })
 		},
 	}
 }

@@ -79,16 +79,22 @@ func samplePatches[T real](d *deformConv, dst, x, offset, mask []T, n, channel i
 		unravel(tap, t, d.Kernel)
 		for p := range pixels {
 			unravel(out, p, d.Out)
-			for i := range pos {
-				base := out[i]*d.Stride[i] + tap[i]*d.Dilation[i] - d.Begin[i]
-				pos[i] = float64(base) + float64(offset[((group*taps+t)*rank+i)*pixels+p])
-			}
+			movedPlace(d, pos, tap, out, offset[(group*taps+t)*rank*pixels+p:])
 			v := T(interpolate(image, d.In, pos))
 			if mask != nil {
 				v *= mask[(group*taps+t)*pixels+p]
 			}
 			dst[t*pixels+p] = v
 		}
+	}
+}
+
+// movedPlace sets pos to where a tap of the window at an output pixel reads: its
+// own place and the offset along each axis, which are d.pixels() apart.
+func movedPlace[T real](d *deformConv, pos []float64, tap, out []int, offset []T) {
+	for i := range pos {
+		base := out[i]*d.Stride[i] + tap[i]*d.Dilation[i] - d.Begin[i]
+		pos[i] = float64(base) + float64(offset[i*d.pixels()])
 	}
 }
 

@@ -140,10 +140,23 @@ func evalMaxRoiPool[T real](e *Eval) error {
 	if err != nil || len(pooled) != 2 {
 		return fmt.Errorf("attribute pooled_shape is %v, want two sizes", e.Node.Ints("pooled_shape"))
 	}
-	scale := float64(e.Node.Float("spatial_scale", 1))
 	in, regions := reals[T](x), reals[T](rois)
 	y := newResult[T](e, x.DType(), tensor.Shape{rs[0], s[1], pooled[0], pooled[1]})
-	for r := range rs[0] {
+	err = eachRegion(e, s, regions, pooled, func(image, cells int, rows, cols [][2]int) {
+		maxCells(y.Data[cells:], in[image:][:s[2]*s[3]], rows, cols, s[3])
+	})
+	if err != nil {
+		return err
+	}
+	return setReal(e, 0, y)
+}
+
+// eachRegion calls do for every channel of every region (MaxRoiPool's input 1) of
+// images of shape s: with where the channel's image and the region's cells
+// begin, and the rows and columns of the cells. Channels may run at a time.
+func eachRegion[T real](e *Eval, s tensor.Shape, regions []T, pooled []int, do func(image, cells int, rows, cols [][2]int)) error {
+	scale := float64(e.Node.Float("spatial_scale", 1))
+	for r := range len(regions) / 5 {
 		roi := regions[r*5:][:5]
 		n := int(roi[0])
 		if n < 0 || n >= s[0] {
@@ -153,12 +166,11 @@ func evalMaxRoiPool[T real](e *Eval) error {
 		cols := roiCells(roi[1], roi[3], scale, pooled[1], s[3])
 		e.Parallel(s[1], 16, func(lo, hi int) {
 			for c := lo; c < hi; c++ {
-				plane := in[(n*s[1]+c)*s[2]*s[3]:][:s[2]*s[3]]
-				maxCells(y.Data[(r*s[1]+c)*len(rows)*len(cols):], plane, rows, cols, s[3])
+				do((n*s[1]+c)*s[2]*s[3], (r*s[1]+c)*len(rows)*len(cols), rows, cols)
 			}
 		})
 	}
-	return setReal(e, 0, y)
+	return nil
 }
 
 // roiCells divides an axis of a region into n cells within [0, limit).

@@ -109,24 +109,14 @@ func evalMaxRoiPoolGrad[T real](e *Eval) error {
 	if want := (tensor.Shape{rs[0], s[1], pooled[0], pooled[1]}); !e.Tensor(0).Shape().Equal(want) {
 		return e.Errorf(0, "want the shape %v of the result", want)
 	}
-	scale := float64(e.Node.Float("spatial_scale", 1))
 	dy, in, regions := realsOf[T](e, 0), realsOf[T](e, 2), realsOf[T](e, 1)
 	dx := newResult[T](e, x.DType(), s)
 	clear(dx.Data)
-	for r := range rs[0] {
-		roi := regions[r*5:][:5]
-		n := int(roi[0])
-		if n < 0 || n >= s[0] {
-			return e.Errorf(1, "region %d is of image %d, there are %d", r, n, s[0])
-		}
-		rows := roiCells(roi[2], roi[4], scale, pooled[0], s[2])
-		cols := roiCells(roi[1], roi[3], scale, pooled[1], s[3])
-		e.Parallel(s[1], 16, func(lo, hi int) {
-			for c := lo; c < hi; c++ {
-				at := (n*s[1] + c) * s[2] * s[3]
-				spreadMax(dx.Data[at:], in[at:], dy[(r*s[1]+c)*len(rows)*len(cols):], rows, cols, s[3])
-			}
-		})
+	err = eachRegion(e, s, regions, pooled, func(image, cells int, rows, cols [][2]int) {
+		spreadMax(dx.Data[image:], in[image:], dy[cells:], rows, cols, s[3])
+	})
+	if err != nil {
+		return err
 	}
 	return setReal(e, 0, dx)
 }
@@ -228,10 +218,7 @@ func (g *deformGrad[T]) channel(dp []T, n, channel int) {
 		unravel(tap, t, g.Kernel)
 		for p := range pixels {
 			unravel(out, p, g.Out)
-			for i := range pos {
-				base := out[i]*g.Stride[i] + tap[i]*g.Dilation[i] - g.Begin[i]
-				pos[i] = float64(base) + float64(g.offset[((group*taps+t)*rank+i)*pixels+p])
-			}
+			movedPlace(g.deformConv, pos, tap, out, g.offset[(group*taps+t)*rank*pixels+p:])
 			d, at := dp[t*pixels+p], (group*taps+t)*pixels+p
 			if g.mask != nil {
 				g.dmask[at] += d * T(interpolate(g.x[image:][:plane], g.In, pos))

@@ -5,6 +5,7 @@ package wire
 
 import (
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"io"
 
@@ -121,3 +122,25 @@ func (c *Conn) Send(message any) error { return c.enc.Encode(message) }
 
 // Receive reads into a *Request or *Response.
 func (c *Conn) Receive(message any) error { return c.dec.Decode(message) }
+
+// Serve answers requests until the other end closes, which is no error. A
+// failure of answer is said in the response; sign completes each of them.
+func (c *Conn) Serve(answer func(*Request) (*Response, error), sign func(*Response)) error {
+	for {
+		var req Request
+		if err := c.Receive(&req); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		resp, err := answer(&req)
+		if err != nil {
+			resp = &Response{Err: err.Error()}
+		}
+		sign(resp)
+		if err := c.Send(resp); err != nil {
+			return err
+		}
+	}
+}

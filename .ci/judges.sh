@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # judges.sh DIR: install what tests compare with. ONNX's checker, its older
-# test data and the arm64 emulator come from Debian, ONNX Runtime from npm.
+# test data, the arm64 emulator and the disassembler that holds ONNX Runtime to
+# older CPUs come from Debian, ONNX Runtime from npm.
 # Torch, the second judge of gradients, brings some 400 packages: it is used
 # where it is, and installed where ONNXPACK_TORCH is set.
 # Where a package manager is missing, what is skipped is written to
@@ -14,7 +15,7 @@ skips=$(dirname "$dir")/skips.txt
 skip() { echo "skipped: $1" | tee -a "$skips"; }
 
 ort=onnxruntime-node@1.30.0
-debian="python3-onnx libonnx-testdata qemu-user-static${ONNXPACK_TORCH:+ python3-torch}"
+debian="python3-onnx libonnx-testdata qemu-user-static binutils${ONNXPACK_TORCH:+ python3-torch}"
 
 if command -v dpkg >/dev/null && command -v apt-get >/dev/null; then
 	missing=
@@ -27,7 +28,7 @@ if command -v dpkg >/dev/null && command -v apt-get >/dev/null; then
 		DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing
 	fi
 else
-	skip "no apt-get: ONNX's checker, its older test data and arm64 under emulation"
+	skip "no apt-get: ONNX's checker, its older test data, arm64 under emulation, and ONNX Runtime as on older CPUs"
 fi
 
 if ! /usr/bin/python3 -c "import importlib.util, sys; sys.exit(not importlib.util.find_spec('torch'))" 2>/dev/null; then

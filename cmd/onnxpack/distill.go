@@ -26,7 +26,8 @@ func distillCommand() *cli.Command {
 		Description: `The student is a model of its own, or is made from the teacher, whose weights it
 inherits:
 
-   half, third, macs=SHARE   fewer channels, until that share of the work is left
+   half, third, macs=SHARE   fewer channels, where the answers diverge least without
+                             them, until that share of the work is left
    width=SHARE               that share of the channels of every layer
    depth=SHARE, layers=N     fewer residual blocks
    rank=SHARE                layers split into two of lower rank
@@ -39,7 +40,7 @@ Several are divided by commas: half,int8. Labels are not needed, except for
    onnxpack distill big.onnx --teacher other.onnx --student small.onnx --data images:photos --hidden 1 -o out.onnx`,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "student", Usage: "how to make it from the teacher, or the model in `FILE`"},
-			&cli.StringFlag{Name: "by", Usage: "which channels of the teacher stay, as `CRITERION` of prune --nodes", Value: "wanda"},
+			&cli.StringFlag{Name: "by", Usage: "which channels of the teacher stay, as `CRITERION` of prune --nodes", Value: "obs"},
 			&cli.StringSliceFlag{Name: "teacher", Usage: "let the model in `FILE` teach too; logits are averaged"},
 		}, trainingFlags(distill.Distill, "student", "teachers")...),
 		Action: distillModel,
@@ -108,11 +109,11 @@ func (p *studentPlan) add(part string) error {
 	isShare := err == nil && share > 0 && share < 1
 	switch {
 	case part == "half":
-		p.cuts = append(p.cuts, p.narrower+";macs:0.5")
+		p.leave("0.5")
 	case part == "third":
-		p.cuts = append(p.cuts, p.narrower+";macs:0.3333")
+		p.leave("0.3333")
 	case key == "macs" && isShare:
-		p.cuts = append(p.cuts, p.narrower+";macs:"+value)
+		p.leave(value)
 	case key == "width" && isShare:
 		p.cuts = append(p.cuts, fmt.Sprintf("%s;scope:group;ratio:%g", p.narrower, 1-share))
 	case key == "rank" && isShare:
@@ -125,6 +126,12 @@ func (p *studentPlan) add(part string) error {
 		return fmt.Errorf("got %q, want half, third, macs=SHARE, width=SHARE, depth=SHARE or rank=SHARE (between 0 and 1), layers=N, int8 or a file", part)
 	}
 	return nil
+}
+
+// leave removes channels where the scores diverge least without them, until a
+// share of the work is left.
+func (p *studentPlan) leave(macs string) {
+	p.cuts = append(p.cuts, p.narrower+";scope:sensitivity;macs:"+macs)
 }
 
 // steps returns what runs before the training, and what after it. A student of

@@ -228,8 +228,12 @@ func mnistStep() string {
 	return "fine-tune=epochs:18;batch:50;lr:0.004;schedule:one-cycle;shift:2;crop:0.8;turn:12;smoothing:0.1;ema:0.995;decay:0.01;held:0"
 }
 
-// cut leaves 1/2.1 of the multiply-accumulates of a network.
-const cut = "prune-nodes=macs:0.476;by:fisher;repair:lstsq"
+// Both leave 1/2.1 of the multiply-accumulates of a network: cut in seconds,
+// measuredCut with the accuracy that is claimed.
+const (
+	cut         = "prune-nodes=macs:0.476;by:fisher;repair:lstsq"
+	measuredCut = "prune-nodes=macs:0.476;by:obs;scope:sensitivity;repair:lstsq"
+)
 
 // withoutLabels is data of which nobody says what it shows.
 func withoutLabels(d *dataset.Data) passes.Data {
@@ -253,13 +257,13 @@ func TestRecovery(t *testing.T) {
 	teacher := openModel(t, "cifar10_resnet56")
 	data, test := openData(t, cifarTrain, teacher), openData(t, cifarTest, teacher)
 	env := &passes.Env{Calibration: withoutLabels(data), Samples: data.Len(), Seed: 1, Models: map[string]*graph.Model{"teacher": teacher}}
-	student := apply(t, cut, teacher.Clone(), env)
+	student := apply(t, measuredCut, teacher.Clone(), env)
 	start := top1(t, student, test)
 	student = apply(t, recovery, student, env)
 	before, after := top1(t, teacher, test), top1(t, student, test)
 	t.Logf("top-1 %.4f -> %.4f, before training %.4f", before, after, start)
-	if before-after > 0.03 {
-		t.Errorf("accuracy falls by %.4f, want at most 0.03", before-after)
+	if before-after > 0.02 {
+		t.Errorf("accuracy falls by %.4f, want at most 0.02", before-after)
 	}
 	randomize(student, 3)
 	control := top1(t, apply(t, control, student, &passes.Env{Calibration: data.All, Labelled: true, Seed: 1}), test)
@@ -282,7 +286,7 @@ func TestRecoveryBegins(t *testing.T) {
 }
 
 const (
-	recovery = "distill=epochs:12;batch:32;lr:0.0007;warmup:0.05;flip:true;shift:4;held:0.05"
+	recovery = "distill=epochs:10;batch:32;lr:0.0005;warmup:0.05;flip:true;shift:4;held:0.05"
 	control  = "fine-tune=epochs:12;batch:32;lr:0.003;warmup:0.05;flip:true;shift:4;held:0.05"
 )
 

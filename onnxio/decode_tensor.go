@@ -136,13 +136,13 @@ func (p *tensorFields) tensor(shape tensor.Shape) (*tensor.Tensor, error) {
 		}
 		return tensor.OfStrings(shape, p.strs), nil
 	case len(p.raw) > 0:
-		return tensor.FromBytes(p.dtype, shape, p.raw)
+		return tensor.FromMapped(p.dtype, shape, p.raw, evict)
 	}
 	switch p.dtype {
 	case tensor.Float32, tensor.Complex64:
-		return tensor.FromBytes(p.dtype, shape, p.floats)
+		return tensor.FromMapped(p.dtype, shape, p.floats, evict)
 	case tensor.Float64, tensor.Complex128:
-		return tensor.FromBytes(p.dtype, shape, p.doubles)
+		return tensor.FromMapped(p.dtype, shape, p.doubles, evict)
 	case tensor.Int64:
 		return unpack(p.dtype, shape, p.int64s)
 	case tensor.Uint32, tensor.Uint64:
@@ -224,7 +224,7 @@ func (d *decoder) outside(p *tensorFields, shape tensor.Shape) error {
 	if err != nil {
 		return fmt.Errorf("external data: %w", err)
 	}
-	p.lit.Tensor, err = tensor.FromBytes(p.dtype, shape, b)
+	p.lit.Tensor, err = tensor.FromMapped(p.dtype, shape, b, evict)
 	return err
 }
 

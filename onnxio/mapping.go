@@ -88,9 +88,14 @@ func findMapping(b []byte) (*mapping, int64) {
 	if len(b) == 0 {
 		return nil, 0
 	}
-	addr := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
 	mapped.Lock()
 	defer mapped.Unlock()
+	return findLocked(b)
+}
+
+// findLocked is findMapping of some bytes for who holds the lock.
+func findLocked(b []byte) (*mapping, int64) {
+	addr := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
 	i, found := slices.BinarySearchFunc(mapped.list, addr, compareBase)
 	if !found {
 		i--
@@ -105,6 +110,26 @@ func findMapping(b []byte) (*mapping, int64) {
 		}
 	}
 	return nil, 0
+}
+
+// evict gives the memory back that holds b where b lies in a mapped file, until
+// it is read again. Pages that b shares with others stay.
+func evict(b []byte) {
+	page := os.Getpagesize()
+	if len(b) < page {
+		return
+	}
+	mapped.Lock()
+	defer mapped.Unlock()
+	m, off := findLocked(b)
+	if m == nil {
+		return
+	}
+	// A mapping begins with a page.
+	lo, hi := (int(off)+page-1)/page*page, (int(off)+len(b))/page*page
+	if lo < hi {
+		m.evict(lo, hi)
+	}
 }
 
 // guard runs read, which touches mapped memory, and turns the fault of a file

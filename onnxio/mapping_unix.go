@@ -48,6 +48,13 @@ func (m *mapping) advise(how int) {
 	}
 }
 
+// evict gives the memory back that holds the bytes lo to hi-1, whole pages.
+// They are read from the file again when they are needed: nobody writes to
+// them.
+func (m *mapping) evict(lo, hi int) {
+	_ = unix.Madvise(m.data[lo:hi], unix.MADV_DONTNEED)
+}
+
 // linkCount returns how many names a file has.
 func linkCount(info os.FileInfo) uint64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -192,22 +192,29 @@ func (p *ProductF32) rrow(i int) int {
 // trans it holds the transpose, n rows of k.
 func (t *Table) PackF32(dst, b []float32, k, n, ldb int, trans bool) {
 	nr := t.GemmF32.NR
+	if !trans {
+		packRows(dst, b, nr, k, n, ldb)
+		return
+	}
 	for j := 0; j < n; j += nr {
-		panel := dst[j*k : (j+nr)*k]
-		width := min(nr, n-j)
-		if trans {
-			packPanelTrans(t, panel, b[j*ldb:], k, width, ldb)
-		} else if k > 0 {
-			packPanel(panel, b[j:], nr, k, width, ldb)
-		}
+		packPanelTrans(t, dst[j*k:(j+nr)*k], b[j*ldb:], k, min(nr, n-j), ldb)
 	}
 }
 
-func packPanel(panel, b []float32, nr, k, width, ldb int) {
-	for r := range k {
-		row := panel[r*nr : (r+1)*nr]
-		copy(row, b[r*ldb:r*ldb+width])
-		clear(row[width:])
+// packRows packs a few rows at a time, so that both b and the panels are read
+// and written in runs.
+func packRows(dst, b []float32, nr, k, n, ldb int) {
+	const few = 16
+	for lo := 0; lo < k; lo += few {
+		hi := min(lo+few, k)
+		for j := 0; j < n; j += nr {
+			width := min(nr, n-j)
+			for r := lo; r < hi; r++ {
+				row := dst[j*k+r*nr:][:nr]
+				copy(row, b[r*ldb+j:][:width])
+				clear(row[width:])
+			}
+		}
 	}
 }
 

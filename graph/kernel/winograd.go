@@ -42,24 +42,26 @@ type WinogradOutput struct {
 
 // WinogradWeights transforms one 3x3 filter g, row-major, to the 36 elements
 // of G g Gt.
-func WinogradWeights(g [9]float32) [WinogradElems]float32 {
-	transform := func(a, b, c float64) [6]float64 {
-		return [6]float64{
-			a / 4, -(a + b + c) / 6, -(a - b + c) / 6,
-			(a + 2*b + 4*c) / 24, (a - 2*b + 4*c) / 24, c,
-		}
+func WinogradWeights(g [9]float32) (u [WinogradElems]float32) {
+	var half [WinogradIn][3]float64 // G g
+	for c := range 3 {
+		half[0][c], half[1][c], half[2][c], half[3][c], half[4][c], half[5][c] =
+			weightTransform(float64(g[c]), float64(g[3+c]), float64(g[6+c]))
 	}
-	var rows [3][6]float64
-	for i := range rows {
-		rows[i] = transform(float64(g[3*i]), float64(g[3*i+1]), float64(g[3*i+2]))
+	for r := range half {
+		a, b, c, d, e, f := weightTransform(half[r][0], half[r][1], half[r][2])
+		row := u[WinogradIn*r:][:WinogradIn]
+		row[0], row[1], row[2] = float32(a), float32(b), float32(c)
+		row[3], row[4], row[5] = float32(d), float32(e), float32(f)
 	}
-	var out [WinogradElems]float32
-	for column := range 6 {
-		for row, v := range transform(rows[0][column], rows[1][column], rows[2][column]) {
-			out[6*row+column] = float32(v)
-		}
-	}
-	return out
+	return u
+}
+
+// weightTransform is G times a column of 3.
+func weightTransform(a, b, c float64) (_, _, _, _, _, _ float64) {
+	ends, far := a+c, a+4*c
+	return a * (1. / 4), (ends + b) * (-1. / 6), (ends - b) * (-1. / 6),
+		(far + 2*b) * (1. / 24), (far - 2*b) * (1. / 24), c
 }
 
 // inputTransform is Bt times a column of 6.

@@ -7,6 +7,7 @@ package tensor
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"unsafe"
@@ -21,6 +22,7 @@ type Tensor struct {
 	data    []byte
 	strs    []string
 	aligned atomic.Pointer[[]byte] // copy of data that typed views may use
+	evict   func([]byte)           // see [FromMapped]
 }
 
 // Elem is a Go type that can stand for a tensor's element.
@@ -64,6 +66,24 @@ func FromBytes(dtype DType, shape Shape, data []byte) (*Tensor, error) {
 		return nil, fmt.Errorf("%v%v has %d bytes of data, want %d", dtype, shape, len(data), want)
 	}
 	return &Tensor{dtype: dtype, shape: shape.Clone(), data: data}, nil
+}
+
+// FromMapped is [FromBytes] for data that may lie in a mapped file: evict gives
+// memory that holds the given part of it back, until it is read again.
+func FromMapped(dtype DType, shape Shape, data []byte, evict func([]byte)) (*Tensor, error) {
+	t, err := FromBytes(dtype, shape, data)
+	if err == nil {
+		t.evict = evict
+	}
+	return t, err
+}
+
+// Evict tells that the elements will not be read soon. Those of a mapped file
+// then take no memory until they are. Others may read t meanwhile.
+func (t *Tensor) Evict() {
+	if t.evict != nil && len(t.data) > 0 {
+		t.evict(t.data)
+	}
 }
 
 // Of returns a tensor over a Go slice, which is not copied. The element type
@@ -167,7 +187,8 @@ func (t *Tensor) Strings() []string { return t.strs }
 //
 // The slice shares memory with t, so the maker of a tensor can write through
 // it; the exception is a tensor from FromBytes at an odd address, whose view
-// is an aligned copy for reading only.
+// is for reading only: it is an aligned copy unless the CPU reads at any
+// address.
 func Data[T Elem](t *Tensor) []T {
 	var x T
 	size := int(unsafe.Sizeof(x))
@@ -178,11 +199,15 @@ func Data[T Elem](t *Tensor) []T {
 	if len(b) == 0 {
 		return []T{}
 	}
-	if uintptr(unsafe.Pointer(&b[0]))%unsafe.Alignof(x) != 0 {
+	if !readsUnaligned && uintptr(unsafe.Pointer(&b[0]))%unsafe.Alignof(x) != 0 {
 		b = t.alignedData()
 	}
 	return unsafe.Slice((*T)(unsafe.Pointer(&b[0])), len(b)/size)
 }
+
+// readsUnaligned says that loads of numbers may be at any address. Go allows
+// views of elements without pointers there where the CPU does.
+const readsUnaligned = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
 
 func (t *Tensor) alignedData() []byte {
 	if p := t.aligned.Load(); p != nil {
@@ -200,7 +225,7 @@ func (t *Tensor) Reshape(shape Shape) *Tensor {
 	if shape.Len() != t.Len() {
 		panic(fmt.Sprintf("tensor: %v reshaped to %v", t.shape, shape))
 	}
-	return &Tensor{dtype: t.dtype, shape: shape.Clone(), data: t.data, strs: t.strs}
+	return &Tensor{dtype: t.dtype, shape: shape.Clone(), data: t.data, strs: t.strs, evict: t.evict}
 }
 
 // Bitcast returns the same bytes as elements of another type of equal width.
@@ -208,7 +233,7 @@ func (t *Tensor) Bitcast(d DType) *Tensor {
 	if d.Bits() != t.dtype.Bits() || d.Bits() == 0 {
 		panic(fmt.Sprintf("tensor: %v seen as %v", t.dtype, d))
 	}
-	return &Tensor{dtype: d, shape: t.shape, data: t.data}
+	return &Tensor{dtype: d, shape: t.shape, data: t.data, evict: t.evict}
 }
 
 // Clone returns a copy that shares nothing with t.

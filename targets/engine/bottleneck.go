@@ -168,7 +168,7 @@ func (s *strip) compute(n, lo, hi int) {
 // expand computes the rows [from, to) of the first convolution into dst.
 func (s *strip) expand(n, from, to int, dst []float32) {
 	c := s.b.expand
-	p := kernel.ProductF32{Geometry: s.first.Geometry, A: s.x.data, B: c.weights()[0], C: dst, Bias: c.bias, Lo: c.act.lo, Hi: c.act.hi}
+	p := kernel.ProductF32{Geometry: s.first.Geometry, A: s.x.data, B: c.packed[0], C: dst, Bias: c.bias, Lo: c.act.lo, Hi: c.act.hi}
 	at := (n*s.h + from) * s.w
 	p.M, p.CRows, p.LDC = (to-from)*s.w, nil, s.c
 	if p.ARows != nil {
@@ -182,7 +182,7 @@ func (s *strip) expand(n, from, to int, dst []float32) {
 // project computes the rows [from, to) of the result from src.
 func (s *strip) project(n, from, to int, src []float32) {
 	c := s.b.project
-	p := kernel.ProductF32{Geometry: s.last.Geometry, A: src, B: c.weights()[0], C: s.y.data, Bias: c.bias, Lo: c.act.lo, Hi: c.act.hi}
+	p := kernel.ProductF32{Geometry: s.last.Geometry, A: src, B: c.packed[0], C: s.y.data, Bias: c.bias, Lo: c.act.lo, Hi: c.act.hi}
 	at := (n*s.y.h + from) * s.y.w
 	p.M, p.ARows, p.LDA = (to-from)*s.y.w, nil, s.c
 	if p.CRows != nil {

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"sync"
-
 	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -13,10 +11,11 @@ import (
 //	y = act(Conv(x, w) + bias + res)
 type conv struct {
 	convGeometry
-	weights func() [][]float32 // per group, packed
-	tiled   *winograd          // computes it in tiles where that pays; nil if it never does
-	bias    []float32          // nil if none
-	act     activation
+	packed [][]float32 // per group
+	tiled  *winograd   // computes it in tiles where that pays; nil if it never does
+	first  firstPack   // of packed, if tiled is not nil
+	bias   []float32   // nil if none
+	act    activation
 }
 
 func (c *conv) name() string {
@@ -26,32 +25,61 @@ func (c *conv) name() string {
 	return "Conv"
 }
 
-// newConv takes weights [cout, cin/groups, kh, kw]. They are packed now, or at
-// the first run if that decides how the convolution is computed.
-func newConv(k *kernel.Table, mem *slab, w window, groups int, weights *tensor.Tensor, bias []float32, act activation) *conv {
+// newConv takes weights [cout, cin/groups, kh, kw]. They are packed with mem, or
+// at the first run if that decides how the convolution is computed.
+func newConv(k *kernel.Table, mem *packer, w window, groups int, weights *tensor.Tensor, bias []float32, act activation) *conv {
 	s := weights.Shape()
 	c := &conv{convGeometry: convGeometry{window: w, groups: groups, cin: s[1] * groups, cout: s[0]}, bias: bias, act: act}
 	if tiledBy(&w, groups, c.cin, c.cout) {
 		c.tiled = newWinograd(k, weights)
-		c.weights = sync.OnceValue(func() [][]float32 { return packFilters(k, &slab{}, weights, groups) })
-		return c
+		c.first.pack = func(mem *packer) { c.packed = packFilters(k, mem, weights, groups) }
+	} else {
+		c.packed = packFilters(k, mem, weights, groups)
 	}
-	packed := packFilters(k, mem, weights, groups)
-	c.weights = func() [][]float32 { return packed }
 	return c
 }
 
-// packFilters packs the filters of each group.
-func packFilters(k *kernel.Table, mem *slab, weights *tensor.Tensor, groups int) [][]float32 {
-	s := weights.Shape()
-	each, perGroup, depth := s[1], s[0]/groups, s[1]*s[2]*s[3]
-	flat := channelsLast(tensor.Data[float32](weights), s[0], each, s[2]*s[3])
-	var all [][]float32
-	for g := range groups {
-		packed := mem.floats(k.GemmF32.PackedLen(depth, perGroup))
-		k.PackF32(packed, flat[g*perGroup*depth:], depth, perGroup, depth, true)
-		all = append(all, packed)
+// weights returns the packed filters of each group.
+func (c *conv) weights(e *op.Eval) [][]float32 {
+	if c.tiled != nil {
+		c.first.do(e)
 	}
+	return c.packed
+}
+
+// packFilters returns memory that mem fills with the packed filters of each
+// group.
+func packFilters(k *kernel.Table, mem *packer, weights *tensor.Tensor, groups int) [][]float32 {
+	s := weights.Shape()
+	perGroup, channels, taps := s[0]/groups, s[1], s[2]*s[3]
+	depth, nr := channels*taps, k.GemmF32.NR
+	var all [][]float32
+	for range groups {
+		all = append(all, mem.floats(k.GemmF32.PackedLen(depth, perGroup)))
+	}
+	panels := ceilDiv(perGroup, nr)
+	mem.add(weights, groups*panels, func(lo, hi int) {
+		src := tensor.Data[float32](weights)
+		var panel []float32 // [channels, taps, nr]
+		if taps > 1 {
+			panel = make([]float32, depth*nr)
+		}
+		for i := lo; i < hi; i++ {
+			first := i % panels * nr
+			dst := all[i/panels][first*depth:][:nr*depth]
+			from := src[(i/panels*perGroup+first)*depth:]
+			if taps == 1 {
+				k.PackF32(dst, from, depth, min(nr, perGroup-first), depth, true)
+				continue
+			}
+			k.PackF32(panel, from, depth, min(nr, perGroup-first), depth, true)
+			for ch := range channels {
+				for t := range taps {
+					copy(dst[(t*channels+ch)*nr:][:nr], panel[(ch*taps+t)*nr:])
+				}
+			}
+		}
+	})
 	return all
 }
 
@@ -118,7 +146,7 @@ func (c *conv) run(e *op.Eval, p *convPlan, x, y, res *image[float32], act *acti
 		return
 	}
 	each, perGroup := c.cin/c.groups, c.cout/c.groups
-	for g, weights := range c.weights() {
+	for g, weights := range c.weights(e) {
 		prod := kernel.ProductF32{Geometry: p.Geometry, A: x.data[g*each:], B: weights, C: y.data[g*perGroup:], Lo: act.lo, Hi: act.hi}
 		if c.bias != nil {
 			prod.Bias = c.bias[g*perGroup:]

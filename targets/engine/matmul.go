@@ -196,7 +196,6 @@ func (c *productChain) machine() machine {
 	if c.trans {
 		m.k, m.n = s[1], s[0]
 	}
-	m.weights = c.o.memory.floats(c.o.kernels.GemmF32.PackedLen(m.k, m.n))
-	c.o.kernels.PackF32(m.weights, w, m.k, m.n, s[1], c.trans)
+	m.weights = c.o.memory.matrix(c.o.kernels, c.w, w, m.k, m.n, c.trans)
 	return m
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -38,8 +39,8 @@ func alignedTo(n, to int) []byte {
 
 // slab hands out memory for packed weights, which stays in use together.
 type slab struct {
-	free  []byte
-	chunk int // bytes to take next
+	free  [][]byte // what is left of chunks
+	chunk int      // bytes to take next
 }
 
 // The sizes of the chunks that a slab takes, each twice as large as the one
@@ -55,12 +56,15 @@ func (s *slab) bytes(n int) []byte {
 		return nil
 	}
 	size := roundUp(n, align)
-	if size > len(s.free) {
+	i := slices.IndexFunc(s.free, func(b []byte) bool { return len(b) >= size })
+	if i < 0 {
 		s.chunk = min(max(2*s.chunk, firstChunk), largeChunk)
-		s.free = alignedBytes(max(size, s.chunk))
+		i, s.free = len(s.free), append(s.free, alignedBytes(max(size, s.chunk)))
 	}
-	b := s.free[:n:n]
-	s.free = s.free[size:]
+	b := s.free[i][:n:n]
+	if s.free[i] = s.free[i][size:]; len(s.free[i]) == 0 {
+		s.free = slices.Delete(s.free, i, i+1)
+	}
 	return b
 }
 

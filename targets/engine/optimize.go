@@ -27,7 +27,8 @@ type optimizer struct {
 	graph   *graph.Graph // the one being rewritten
 	low     *lowering
 	kernels *kernel.Table
-	memory  slab // of packed weights
+	threads int
+	memory  packer // of packed weights
 	notes   []string
 }
 
@@ -36,7 +37,12 @@ func (o *optimizer) optimize() {
 	if o.versionsAgree() {
 		op.InferModel(o.src.graph.Model(), op.InferOptions{})
 	}
+	var t team
+	t.enter(o.threads)
+	defer t.leave()
+	o.memory.split = t.split
 	o.rewrite(o.src.graph)
+	o.memory.finish(t.split)
 }
 
 // rewrite runs every rewriting of g in order, and then of the graphs inside.

@@ -23,7 +23,7 @@ func (c *qconv) name() string     { return "QConv" }
 func (c *qconv) zeroPoint() uint8 { return uint8(c.x.zero) }
 
 // newQConv packs the weights, [cout, cin/groups, kh, kw].
-func newQConv(k *kernel.Table, mem *slab, w window, groups int, weights quantWeights, x quantized, r func(sums []int32) requantization) *qconv {
+func newQConv(k *kernel.Table, mem *packer, w window, groups int, weights quantWeights, x quantized, r func(sums []int32) requantization) *qconv {
 	s := weights.shape
 	c := &qconv{convGeometry: convGeometry{window: w, groups: groups, cin: s[1] * groups, cout: s[0]}, x: x}
 	c.twice = weights.rest != nil

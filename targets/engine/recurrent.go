@@ -281,9 +281,8 @@ func defaultActivations(n *graph.Node) bool {
 // hidden], and its biases.
 func (o *optimizer) direction(weights [][]float32, bias []float32, d, wide, input, hidden int) direction {
 	pack := func(w []float32, k int) []float32 {
-		dst := o.memory.floats(o.kernels.GemmF32.PackedLen(k, wide))
-		o.kernels.PackF32(dst, w[d*wide*k:], k, wide, k, true)
-		return dst
+		w = w[d*wide*k:][:wide*k]
+		return o.memory.matrix(o.kernels, tensor.Of(tensor.Shape{wide, k}, w), w, k, wide, true)
 	}
 	dir := direction{w: pack(weights[0], input), r: pack(weights[1], hidden)}
 	if bias != nil {

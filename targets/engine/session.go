@@ -86,7 +86,7 @@ func compile(ctx context.Context, m *graph.Model, o Options, given []string) (*S
 			return nil, err
 		}
 		if !o.Plain {
-			opt := &optimizer{src: src, low: low, kernels: kernels}
+			opt := &optimizer{src: src, low: low, kernels: kernels, threads: o.threads()}
 			opt.optimize()
 			s.notes = opt.notes
 		}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/onnxpack/onnxpack/graph/kernel"
@@ -27,7 +28,7 @@ const sparseLeast = 32
 
 // newSparseMatrix returns the matrix w, row by row, nil if it is too dense.
 func newSparseMatrix(w []float32, rows, cols int, limit sparseLimit) *sparseMatrix {
-	if min(rows, cols) < sparseLeast {
+	if min(rows, cols) < sparseLeast || !limit.hopes(w) {
 		return nil
 	}
 	height := 4
@@ -41,6 +42,23 @@ func newSparseMatrix(w []float32, rows, cols int, limit sparseLimit) *sparseMatr
 		s.addRow(w, r)
 	}
 	return s
+}
+
+// hopes reports whether so few of w are not zero that a matrix of it may be
+// within the limit, in blocks or not, however they lie.
+func (l sparseLimit) hopes(w []float32) bool {
+	most := int(max(l.blocks, l.single) * float64(len(w)))
+	for some := range slices.Chunk(w, 4096) {
+		for _, x := range some {
+			if x != 0 {
+				most--
+			}
+		}
+		if most < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // sparseShare is the share of blocks of height rows by one column that are not

@@ -103,7 +103,7 @@ func (c *productChain) sparse(w []float32) *sparseProduct {
 		}
 		rows *= d.Size
 	}
-	if rows < sparseProductRows {
+	if rows < sparseProductRows || !sparseProductLimit.hopes(w) {
 		return nil
 	}
 	s := c.w.Shape()

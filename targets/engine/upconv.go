@@ -108,7 +108,7 @@ type upPlan struct {
 }
 
 // newUpConv takes weights as [turned] returns them.
-func newUpConv(k *kernel.Table, mem *slab, u *upWindow, groups int, weights *tensor.Tensor, bias []float32, act activation) *upConv {
+func newUpConv(k *kernel.Table, mem *packer, u *upWindow, groups int, weights *tensor.Tensor, bias []float32, act activation) *upConv {
 	s := weights.Shape()
 	m := &upConv{upWindow: *u, kernel: [2]int{s[2], s[3]}, cin: s[1] * groups, cout: s[0], act: act}
 	across := 1

@@ -13,7 +13,8 @@ import (
 // F(4x4, 3x3), with a quarter of the multiplications. See package kernel.
 type winograd struct {
 	cin, cout int
-	weights   func() []float32 // 36 packed matrices [cin, cout], made when first asked for
+	packed    []float32 // 36 packed matrices [cin, cout]
+	first     firstPack // of packed
 }
 
 // What a convolution costs in tiles, in multiply-accumulates of a product,
@@ -41,33 +42,52 @@ func tiledBy(w *window, groups, cin, cout int) bool {
 		min(cin, cout) >= winogradMinChannels && cin*cout >= winogradMinWeights
 }
 
-// newWinograd takes weights [cout, cin, 3, 3].
+// newWinograd takes weights [cout, cin, 3, 3], which are packed when they are
+// first used.
 func newWinograd(k *kernel.Table, weights *tensor.Tensor) *winograd {
 	s := weights.Shape()
 	w := &winograd{cin: s[1], cout: s[0]}
-	w.weights = sync.OnceValue(func() []float32 { return w.pack(k, tensor.Data[float32](weights)) })
+	w.first.pack = func(mem *packer) {
+		w.packed = mem.floats(kernel.WinogradElems * w.packedLen(k))
+		mem.add(weights, ceilDiv(w.cout, k.GemmF32.NR), func(lo, hi int) {
+			w.packPanels(k, tensor.Data[float32](weights), lo, hi)
+		})
+	}
 	return w
 }
 
 func (w *winograd) packedLen(k *kernel.Table) int { return k.GemmF32.PackedLen(w.cin, w.cout) }
 
-func (w *winograd) pack(k *kernel.Table, src []float32) []float32 {
-	each := w.packedLen(k)
-	var mem slab
-	packed := mem.floats(kernel.WinogradElems * each)
-	plain := make([]float32, kernel.WinogradElems*w.cin*w.cout)
-	for o := range w.cout {
+// matrices returns the packed matrices.
+func (w *winograd) matrices(e *op.Eval) []float32 {
+	w.first.do(e)
+	return w.packed
+}
+
+// packPanels transforms the filters of the panels lo to hi-1 of each matrix.
+func (w *winograd) packPanels(k *kernel.Table, src []float32, lo, hi int) {
+	const taps = 9
+	nr, each := k.GemmF32.NR, w.packedLen(k)
+	plain := make([]float32, w.cin*taps*nr) // [cin, taps, nr]
+	turned := make([]float32, kernel.WinogradElems*nr)
+	for first := lo * nr; first < min(hi*nr, w.cout); first += nr {
+		k.PackF32(plain, src[first*w.cin*taps:], w.cin*taps, min(nr, w.cout-first), w.cin*taps, true)
 		for i := range w.cin {
-			g := kernel.WinogradWeights([9]float32(src[(o*w.cin+i)*9:]))
-			for e, v := range g {
-				plain[(e*w.cin+i)*w.cout+o] = v
+			filters := plain[i*taps*nr:][:taps*nr]
+			for j := range nr {
+				var g [taps]float32
+				for t := range g {
+					g[t] = filters[t*nr+j]
+				}
+				for e, v := range kernel.WinogradWeights(g) {
+					turned[e*nr+j] = v
+				}
+			}
+			for e := range kernel.WinogradElems {
+				copy(w.packed[e*each+first*w.cin+i*nr:][:nr], turned[e*nr:])
 			}
 		}
 	}
-	for e := range kernel.WinogradElems {
-		k.PackF32(packed[e*each:], plain[e*w.cin*w.cout:], w.cin, w.cout, w.cout, false)
-	}
-	return packed
 }
 
 // pays reports whether the tiles are faster for a result of the given size.
@@ -109,7 +129,7 @@ func (w *winograd) run(e *op.Eval, x, y, res *image[float32], bias []float32, ac
 	gemm := &e.Kernels.GemmF32
 	g := tileGroup{
 		w: w, e: e, x: x, y: y, res: res, bias: bias, act: act, top: top, left: left,
-		weights: w.weights(), across: tilesAlong(y.w), down: tilesAlong(y.h),
+		weights: w.matrices(e), across: tilesAlong(y.w), down: tilesAlong(y.h),
 	}
 	tiles := y.n * g.across * g.down
 	size := w.groupSize(gemm.MR, tiles)

@@ -40,6 +40,8 @@ type Table struct {
 	// DepthwiseF32 and DepthwiseU8S8 convolve each channel by itself.
 	DepthwiseF32  func(*DepthwiseF32)
 	DepthwiseU8S8 func(*DepthwiseU8S8)
+	// DepthwisePlanes is the same over planes, with windows of 3x3.
+	DepthwisePlanes func(*DepthwisePlanes)
 	// PoolMax and PoolSum reduce the taps of a window, channel by channel.
 	PoolMax, PoolSum func(*Pool)
 
@@ -123,7 +125,7 @@ func Generic() *Table {
 		GemvQ4: gemvQ4, GemvQ8: gemvQ8, DequantQ4: dequantQ4, DequantQ8: dequantQ8,
 		SparseRows: sparseRows, SparseBlocks: sparseBlocks,
 		WinogradInput: winogradInput, WinogradOutput: winogradOutput,
-		DepthwiseF32: depthwiseF32, DepthwiseU8S8: depthwiseU8S8,
+		DepthwiseF32: depthwiseF32, DepthwiseU8S8: depthwiseU8S8, DepthwisePlanes: depthwisePlanes,
 		PoolMax: poolMax, PoolSum: poolSum,
 
 		Add: add, Sub: sub, Mul: mul, Div: div, Max: maxOf, Min: minOf,

@@ -32,6 +32,14 @@ func (a *activation) run(k *kernel.Table, dst, src []float32) {
 	}
 }
 
+// limits are the bounds of the clamp, infinite if there is none.
+func (a *activation) limits() (lo, hi float32) {
+	if a.lo == 0 && a.hi == 0 {
+		return float32(math.Inf(-1)), float32(math.Inf(1))
+	}
+	return a.lo, a.hi
+}
+
 func clampActivation(name string, lo, hi float32) (activation, bool) {
 	return activation{name: name, lo: lo, hi: hi}, lo != 0 || hi != 0
 }

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"math"
-
 	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -63,11 +61,8 @@ func (d *depthwise) row(k *kernel.Table, runs []slideRun, x []float32, shift int
 	call := kernel.DepthwiseF32{
 		Weights: d.weights, Bias: d.bias,
 		Window: kernel.Window{C: channels, InStep: d.stride[1] * channels, OutStep: channels},
-		Lo:     float32(math.Inf(-1)), Hi: float32(math.Inf(1)),
 	}
-	if d.act.lo != 0 || d.act.hi != 0 {
-		call.Lo, call.Hi = d.act.lo, d.act.hi
-	}
+	call.Lo, call.Hi = d.act.limits()
 	for _, r := range runs {
 		call.In, call.Out = x[r.in-shift:], y[r.x*channels:]
 		call.Taps, call.W = r.taps, r.w

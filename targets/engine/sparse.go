@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"math"
 	"slices"
 	"sync"
 
@@ -24,7 +23,7 @@ type sparseLimit struct{ blocks, single float64 }
 
 // sparseLeast is how many rows and columns there are at least: with fewer, the
 // overhead of a row matters.
-const sparseLeast = 32
+const sparseLeast = 8
 
 // newSparseMatrix returns the matrix w, row by row, nil if it is too dense.
 func newSparseMatrix(w []float32, rows, cols int, limit sparseLimit) *sparseMatrix {
@@ -101,22 +100,20 @@ func (s *sparseMatrix) addRow(w []float32, r int) {
 // blocks is the number of rows of blocks.
 func (s *sparseMatrix) blocks() int { return s.rows / s.height }
 
-// grain is how many rows of blocks are worth a thread for so many pixels.
-func (s *sparseMatrix) grain(pixels int) int {
-	each := max(1, len(s.values)/s.blocks()*pixels) // multiply-accumulates
-	return 1 + macsPerPiece/each
+// work is how many multiply-accumulates take as long as a row of blocks for so
+// many pixels. To begin and end one takes as long as some entries.
+func (s *sparseMatrix) work(pixels int) int {
+	return (len(s.values)/s.blocks() + 4*s.height) * pixels
 }
 
 // multiply computes a range of rows of blocks of a product whose weights and
 // columns are s's, or, if p has some, p's columns. act's clamp is applied, the
 // rest of it is not.
 func (s *sparseMatrix) multiply(k *kernel.Table, p kernel.SparseF32, act *activation, rows kernel.Range) {
-	p.Values, p.Start, p.Lo, p.Hi = s.values, s.start, act.lo, act.hi
+	p.Values, p.Start = s.values, s.start
+	p.Lo, p.Hi = act.limits()
 	if p.Columns == nil {
 		p.Columns = s.columns
-	}
-	if p.Lo == 0 && p.Hi == 0 {
-		p.Lo, p.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
 	}
 	if s.height == 4 {
 		k.SparseBlocks(&p, rows)

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -18,21 +17,29 @@ var (
 // sparseConv is a convolution with few weights that are not zero, over tensors
 // [N, C, H, W] as they are: a channel is a row of the sparse kernels' matrix.
 //
-//	y = act(Conv(x, w) + bias)
+//	y = act(Conv(x, w) + bias + res)
+//
+// A depthwise convolution may follow. It is computed some channels at a time, as
+// soon as they are there, so that what lies between is never stored as a whole.
 type sparseConv struct {
 	*sparseMatrix // a column for each channel and tap
 	window
 	cin, cout int
 	bias      []float32 // nil if none
 	act       activation
+	then      *planesDepthwise           // nil if none
 	plans     cache[[2]int, *sparsePlan] // by height, width
 }
 
 func (s *sparseConv) name() string {
+	name := "SparseConv"
 	if s.act.name != "" {
-		return "SparseConv+" + s.act.name
+		name += "+" + s.act.name
 	}
-	return "SparseConv"
+	if s.then != nil {
+		name += "+" + s.then.name()
+	}
+	return name
 }
 
 // sparsePlan says how a window walks over images of one size. Images are copied
@@ -50,6 +57,9 @@ type sparsePlan struct {
 	h, w      int // of a plane
 	direct    bool
 	columns   []int32 // where in the planes each of the matrix's entries reads
+	// then is the depthwise convolution that follows, without its operands. Its
+	// result has the size OH x OW; it is that of the window if there is none.
+	then kernel.DepthwisePlanes
 }
 
 // plan returns the plan for images of the given size.
@@ -62,7 +72,12 @@ func (s *sparseConv) plan(h, w int) (*sparsePlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &sparsePlan{oh: oh, ow: ow, top: top, left: left}
+	p := &sparsePlan{oh: oh, ow: ow, top: top, left: left, then: kernel.DepthwisePlanes{OH: oh, OW: ow}}
+	if s.then != nil {
+		if p.then, err = s.then.over(oh, ow); err != nil {
+			return nil, err
+		}
+	}
 	if s.kernel == [2]int{1, 1} && s.stride == [2]int{1, 1} && top == 0 && left == 0 && oh == h && ow == w {
 		p.direct = true
 		return p, nil
@@ -89,38 +104,103 @@ func (s *sparseConv) eval(e *op.Eval) error {
 	if err != nil {
 		return e.Errorf(0, "%w", err)
 	}
-	y := e.New(tensor.Float32, tensor.Shape{shape[0], s.cout, p.oh, p.ow})
-	src, dst := tensor.Data[float32](x), tensor.Data[float32](y)
+	size := tensor.Shape{shape[0], s.cout, p.then.OH, p.then.OW}
+	y := e.New(tensor.Float32, size)
+	var res []float32
+	if len(e.In) > 1 {
+		r := e.Tensor(1)
+		if r == nil || r.DType() != tensor.Float32 || !r.Shape().Equal(size) {
+			return e.Errorf(1, "want float%v", size)
+		}
+		res = tensor.Data[float32](r)
+	}
+	src, dst, each := tensor.Data[float32](x), tensor.Data[float32](y), size[1:].Len()
 	for n := range shape[0] {
-		in, out := src[n*s.cin*shape[2]*shape[3]:], dst[n*s.cout*p.oh*p.ow:]
-		if p.direct {
-			s.pixels(e, in, out, p.oh*p.ow)
+		in, out := src[n*shape[1:].Len():], dst[n*each:(n+1)*each]
+		if res != nil {
+			s.image(e, p, in, out, res[n*each:], shape[2], shape[3])
 		} else {
-			s.windows(e, p, in, out, shape[2], shape[3])
+			s.image(e, p, in, out, nil, shape[2], shape[3])
 		}
 	}
 	e.SetOut(0, y)
 	return nil
 }
 
-// pixels computes an image whose windows are its pixels.
-func (s *sparseConv) pixels(e *op.Eval, x, y []float32, pixels int) {
-	p := kernel.SparseF32{X: x, Out: y, Bias: s.bias, LDX: pixels, LDO: pixels, Pixels: pixels}
-	e.Parallel(s.blocks(), s.grain(pixels), func(lo, hi int) {
-		s.multiply(e.Kernels, p, &s.act, kernel.Range{Lo: lo, Hi: hi})
-		s.finish(e.Kernels, y[lo*s.height*pixels:hi*s.height*pixels])
+// image computes one image from one of h x w pixels.
+func (s *sparseConv) image(e *op.Eval, p *sparsePlan, x, y, res []float32, h, w int) {
+	if !p.direct {
+		s.windows(e, p, x, y, res, h, w)
+		return
+	}
+	pixels := p.oh * p.ow
+	prod := kernel.SparseF32{X: x, LDX: pixels, LDO: pixels, Pixels: pixels}
+	s.divide(e, p, y, res, func(to []float32, b, count int) { s.some(e.Kernels, prod, to, b, count, res != nil) })
+}
+
+// some computes so many rows of blocks from row b on into dst, with the clamp of
+// the activation unless it has to wait.
+func (s *sparseConv) some(k *kernel.Table, prod kernel.SparseF32, dst []float32, b, count int, wait bool) {
+	m := sparseMatrix{height: s.height, values: s.values, columns: s.columns, start: s.start[b:]}
+	prod.Out = dst
+	if s.bias != nil {
+		prod.Bias = s.bias[b*s.height:]
+	}
+	act := &s.act
+	if wait {
+		act = &activation{}
+	}
+	m.multiply(k, prod, act, kernel.Range{Hi: count})
+}
+
+// hiddenLeast is how many elements of what lies between a convolution and the
+// depthwise one that follows are computed at once, if a row of blocks has fewer.
+const hiddenLeast = 4 << 10
+
+// divide divides the computation of y by rows of blocks. fill computes so many
+// of them from row b on: the products and biases.
+func (s *sparseConv) divide(e *op.Eval, p *sparsePlan, y, res []float32, fill func(to []float32, b, count int)) {
+	each := s.height * p.oh * p.ow
+	e.Parallel(s.blocks(), s.grain(p), func(lo, hi int) {
+		if s.then == nil {
+			fill(y[lo*each:hi*each], lo, hi-lo)
+			s.finish(e.Kernels, y[lo*each:hi*each], res, lo*each)
+			return
+		}
+		most := max(1, min(hi-lo, hiddenLeast/max(1, each)))
+		hidden, buf := borrow(&sparseScratch, most*each)
+		defer sparseScratch.Put(buf)
+		for b := lo; b < hi; b += most {
+			count := min(most, hi-b)
+			fill(hidden[:count*each], b, count)
+			s.finish(e.Kernels, hidden[:count*each], nil, 0)
+			s.then.channels(e.Kernels, p.then, hidden, y, b*s.height, count*s.height)
+		}
 	})
 }
 
-// finish applies the part of the activation that is no clamp.
-func (s *sparseConv) finish(k *kernel.Table, y []float32) {
-	if s.act.apply != nil {
+// grain is how many rows of blocks are worth a thread.
+func (s *sparseConv) grain(p *sparsePlan) int {
+	work := s.work(p.oh * p.ow)
+	if s.then != nil {
+		work += s.height * p.then.OH * p.then.OW * planesWork
+	}
+	return 1 + macsPerPiece/max(1, work)
+}
+
+// finish adds the residual from the given place on, unless it is nil, and
+// applies what the product has not done of the activation.
+func (s *sparseConv) finish(k *kernel.Table, y, res []float32, at int) {
+	if res != nil {
+		k.Add(y, y, res[at:at+len(y)])
+		s.act.run(k, y, y)
+	} else if s.act.apply != nil {
 		s.act.apply(k, y, y)
 	}
 }
 
-// windows computes an image of h x w pixels.
-func (s *sparseConv) windows(e *op.Eval, p *sparsePlan, x, y []float32, h, w int) {
+// windows computes an image from one of h x w pixels.
+func (s *sparseConv) windows(e *op.Eval, p *sparsePlan, x, y, res []float32, h, w int) {
 	each := s.stride[0] * s.stride[1] * p.h * p.w
 	planes, buf := borrow(&sparseScratch, s.cin*each)
 	defer sparseScratch.Put(buf)
@@ -131,30 +211,19 @@ func (s *sparseConv) windows(e *op.Eval, p *sparsePlan, x, y []float32, h, w int
 	})
 	wide := p.oh * p.w
 	prod := kernel.SparseF32{Columns: p.columns, X: planes, LDX: 1, LDO: wide, Pixels: wide - p.w + p.ow}
-	e.Parallel(s.blocks(), s.grain(wide), func(lo, hi int) {
+	s.divide(e, p, y, res, func(to []float32, b, count int) {
 		sums, buf := borrow(&sparseScratch, s.height*wide)
 		defer sparseScratch.Put(buf)
-		for b := lo; b < hi; b++ {
-			s.block(e.Kernels, p, prod, sums, b)
-			for i := range s.height {
-				out := y[(b*s.height+i)*p.oh*p.ow:][:p.oh*p.ow]
+		for i := range count {
+			s.some(e.Kernels, prod, sums, b+i, 1, res != nil)
+			for j := range s.height {
 				for r := range p.oh {
-					copy(out[r*p.ow:(r+1)*p.ow], sums[i*wide+r*p.w:])
+					copy(to[:p.ow], sums[j*wide+r*p.w:])
+					to = to[p.ow:]
 				}
-				s.finish(e.Kernels, out)
 			}
 		}
 	})
-}
-
-// block computes one row of blocks into sums.
-func (s *sparseConv) block(k *kernel.Table, p *sparsePlan, prod kernel.SparseF32, sums []float32, b int) {
-	m := sparseMatrix{height: s.height, values: s.values, start: s.start[b:]}
-	prod.Out = sums
-	if s.bias != nil {
-		prod.Bias = s.bias[b*s.height:]
-	}
-	m.multiply(k, prod, &s.act, kernel.Range{Hi: 1})
 }
 
 // planes copies an image of one channel into its planes.
@@ -188,60 +257,4 @@ func strided(dst, src []float32, first, step int) {
 	for i := lo; i < len(dst) && first+i*step < len(src); i++ {
 		dst[i] = src[first+i*step]
 	}
-}
-
-// sparseConvs makes sparse operators of convolutions whose weights are mostly
-// zero, and of the activations behind them.
-func (o *optimizer) sparseConvs() {
-	for n := range o.graph.Nodes() {
-		s := o.sparseConv(n)
-		if s == nil {
-			continue
-		}
-		nodes := []*graph.Node{n}
-		if nx, i := next(n); nx != nil && i == 0 {
-			if act, ok := o.activationOf(nx); ok {
-				s.act = act
-				nodes = append(nodes, nx)
-			}
-		}
-		last := nodes[len(nodes)-1]
-		typ := last.Out(0).Type
-		m := o.insert(last, s, n, n.In(0))
-		m.Out(0).Type = typ
-		o.replace(m, nodes...)
-	}
-}
-
-// sparseConv returns the sparse operator for n alone, nil if there is none.
-func (o *optimizer) sparseConv(n *graph.Node) *sparseConv {
-	if !n.Is("Conv") || n.Int("group", 1) != 1 || !o.isFloat32(n.In(0)) {
-		return nil
-	}
-	w := o.constant(n.In(1))
-	if w == nil || w.DType() != tensor.Float32 || w.Rank() != 4 {
-		return nil
-	}
-	shape := w.Shape()
-	win, err := windowOf(n, shape[2], shape[3])
-	if err != nil {
-		return nil
-	}
-	limit := sparseWindowLimit
-	if shape[2:].Len() == 1 {
-		limit = sparsePixelLimit
-	}
-	m := newSparseMatrix(tensor.Data[float32](w), shape[0], shape[1]*shape[2]*shape[3], limit)
-	if m == nil {
-		return nil
-	}
-	s := &sparseConv{sparseMatrix: m, window: win, cin: shape[1], cout: shape[0]}
-	if n.In(2) != nil {
-		b, ok := o.floats(n.In(2))
-		if !ok || len(b[0]) != s.cout {
-			return nil
-		}
-		s.bias = b[0]
-	}
-	return s
 }

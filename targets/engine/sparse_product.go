@@ -115,7 +115,7 @@ func (c *productChain) sparse(w []float32) *sparseProduct {
 		w = t
 	}
 	m := newSparseMatrix(w, n, k, sparseProductLimit)
-	if m == nil {
+	if m == nil || min(n, k) < sparseFirm {
 		return nil
 	}
 	return &sparseProduct{sparseMatrix: m, bias: c.bias, act: c.act}

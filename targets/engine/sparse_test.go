@@ -200,6 +200,65 @@ func TestSparseConv(t *testing.T) {
 	}
 }
 
+// inverted makes a network of blocks as MobileNetV2 has them, whose depthwise
+// convolutions lie between sparse ones.
+func inverted(shape tensor.Shape, height int, keep float64) *graph.Model {
+	m, x := network(shape)
+	r := rand.New(rand.NewPCG(11, 12))
+	b := graph.NewBuilder(m.Graph, nil)
+	conv := func(x *graph.Value, cin, cout, k, stride int, keep float64, height int) *graph.Value {
+		name := fmt.Sprint(m.Graph.NumNodes())
+		w := sparseWeights(r, cout, cin*k*k, height, keep).Reshape(tensor.Shape{cout, cin, k, k})
+		y := b.Op("Conv", x, b.Const("w"+name, w), b.Const("b"+name, sparseWeights(r, 1, cout, 1, 1).Reshape(tensor.Shape{cout})))
+		n, pad := y.Producer(), int64(k/2)
+		n.SetAttr(graph.IntsAttr("pads", pad, pad, pad, pad))
+		n.SetAttr(graph.IntsAttr("strides", int64(stride), int64(stride)))
+		if cin == 1 {
+			n.SetAttr(graph.IntAttr("group", int64(cout)))
+		}
+		return y
+	}
+	x = b.Op("Relu", conv(x, shape[1], 16, 3, 2, keep, height))
+	for i, stride := range []int{1, 2, 1} {
+		from := x
+		x = b.Op("Relu", conv(x, 16, 40, 1, 1, keep, height))
+		if x = conv(x, 1, 40, 3, stride, 1, 1); i > 0 {
+			x = b.Op("Sigmoid", x)
+		}
+		if x = conv(x, 40, 16, 1, 1, keep, height); stride == 1 {
+			x = b.Op("Add", from, x)
+		}
+	}
+	x = b.Op("HardSwish", conv(conv(x, 16, 40, 1, 1, keep, height), 40, 36, 1, 1, keep, height))
+	m.Graph.AddOutput(b.Op("GlobalAveragePool", x))
+	return m
+}
+
+// TestSparseChain compares a network of sparse and depthwise convolutions with
+// plain evaluation. Its layout is never converted, and its result is the same for
+// any number of threads.
+func TestSparseChain(t *testing.T) {
+	for height, keep := range map[int]float64{4: 0.1, 1: 0.05} {
+		for _, shape := range []tensor.Shape{{1, 9, 30, 34}, {3, 9, 15, 13}} {
+			m := inverted(shape, height, keep)
+			var steps []string
+			trace := func(s engine.Step) { steps = append(steps, s.Op) }
+			got := tensor.Data[float32](compiled(t, m, engine.Options{Trace: trace, Threads: 1})())
+			if all := strings.Join(steps, " "); strings.Contains(all, "Image") || strings.Count(all, "Depthwise") != 3 {
+				t.Errorf("the steps are %s", all)
+			}
+			if two := tensor.Data[float32](compiled(t, m, engine.Options{Threads: 2})()); !slices.Equal(got, two) {
+				t.Error("results depend on the number of threads")
+			}
+			for i, w := range tensor.Data[float32](compiled(t, m, engine.Options{Plain: true})()) {
+				if g := got[i]; g-w > 1e-4 || w-g > 1e-4 {
+					t.Fatalf("height %d, %v: element %d is %v, want %v", height, shape, i, g, w)
+				}
+			}
+		}
+	}
+}
+
 // BenchmarkSparse reports how much faster models with 90 % and with 70 % of
 // their blocks of 4x1, or of single weights, zero are than ones of the same shapes
 // without zeros, run by run in turn.

@@ -397,3 +397,30 @@ func zipBytes(lanes int, f, rest func(dst, a, b []uint8)) func(dst, a, b []uint8
 		rest(dst[whole:], a[whole:], b[whole:])
 	}
 }
+
+// depthwisePlanes takes the kernels for strides of 1 and 2.
+func depthwisePlanes(one, two func(*kernel.DepthwisePlanes)) func(*kernel.DepthwisePlanes) {
+	return func(d *kernel.DepthwisePlanes) {
+		f := one
+		if d.Stride == 2 {
+			f = two
+		}
+		if d.C == 0 || d.OH == 0 || d.OW == 0 {
+			return
+		}
+		whole := *d
+		n := max(1, workPerCall/(9*d.OH*d.OW))
+		for c := 0; c < whole.C; c += n {
+			d.C = min(n, whole.C-c)
+			last := d.C - 1
+			d.In = whole.In[c*d.LDI:][:last*d.LDI+d.H*d.W]
+			d.Out = whole.Out[c*d.LDO:][:last*d.LDO+d.OH*d.OW]
+			d.Weights = whole.Weights[9*c:][:9*d.C]
+			if d.Bias != nil {
+				d.Bias = whole.Bias[c:][:d.C]
+			}
+			f(d)
+		}
+		*d = whole
+	}
+}

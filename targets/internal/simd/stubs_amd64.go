@@ -610,6 +610,16 @@ func sparse_csr_f32_avx512(t *kernel.SparseF32, lo, hi int)
 //go:noescape
 func sparse_4x1_f32_avx512(t *kernel.SparseF32, lo, hi int)
 
+// depthwise_planes_s1_avx2 computes kernel.DepthwisePlanes at a stride of 1.
+//
+//go:noescape
+func depthwise_planes_s1_avx2(t *kernel.DepthwisePlanes)
+
+// depthwise_planes_s2_avx2 computes kernel.DepthwisePlanes at a stride of 2.
+//
+//go:noescape
+func depthwise_planes_s2_avx2(t *kernel.DepthwisePlanes)
+
 // gemv_q4_avx2 is dst[i] = sum over k of w(row+i,k)*x[k] for kernel.Quantized,
 // with blocks that are whole units of registers.
 //

@@ -45,6 +45,7 @@ func vectorsAVX2(t *kernel.Table) {
 	t.PeakF32 = peak_f32_avx2
 	t.Gemv = gemv(gemv_f32_avx2)
 	t.DepthwiseF32 = depthwiseF32(depthwise_f32_avx2, depthwise_f32_3x3_avx2)
+	t.DepthwisePlanes = depthwisePlanes(depthwise_planes_s1_avx2, depthwise_planes_s2_avx2)
 	t.DepthwiseU8S8 = depthwiseU8S8(8, depthwise_u8s8_avx2, t.DepthwiseU8S8)
 	t.PoolMax, t.PoolSum = pool(poolmax_f32_avx2), pool(poolsum_f32_avx2)
 	t.Sum = fold(sum_f32_avx2, plus)

@@ -78,7 +78,7 @@ func benchModels(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("session") {
-		return measureSessions(c, paths, names, counts)
+		return measureSessions(c, paths, names, counts, o.Target)
 	}
 	if c.Bool("profile") {
 		return profileModel(c, paths, o.Target, counts[0])

@@ -20,8 +20,8 @@ import (
 	"github.com/onnxpack/onnxpack/targets/ort/wire"
 )
 
-// measureSessions shows what sessions of a model cost.
-func measureSessions(c *cli.Context, paths, engines []string, threads []int) error {
+// measureSessions shows what sessions of a model cost on a target.
+func measureSessions(c *cli.Context, paths, engines []string, threads []int, target targets.Target) error {
 	f, sample, err := benchOne(c, paths, "--session")
 	if err != nil {
 		return err
@@ -29,7 +29,7 @@ func measureSessions(c *cli.Context, paths, engines []string, threads []int) err
 	defer f.Close()
 	var servers []benchmark.Server
 	for _, name := range engines {
-		s, err := engineServer(c.Context, name)
+		s, err := engineServer(c, name, target)
 		if err != nil {
 			return err
 		}
@@ -46,12 +46,12 @@ func measureSessions(c *cli.Context, paths, engines []string, threads []int) err
 	return emit(c, all, func(w io.Writer) { writeSessions(w, all) })
 }
 
-// engineServer returns what starts a process of an engine: this program again,
-// or the helper with ONNX Runtime.
-func engineServer(ctx context.Context, name string) (benchmark.Server, error) {
+// engineServer returns what starts a process of an engine on a target: this
+// program again, or the helper with ONNX Runtime.
+func engineServer(c *cli.Context, name string, target targets.Target) (benchmark.Server, error) {
 	s := benchmark.Server{Engine: name}
 	if name == benchmark.EngineORT {
-		install, err := findORT(ctx, targets.Host())
+		install, err := findORT(c.Context, target)
 		if err != nil {
 			return s, err
 		}
@@ -62,8 +62,14 @@ func engineServer(ctx context.Context, name string) (benchmark.Server, error) {
 	if err != nil {
 		return s, err
 	}
+	args := []string{serverName}
+	for _, flag := range []string{"target", "max-memory"} {
+		if c.IsSet(flag) {
+			args = append(args, "--"+flag, c.String(flag))
+		}
+	}
 	s.Start = func(ctx context.Context) (*ort.Process, error) {
-		return ort.StartCommand(ctx, exec.Command(self, serverName))
+		return ort.StartCommand(ctx, exec.Command(self, args...))
 	}
 	return s, nil
 }
@@ -93,9 +99,14 @@ const serverName = "serve-sessions"
 func serverCommand() *cli.Command {
 	return &cli.Command{
 		Name: serverName, Usage: "load and run models for bench --session", Category: catMeasure, Hidden: true,
+		Flags: []cli.Flag{targetFlagDef(), maxMemoryFlagDef()},
 		Action: func(c *cli.Context) error {
+			o, err := targetOptions(c)
+			if err != nil {
+				return err
+			}
 			conn := wire.NewConn(os.Stdin, c.App.Writer)
-			s := &sessionServer{}
+			s := &sessionServer{options: o}
 			return conn.Serve(
 				func(req *wire.Request) (*wire.Response, error) { return s.answer(c.Context, req) },
 				func(resp *wire.Response) { resp.Peak = wire.PeakResident() })
@@ -104,7 +115,10 @@ func serverCommand() *cli.Command {
 }
 
 // sessionServer holds the sessions of a server, by number from 1.
-type sessionServer struct{ sessions []*engine.Session }
+type sessionServer struct {
+	options  engine.Options
+	sessions []*engine.Session
+}
 
 func (s *sessionServer) answer(ctx context.Context, req *wire.Request) (*wire.Response, error) {
 	switch {
@@ -122,7 +136,9 @@ func (s *sessionServer) load(ctx context.Context, l *wire.Load) (*wire.Response,
 	if err != nil {
 		return nil, err
 	}
-	session, err := engine.Compile(ctx, f.Model, engine.Options{Threads: l.Threads})
+	o := s.options
+	o.Threads = l.Threads
+	session, err := engine.Compile(ctx, f.Model, o)
 	if err != nil {
 		return nil, err
 	}

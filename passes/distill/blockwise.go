@@ -67,8 +67,9 @@ func weightsBefore(v *graph.Value) map[string]bool {
 }
 
 // blockwise trains one block after the other: each to give the teacher's
-// value at its end, from what the blocks before it give, which stay as they
-// are by then; the rest of neither network is computed. The last is trained on
+// value at its end, in the channels that the student has, from what the blocks
+// before it give, which stay as they are by then; the rest of neither network is
+// computed. The last is trained on
 // the loss of the logits. ask opens the teacher for some of its values.
 func (o Options) blockwise(j *passes.Job, ask func(hidden []string, logits bool) (*imitation, error), pairs []pair, scores string, data, held train.Source) error {
 	list := phases(j.Model, pairs)
@@ -99,6 +100,6 @@ func (o Options) lesson(j *passes.Job, ask func([]string, bool) (*imitation, err
 	if err != nil {
 		return train.Task{}, err
 	}
-	err = i.align(j.Context(), j.Model, []pair{p.pair}, data, j.Env.Threads)
+	err = i.anchor(j.Context(), j.Model, []pair{p.pair}, data, j.Env.Threads)
 	return train.Task{Loss: []train.Term{i.hidden(p.pair, 1)}}, err
 }

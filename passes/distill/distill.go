@@ -32,8 +32,10 @@ relational (Park et al. 2019), hidden compares values inside (Romero et al.
 2015), attention where the models look (Zagoruyko and Komodakis 2017). Without
 hard, no labels are needed. Values inside are named by pairs, or matched by
 their extent: the last of each size of feature maps. With blockwise, each part
-of the student up to such a value learns to give the teacher's, one part after
-the other, and the last the logits.`,
+of the student up to such a value, or up to the beginning or end of a residual
+block that it has from its teacher, learns to give the teacher's, in the channels
+that the student has inherited, one part after the other, and the last the
+logits.`,
 	Kind:  passes.Lossy,
 	Needs: passes.Calibration,
 }, defaults, runDistill)
@@ -98,8 +100,12 @@ func runDistill(j *passes.Job, o Options) error {
 	}
 	var pairs []pair
 	if o.Hidden > 0 || o.Attention > 0 || o.Blockwise {
+		match := matchStages
+		if o.Blockwise {
+			match = matchBlocks
+		}
 		if pairs = parsePairs(o.Pairs); pairs == nil {
-			pairs = matchStages(j.Model, models[names[0]], sample)
+			pairs = match(j.Model, models[names[0]], sample)
 		}
 		if len(pairs) == 0 {
 			return errors.New("student and teacher have no hidden values of one extent: name some by the option \"pairs\"")

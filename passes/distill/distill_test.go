@@ -2,6 +2,7 @@ package distill_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -116,32 +117,48 @@ func TestMadeStudent(t *testing.T) {
 	}
 }
 
-// TestBlockwise trains a student block by block; each block's weights move,
-// and the model comes close to its teacher.
+// TestBlockwise trains a student block by block; each block comes closer to
+// the teacher's, its weights move, and the model comes close to its teacher.
 func TestBlockwise(t *testing.T) {
 	teacher := chain(2, 8, 1)
 	student := chain(2, 5, 2)
-	env := &passes.Env{Calibration: unlabelled(t, teacher), Models: map[string]*graph.Model{"teacher": teacher}, Seed: 1, Threads: 1}
-	steps, err := passes.ParseSteps("distill=blockwise:true;epochs:12;batch:8;lr:0.01", []*passes.Pass{distill.Distill})
-	if err != nil {
-		t.Fatal(err)
-	}
-	made, all, err := passes.Pipeline{Steps: steps}.Run(context.Background(), student.Clone(), env)
-	if err != nil {
-		t.Fatal(err)
-	}
-	report := all.Steps[0]
-	if report.Figures["blocks trained"] != 2 {
-		t.Errorf("figures are %v", report.Figures)
-	}
-	for _, block := range []string{"block 1 of 2", "block 2 of 2"} {
-		if loss := curve(t, report, block+", loss"); loss[len(loss)-1] > 0.8*loss[0] {
-			t.Errorf("%s: the loss goes %.4f", block, loss)
+	var last string // of the values of the last residual block
+	for n := range student.Graph.Nodes() {
+		if n.Is("Relu") {
+			last = n.Out(0).Name()
 		}
 	}
-	for _, v := range made.Graph.Inits() {
-		if v.Init.Tensor.Equal(student.Graph.Value(v.Name()).Init.Tensor) {
-			t.Errorf("%q did not move", v.Name())
+	for _, c := range []struct {
+		pairs  string
+		blocks int
+		rest   float64 // of the loss that a block begins with
+	}{
+		{";pairs:" + last, 2, 0.8},
+		{"", 4, 0.9}, // matched: before and behind both residual blocks
+	} {
+		env := &passes.Env{Calibration: unlabelled(t, teacher), Models: map[string]*graph.Model{"teacher": teacher}, Seed: 1, Threads: 1}
+		steps, err := passes.ParseSteps("distill=blockwise:true;epochs:12;batch:8;lr:0.01"+c.pairs, []*passes.Pass{distill.Distill})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, all, err := passes.Pipeline{Steps: steps}.Run(context.Background(), student.Clone(), env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report := all.Steps[0]
+		if report.Figures["blocks trained"] != float64(c.blocks) {
+			t.Errorf("%d blocks: figures are %v", c.blocks, report.Figures)
+		}
+		for k := range c.blocks {
+			block := fmt.Sprintf("block %d of %d", k+1, c.blocks)
+			if loss := curve(t, report, block+", loss"); loss[len(loss)-1] > c.rest*loss[0] {
+				t.Errorf("%s: the loss goes %.4f", block, loss)
+			}
+		}
+		for _, v := range made.Graph.Inits() {
+			if v.Init.Tensor.Equal(student.Graph.Value(v.Name()).Init.Tensor) {
+				t.Errorf("%d blocks: %q did not move", c.blocks, v.Name())
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package distill
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,6 +44,37 @@ func matchStages(student, teacher *graph.Model, s dataset.Sample) []pair {
 			}
 		}
 	}
+	return pairs
+}
+
+// matchBlocks is matchStages and, where both models have a value of one name
+// and extent at the beginning or end of a residual block, as a student that was
+// made from its teacher does, these too. Pairs stand in the order of the
+// student.
+func matchBlocks(student, teacher *graph.Model, s dataset.Sample) []pair {
+	a, b := opened(student, s), opened(teacher, s)
+	pairs := matchStages(student, teacher, s)
+	for _, block := range residualBlocks(a) {
+		for _, v := range []*graph.Value{block.skip, block.sum.Out(0)} {
+			p := pair{v.Name(), v.Name()}
+			t := b.Graph.Value(v.Name())
+			if t == nil || t.Type == nil || extentOf(v.Type.Shape) == "" || extentOf(v.Type.Shape) != extentOf(t.Type.Shape) || v.Producer() == nil {
+				continue
+			}
+			if !slices.ContainsFunc(pairs, func(q pair) bool { return q.student == p.student }) {
+				pairs = append(pairs, p)
+			}
+		}
+	}
+	at := map[string]int{}
+	for n := range a.Graph.Nodes() {
+		for _, v := range n.Outs() {
+			if v != nil {
+				at[v.Name()] = len(at)
+			}
+		}
+	}
+	slices.SortFunc(pairs, func(p, q pair) int { return cmp.Compare(at[p.student], at[q.student]) })
 	return pairs
 }
 
@@ -91,15 +123,19 @@ func extentOf(d graph.Dims) string {
 
 // hidden is the mean squared difference of a hidden value and its teacher's,
 // over the teacher's mean square, so that layers of different magnitude count
-// alike. Where the numbers of channels differ, a linear projection of the
-// student's channels is learned beside (Romero et al. 2015, FitNets).
+// alike. Channels that the student has inherited (see anchor) are compared with
+// their own; else, where the numbers of channels differ, a linear projection of
+// the student's channels is learned beside (Romero et al. 2015, FitNets).
 func (i *imitation) hidden(p pair, weight float64) train.Term {
 	return train.Term{Name: "hidden " + p.student, Weight: weight, Feed: i.teacher.feeds, Build: func(s *train.Scope) (*graph.Value, error) {
 		x, t, err := i.pair(s, p)
 		if err != nil {
 			return nil, err
 		}
-		if x, err = i.project(s, p, x, i.teacher.shapes[p.teacher]); err != nil {
+		if at := i.inherited[p.student]; at != nil {
+			axis := channelAxis(len(i.teacher.shapes[p.teacher]) + 1)
+			t = s.OpAttrs("Gather", []*graph.Attr{graph.IntAttr("axis", axis)}, t, s.Const("inherited/"+p.student, tensor.Of(tensor.Shape{len(at)}, at)))
+		} else if x, err = i.project(s, p, x, i.teacher.shapes[p.teacher]); err != nil {
 			return nil, err
 		}
 		energy := s.Mean(s.Op("Mul", t, t))

@@ -19,6 +19,7 @@ type imitation struct {
 	output  string // of the student, whose logits are compared
 
 	projectors map[string]*mat.Dense // where those of hidden values begin, by the student's value
+	inherited  map[string][]int64    // the teacher's channels that a hidden value is held to, by the student's value
 }
 
 // term returns a term of logits z of the student and t of the teacher, both

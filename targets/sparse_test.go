@@ -52,3 +52,32 @@ func TestSparse(t *testing.T) {
 		}
 	})
 }
+
+func BenchmarkSparse(b *testing.B) {
+	for _, table := range runnableTables(b) {
+		for height, f := range map[int]func(*kernel.SparseF32, kernel.Range){1: table.SparseRows, 4: table.SparseBlocks} {
+			for _, c := range []struct{ rows, columns, pixels int }{{256, 256, 784}, {96, 576, 196}, {960, 160, 49}, {96, 16, 12544}} {
+				b.Run(fmt.Sprintf("%s/%dx1/%dx%dx%d", table.Name, height, c.rows, c.columns, c.pixels), func(b *testing.B) {
+					s := thinned(b, c.rows/height, c.columns, c.pixels, height)
+					benchBest(b, table, len(s.Values)*c.pixels, func() { f(s, kernel.Range{Hi: c.rows / height}) })
+				})
+			}
+		}
+	}
+}
+
+// thinned makes a product with about one entry in ten.
+func thinned(t testing.TB, rows, columns, pixels, height int) *kernel.SparseF32 {
+	r := newRand(rows, columns, pixels, height)
+	s := &kernel.SparseF32{LDX: pixels, LDO: pixels, Pixels: pixels, Start: []int32{0}, Lo: -3, Hi: 3, X: normals(t, r, columns*pixels), Out: make([]float32, rows*height*pixels)}
+	for range rows {
+		for c := range columns {
+			if r.IntN(10) == 0 {
+				s.Columns = append(s.Columns, int32(c))
+			}
+		}
+		s.Start = append(s.Start, int32(len(s.Columns)))
+	}
+	s.Values = normals(t, r, len(s.Columns)*height)
+	return s
+}

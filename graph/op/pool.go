@@ -443,7 +443,10 @@ func globalMax[T real](k *kernel.Table, plane []T) T {
 	return m
 }
 
-func globalMean[T real](_ *kernel.Table, plane []T) T {
+func globalMean[T real](k *kernel.Table, plane []T) T {
+	if f, ok := any(plane).([]float32); ok {
+		return T(k.Sum(f) / float32(len(f)))
+	}
 	sum := 0.0
 	for _, v := range plane {
 		sum += float64(v)

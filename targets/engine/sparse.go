@@ -25,14 +25,23 @@ type sparseLimit struct{ blocks, single float64 }
 // overhead of a row matters.
 const sparseLeast = 8
 
+// singleCost is how much longer a multiply-accumulate takes in a single row than
+// in a block, whose rows share what is loaded.
+const singleCost = 1.8
+
 // newSparseMatrix returns the matrix w, row by row, nil if it is too dense.
 func newSparseMatrix(w []float32, rows, cols int, limit sparseLimit) *sparseMatrix {
 	if min(rows, cols) < sparseLeast || !limit.hopes(w) {
 		return nil
 	}
 	height := 4
-	if rows%4 != 0 || sparseShare(w, rows, cols, 4) > limit.blocks {
-		if height = 1; sparseShare(w, rows, cols, 1) > limit.single {
+	single := sparseShare(w, rows, cols, 1)
+	blocks := limit.blocks + 1
+	if rows%4 == 0 {
+		blocks = sparseShare(w, rows, cols, 4)
+	}
+	if blocks > limit.blocks || single <= limit.single && single*singleCost < blocks {
+		if height = 1; single > limit.single {
 			return nil
 		}
 	}

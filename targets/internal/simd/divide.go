@@ -307,19 +307,34 @@ func dequantizer[S int8 | uint8](lanes int, f func(dst []float32, src []S, scale
 	}
 }
 
-// sparse divides a range of rows, or of blocks of rows, into calls of bounded
-// work.
+// sparseStep is a multiple of the pixels that each kernel takes at once.
+const sparseStep = 96
+
+// sparse divides a product into calls of bounded work, by pixels rather than by
+// rows: all rows that read some pixels find them in the cache.
 func sparse(height int, f func(s *kernel.SparseF32, lo, hi int)) func(*kernel.SparseF32, kernel.Range) {
 	return func(s *kernel.SparseF32, rows kernel.Range) {
-		most := 2 * workPerCall / max(1, s.Pixels*height)
-		for lo := rows.Lo; lo < rows.Hi; {
-			hi := lo + 1
-			for hi < rows.Hi && int(s.Start[hi+1]-s.Start[lo]) < most {
-				hi++
-			}
-			f(s, lo, hi)
-			lo = hi
+		whole := *s
+		each := max(1, height*int(s.Start[rows.Hi]-s.Start[rows.Lo]))
+		n := max(sparseStep, 2*workPerCall/each/sparseStep*sparseStep)
+		for p := 0; p < whole.Pixels; p += n {
+			s.Pixels = min(n, whole.Pixels-p)
+			s.X, s.Out = whole.X[p:], whole.Out[p:]
+			sparseRows(s, rows, 2*workPerCall/(s.Pixels*height), f)
 		}
+		*s = whole
+	}
+}
+
+// sparseRows divides rows, or blocks of rows, into calls of about so many entries.
+func sparseRows(s *kernel.SparseF32, rows kernel.Range, most int, f func(s *kernel.SparseF32, lo, hi int)) {
+	for lo := rows.Lo; lo < rows.Hi; {
+		hi := lo + 1
+		for hi < rows.Hi && int(s.Start[hi+1]-s.Start[lo]) < most {
+			hi++
+		}
+		f(s, lo, hi)
+		lo = hi
 	}
 }
 

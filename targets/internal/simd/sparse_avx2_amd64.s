@@ -33,22 +33,16 @@ TEXT ·sparse_csr_f32_avx2(SB), $136-24
 	XORQ CX, CX
 
 block:
-	TESTQ   SI, SI
-	JLE     done
-	CMPQ    SI, $+56
-	JLE     atmost7
-	CMPQ    SI, $+64
-	JGE     whole1
-	MOVQ    SI, BX
-	SUBQ    $+56, BX
-	LEAQ    maskTable<>+0(SB), R8
-	NEGQ    BX
-	VMOVDQU 64(R8)(BX*4), Y0
-	MOVQ    lo+8(FP), BX
+	TESTQ SI, SI
+	JLE   done
+	CMPQ  SI, $+48
+	JL    below6
+	MOVQ  lo+8(FP), BX
 
-row3:
+row1:
 	CMPQ         BX, DX
-	JGE          rowover4
+	JGE          rowover2
+	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
 	VBROADCASTSS constants_avx2<>+0(SB), Y3
@@ -57,6 +51,9 @@ row3:
 	VBROADCASTSS constants_avx2<>+0(SB), Y6
 	VBROADCASTSS constants_avx2<>+0(SB), Y7
 	VBROADCASTSS constants_avx2<>+0(SB), Y8
+	VBROADCASTSS constants_avx2<>+0(SB), Y9
+	VBROADCASTSS constants_avx2<>+0(SB), Y10
+	VBROADCASTSS constants_avx2<>+0(SB), Y11
 	MOVQ         48(AX), R8
 	MOVLQSX      (R8)(BX*4), R9
 	MOVLQSX      4(R8)(BX*4), R8
@@ -66,514 +63,48 @@ row3:
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
 
-entry5:
+entry3:
 	CMPQ         R9, R8
-	JGE          entryover6
+	JGE          entryover4
 	MOVLQSX      (R11)(R9*4), R13
 	IMULQ        DI, R13
 	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y9
-	VFMADD231PS  (R13), Y9, Y1
-	VFMADD231PS  32(R13), Y9, Y2
-	VFMADD231PS  64(R13), Y9, Y3
-	VFMADD231PS  96(R13), Y9, Y4
-	VFMADD231PS  128(R13), Y9, Y5
-	VFMADD231PS  160(R13), Y9, Y6
-	VFMADD231PS  192(R13), Y9, Y7
-	VMASKMOVPS   224(R13), Y0, Y10
-	VFMADD231PS  Y10, Y9, Y8
+	VBROADCASTSS (R10), Y12
+	VFMADD231PS  (R13), Y12, Y0
+	VFMADD231PS  32(R13), Y12, Y1
+	VFMADD231PS  64(R13), Y12, Y2
+	VFMADD231PS  96(R13), Y12, Y3
+	VFMADD231PS  128(R13), Y12, Y4
+	VFMADD231PS  160(R13), Y12, Y5
 	ADDQ         $+4, R10
 	INCQ         R9
-	JMP          entry5
+	CMPQ         R9, R8
+	JGE          entryover4
+	MOVLQSX      (R11)(R9*4), R13
+	IMULQ        DI, R13
+	ADDQ         R12, R13
+	VBROADCASTSS (R10), Y12
+	VFMADD231PS  (R13), Y12, Y6
+	VFMADD231PS  32(R13), Y12, Y7
+	VFMADD231PS  64(R13), Y12, Y8
+	VFMADD231PS  96(R13), Y12, Y9
+	VFMADD231PS  128(R13), Y12, Y10
+	VFMADD231PS  160(R13), Y12, Y11
+	ADDQ         $+4, R10
+	INCQ         R9
+	JMP          entry3
 
-entryover6:
-	MOVQ         BX, R8
-	MOVQ         120(AX), R9
-	TESTQ        R9, R9
-	JEQ          nil7
-	VBROADCASTSS (R9)(R8*4), Y9
-	VADDPS       Y9, Y1, Y1
-	VADDPS       Y9, Y2, Y2
+entryover4:
+	VADDPS       Y6, Y0, Y0
+	VADDPS       Y7, Y1, Y1
+	VADDPS       Y8, Y2, Y2
 	VADDPS       Y9, Y3, Y3
-	VADDPS       Y9, Y4, Y4
-	VADDPS       Y9, Y5, Y5
-	VADDPS       Y9, Y6, Y6
-	VADDPS       Y9, Y7, Y7
-	VADDPS       Y9, Y8, Y8
-
-nil7:
-	MOVQ         96(AX), R9
-	MOVQ         152(AX), R10
-	SHLQ         $0x02, R10
-	IMULQ        R10, R8
-	ADDQ         R8, R9
-	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y9
-	VBROADCASTSS 172(AX), Y10
-	VMAXPS       Y1, Y9, Y1
-	VMINPS       Y1, Y10, Y1
-	VMOVUPS      Y1, (R9)
-	VMAXPS       Y2, Y9, Y2
-	VMINPS       Y2, Y10, Y2
-	VMOVUPS      Y2, 32(R9)
-	VMAXPS       Y3, Y9, Y3
-	VMINPS       Y3, Y10, Y3
-	VMOVUPS      Y3, 64(R9)
-	VMAXPS       Y4, Y9, Y4
-	VMINPS       Y4, Y10, Y4
-	VMOVUPS      Y4, 96(R9)
-	VMAXPS       Y5, Y9, Y5
-	VMINPS       Y5, Y10, Y5
-	VMOVUPS      Y5, 128(R9)
-	VMAXPS       Y6, Y9, Y6
-	VMINPS       Y6, Y10, Y6
-	VMOVUPS      Y6, 160(R9)
-	VMAXPS       Y7, Y9, Y7
-	VMINPS       Y7, Y10, Y7
-	VMOVUPS      Y7, 192(R9)
-	VMAXPS       Y8, Y9, Y8
-	VMINPS       Y8, Y10, Y8
-	VMASKMOVPS   Y8, Y0, 224(R9)
-	ADDQ         R10, R9
-	INCQ         BX
-	JMP          row3
-
-rowover4:
-	JMP blockover2
-
-whole1:
-	MOVQ lo+8(FP), BX
-
-row8:
-	CMPQ         BX, DX
-	JGE          rowover9
-	VBROADCASTSS constants_avx2<>+0(SB), Y0
-	VBROADCASTSS constants_avx2<>+0(SB), Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	VBROADCASTSS constants_avx2<>+0(SB), Y4
-	VBROADCASTSS constants_avx2<>+0(SB), Y5
-	VBROADCASTSS constants_avx2<>+0(SB), Y6
-	VBROADCASTSS constants_avx2<>+0(SB), Y7
-	MOVQ         48(AX), R8
-	MOVLQSX      (R8)(BX*4), R9
-	MOVLQSX      4(R8)(BX*4), R8
-	MOVQ         (AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         72(AX), R12
-	ADDQ         CX, R12
-	LEAQ         (R10)(R9*4), R10
-
-entry10:
-	CMPQ         R9, R8
-	JGE          entryover11
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y8
-	VFMADD231PS  (R13), Y8, Y0
-	VFMADD231PS  32(R13), Y8, Y1
-	VFMADD231PS  64(R13), Y8, Y2
-	VFMADD231PS  96(R13), Y8, Y3
-	VFMADD231PS  128(R13), Y8, Y4
-	VFMADD231PS  160(R13), Y8, Y5
-	VFMADD231PS  192(R13), Y8, Y6
-	VFMADD231PS  224(R13), Y8, Y7
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry10
-
-entryover11:
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y11, Y5, Y5
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil12
-	VBROADCASTSS (R9)(R8*4), Y8
-	VADDPS       Y8, Y0, Y0
-	VADDPS       Y8, Y1, Y1
-	VADDPS       Y8, Y2, Y2
-	VADDPS       Y8, Y3, Y3
-	VADDPS       Y8, Y4, Y4
-	VADDPS       Y8, Y5, Y5
-	VADDPS       Y8, Y6, Y6
-	VADDPS       Y8, Y7, Y7
-
-nil12:
-	MOVQ         96(AX), R9
-	MOVQ         152(AX), R10
-	SHLQ         $0x02, R10
-	IMULQ        R10, R8
-	ADDQ         R8, R9
-	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y8
-	VBROADCASTSS 172(AX), Y9
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R9)
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(R9)
-	VMAXPS       Y2, Y8, Y2
-	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, 64(R9)
-	VMAXPS       Y3, Y8, Y3
-	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 96(R9)
-	VMAXPS       Y4, Y8, Y4
-	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, 128(R9)
-	VMAXPS       Y5, Y8, Y5
-	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 160(R9)
-	VMAXPS       Y6, Y8, Y6
-	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 192(R9)
-	VMAXPS       Y7, Y8, Y7
-	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 224(R9)
-	ADDQ         R10, R9
-	INCQ         BX
-	JMP          row8
-
-rowover9:
-blockover2:
-	ADDQ $+256, CX
-	SUBQ $+64, SI
-	JMP  block
-
-atmost7:
-	CMPQ    SI, $+48
-	JLE     atmost6
-	CMPQ    SI, $+56
-	JGE     whole13
-	MOVQ    SI, BX
-	SUBQ    $+48, BX
-	LEAQ    maskTable<>+0(SB), R8
-	NEGQ    BX
-	VMOVDQU 64(R8)(BX*4), Y0
-	MOVQ    lo+8(FP), BX
-
-row15:
-	CMPQ         BX, DX
-	JGE          rowover16
-	VBROADCASTSS constants_avx2<>+0(SB), Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	VBROADCASTSS constants_avx2<>+0(SB), Y4
-	VBROADCASTSS constants_avx2<>+0(SB), Y5
-	VBROADCASTSS constants_avx2<>+0(SB), Y6
-	VBROADCASTSS constants_avx2<>+0(SB), Y7
-	MOVQ         48(AX), R8
-	MOVLQSX      (R8)(BX*4), R9
-	MOVLQSX      4(R8)(BX*4), R8
-	MOVQ         (AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         72(AX), R12
-	ADDQ         CX, R12
-	LEAQ         (R10)(R9*4), R10
-
-entry17:
-	CMPQ         R9, R8
-	JGE          entryover18
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y8
-	VFMADD231PS  (R13), Y8, Y1
-	VFMADD231PS  32(R13), Y8, Y2
-	VFMADD231PS  64(R13), Y8, Y3
-	VFMADD231PS  96(R13), Y8, Y4
-	VFMADD231PS  128(R13), Y8, Y5
-	VFMADD231PS  160(R13), Y8, Y6
-	VMASKMOVPS   192(R13), Y0, Y9
-	VFMADD231PS  Y9, Y8, Y7
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry17
-
-entryover18:
-	MOVQ         BX, R8
-	MOVQ         120(AX), R9
-	TESTQ        R9, R9
-	JEQ          nil19
-	VBROADCASTSS (R9)(R8*4), Y8
-	VADDPS       Y8, Y1, Y1
-	VADDPS       Y8, Y2, Y2
-	VADDPS       Y8, Y3, Y3
-	VADDPS       Y8, Y4, Y4
-	VADDPS       Y8, Y5, Y5
-	VADDPS       Y8, Y6, Y6
-	VADDPS       Y8, Y7, Y7
-
-nil19:
-	MOVQ         96(AX), R9
-	MOVQ         152(AX), R10
-	SHLQ         $0x02, R10
-	IMULQ        R10, R8
-	ADDQ         R8, R9
-	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y8
-	VBROADCASTSS 172(AX), Y9
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, (R9)
-	VMAXPS       Y2, Y8, Y2
-	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, 32(R9)
-	VMAXPS       Y3, Y8, Y3
-	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 64(R9)
-	VMAXPS       Y4, Y8, Y4
-	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, 96(R9)
-	VMAXPS       Y5, Y8, Y5
-	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 128(R9)
-	VMAXPS       Y6, Y8, Y6
-	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 160(R9)
-	VMAXPS       Y7, Y8, Y7
-	VMINPS       Y7, Y9, Y7
-	VMASKMOVPS   Y7, Y0, 192(R9)
-	ADDQ         R10, R9
-	INCQ         BX
-	JMP          row15
-
-rowover16:
-	JMP blockover14
-
-whole13:
-	MOVQ lo+8(FP), BX
-
-row20:
-	CMPQ         BX, DX
-	JGE          rowover21
-	VBROADCASTSS constants_avx2<>+0(SB), Y0
-	VBROADCASTSS constants_avx2<>+0(SB), Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	VBROADCASTSS constants_avx2<>+0(SB), Y4
-	VBROADCASTSS constants_avx2<>+0(SB), Y5
-	VBROADCASTSS constants_avx2<>+0(SB), Y6
-	MOVQ         48(AX), R8
-	MOVLQSX      (R8)(BX*4), R9
-	MOVLQSX      4(R8)(BX*4), R8
-	MOVQ         (AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         72(AX), R12
-	ADDQ         CX, R12
-	LEAQ         (R10)(R9*4), R10
-
-entry22:
-	CMPQ         R9, R8
-	JGE          entryover23
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y7
-	VFMADD231PS  (R13), Y7, Y0
-	VFMADD231PS  32(R13), Y7, Y1
-	VFMADD231PS  64(R13), Y7, Y2
-	VFMADD231PS  96(R13), Y7, Y3
-	VFMADD231PS  128(R13), Y7, Y4
-	VFMADD231PS  160(R13), Y7, Y5
-	VFMADD231PS  192(R13), Y7, Y6
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry22
-
-entryover23:
-	MOVQ         BX, R8
-	MOVQ         120(AX), R9
-	TESTQ        R9, R9
-	JEQ          nil24
-	VBROADCASTSS (R9)(R8*4), Y7
-	VADDPS       Y7, Y0, Y0
-	VADDPS       Y7, Y1, Y1
-	VADDPS       Y7, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y7, Y4, Y4
-	VADDPS       Y7, Y5, Y5
-	VADDPS       Y7, Y6, Y6
-
-nil24:
-	MOVQ         96(AX), R9
-	MOVQ         152(AX), R10
-	SHLQ         $0x02, R10
-	IMULQ        R10, R8
-	ADDQ         R8, R9
-	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y7
-	VBROADCASTSS 172(AX), Y8
-	VMAXPS       Y0, Y7, Y0
-	VMINPS       Y0, Y8, Y0
-	VMOVUPS      Y0, (R9)
-	VMAXPS       Y1, Y7, Y1
-	VMINPS       Y1, Y8, Y1
-	VMOVUPS      Y1, 32(R9)
-	VMAXPS       Y2, Y7, Y2
-	VMINPS       Y2, Y8, Y2
-	VMOVUPS      Y2, 64(R9)
-	VMAXPS       Y3, Y7, Y3
-	VMINPS       Y3, Y8, Y3
-	VMOVUPS      Y3, 96(R9)
-	VMAXPS       Y4, Y7, Y4
-	VMINPS       Y4, Y8, Y4
-	VMOVUPS      Y4, 128(R9)
-	VMAXPS       Y5, Y7, Y5
-	VMINPS       Y5, Y8, Y5
-	VMOVUPS      Y5, 160(R9)
-	VMAXPS       Y6, Y7, Y6
-	VMINPS       Y6, Y8, Y6
-	VMOVUPS      Y6, 192(R9)
-	ADDQ         R10, R9
-	INCQ         BX
-	JMP          row20
-
-rowover21:
-blockover14:
-	ADDQ $+224, CX
-	SUBQ $+56, SI
-	JMP  block
-
-atmost6:
-	CMPQ    SI, $+40
-	JLE     atmost5
-	CMPQ    SI, $+48
-	JGE     whole25
-	MOVQ    SI, BX
-	SUBQ    $+40, BX
-	LEAQ    maskTable<>+0(SB), R8
-	NEGQ    BX
-	VMOVDQU 64(R8)(BX*4), Y0
-	MOVQ    lo+8(FP), BX
-
-row27:
-	CMPQ         BX, DX
-	JGE          rowover28
-	VBROADCASTSS constants_avx2<>+0(SB), Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	VBROADCASTSS constants_avx2<>+0(SB), Y4
-	VBROADCASTSS constants_avx2<>+0(SB), Y5
-	VBROADCASTSS constants_avx2<>+0(SB), Y6
-	MOVQ         48(AX), R8
-	MOVLQSX      (R8)(BX*4), R9
-	MOVLQSX      4(R8)(BX*4), R8
-	MOVQ         (AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         72(AX), R12
-	ADDQ         CX, R12
-	LEAQ         (R10)(R9*4), R10
-
-entry29:
-	CMPQ         R9, R8
-	JGE          entryover30
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y7
-	VFMADD231PS  (R13), Y7, Y1
-	VFMADD231PS  32(R13), Y7, Y2
-	VFMADD231PS  64(R13), Y7, Y3
-	VFMADD231PS  96(R13), Y7, Y4
-	VFMADD231PS  128(R13), Y7, Y5
-	VMASKMOVPS   160(R13), Y0, Y8
-	VFMADD231PS  Y8, Y7, Y6
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry29
-
-entryover30:
-	MOVQ         BX, R8
-	MOVQ         120(AX), R9
-	TESTQ        R9, R9
-	JEQ          nil31
-	VBROADCASTSS (R9)(R8*4), Y7
-	VADDPS       Y7, Y1, Y1
-	VADDPS       Y7, Y2, Y2
-	VADDPS       Y7, Y3, Y3
-	VADDPS       Y7, Y4, Y4
-	VADDPS       Y7, Y5, Y5
-	VADDPS       Y7, Y6, Y6
-
-nil31:
-	MOVQ         96(AX), R9
-	MOVQ         152(AX), R10
-	SHLQ         $0x02, R10
-	IMULQ        R10, R8
-	ADDQ         R8, R9
-	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y7
-	VBROADCASTSS 172(AX), Y8
-	VMAXPS       Y1, Y7, Y1
-	VMINPS       Y1, Y8, Y1
-	VMOVUPS      Y1, (R9)
-	VMAXPS       Y2, Y7, Y2
-	VMINPS       Y2, Y8, Y2
-	VMOVUPS      Y2, 32(R9)
-	VMAXPS       Y3, Y7, Y3
-	VMINPS       Y3, Y8, Y3
-	VMOVUPS      Y3, 64(R9)
-	VMAXPS       Y4, Y7, Y4
-	VMINPS       Y4, Y8, Y4
-	VMOVUPS      Y4, 96(R9)
-	VMAXPS       Y5, Y7, Y5
-	VMINPS       Y5, Y8, Y5
-	VMOVUPS      Y5, 128(R9)
-	VMAXPS       Y6, Y7, Y6
-	VMINPS       Y6, Y8, Y6
-	VMASKMOVPS   Y6, Y0, 160(R9)
-	ADDQ         R10, R9
-	INCQ         BX
-	JMP          row27
-
-rowover28:
-	JMP blockover26
-
-whole25:
-	MOVQ lo+8(FP), BX
-
-row32:
-	CMPQ         BX, DX
-	JGE          rowover33
-	VBROADCASTSS constants_avx2<>+0(SB), Y0
-	VBROADCASTSS constants_avx2<>+0(SB), Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	VBROADCASTSS constants_avx2<>+0(SB), Y4
-	VBROADCASTSS constants_avx2<>+0(SB), Y5
-	MOVQ         48(AX), R8
-	MOVLQSX      (R8)(BX*4), R9
-	MOVLQSX      4(R8)(BX*4), R8
-	MOVQ         (AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         72(AX), R12
-	ADDQ         CX, R12
-	LEAQ         (R10)(R9*4), R10
-
-entry34:
-	CMPQ         R9, R8
-	JGE          entryover35
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y6
-	VFMADD231PS  (R13), Y6, Y0
-	VFMADD231PS  32(R13), Y6, Y1
-	VFMADD231PS  64(R13), Y6, Y2
-	VFMADD231PS  96(R13), Y6, Y3
-	VFMADD231PS  128(R13), Y6, Y4
-	VFMADD231PS  160(R13), Y6, Y5
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry34
-
-entryover35:
-	MOVQ         BX, R8
-	MOVQ         120(AX), R9
-	TESTQ        R9, R9
-	JEQ          nil36
+	JEQ          nil5
 	VBROADCASTSS (R9)(R8*4), Y6
 	VADDPS       Y6, Y0, Y0
 	VADDPS       Y6, Y1, Y1
@@ -582,7 +113,7 @@ entryover35:
 	VADDPS       Y6, Y4, Y4
 	VADDPS       Y6, Y5, Y5
 
-nil36:
+nil5:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -611,114 +142,31 @@ nil36:
 	VMOVUPS      Y5, 160(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row32
+	JMP          row1
 
-rowover33:
-blockover26:
+rowover2:
 	ADDQ $+192, CX
 	SUBQ $+48, SI
 	JMP  block
 
-atmost5:
-	CMPQ    SI, $+32
-	JLE     atmost4
-	CMPQ    SI, $+40
-	JGE     whole37
-	MOVQ    SI, BX
-	SUBQ    $+32, BX
-	LEAQ    maskTable<>+0(SB), R8
-	NEGQ    BX
-	VMOVDQU 64(R8)(BX*4), Y0
-	MOVQ    lo+8(FP), BX
-
-row39:
-	CMPQ         BX, DX
-	JGE          rowover40
-	VBROADCASTSS constants_avx2<>+0(SB), Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	VBROADCASTSS constants_avx2<>+0(SB), Y4
-	VBROADCASTSS constants_avx2<>+0(SB), Y5
-	MOVQ         48(AX), R8
-	MOVLQSX      (R8)(BX*4), R9
-	MOVLQSX      4(R8)(BX*4), R8
-	MOVQ         (AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         72(AX), R12
-	ADDQ         CX, R12
-	LEAQ         (R10)(R9*4), R10
-
-entry41:
-	CMPQ         R9, R8
-	JGE          entryover42
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y6
-	VFMADD231PS  (R13), Y6, Y1
-	VFMADD231PS  32(R13), Y6, Y2
-	VFMADD231PS  64(R13), Y6, Y3
-	VFMADD231PS  96(R13), Y6, Y4
-	VMASKMOVPS   128(R13), Y0, Y7
-	VFMADD231PS  Y7, Y6, Y5
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry41
-
-entryover42:
-	MOVQ         BX, R8
-	MOVQ         120(AX), R9
-	TESTQ        R9, R9
-	JEQ          nil43
-	VBROADCASTSS (R9)(R8*4), Y6
-	VADDPS       Y6, Y1, Y1
-	VADDPS       Y6, Y2, Y2
-	VADDPS       Y6, Y3, Y3
-	VADDPS       Y6, Y4, Y4
-	VADDPS       Y6, Y5, Y5
-
-nil43:
-	MOVQ         96(AX), R9
-	MOVQ         152(AX), R10
-	SHLQ         $0x02, R10
-	IMULQ        R10, R8
-	ADDQ         R8, R9
-	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y6
-	VBROADCASTSS 172(AX), Y7
-	VMAXPS       Y1, Y6, Y1
-	VMINPS       Y1, Y7, Y1
-	VMOVUPS      Y1, (R9)
-	VMAXPS       Y2, Y6, Y2
-	VMINPS       Y2, Y7, Y2
-	VMOVUPS      Y2, 32(R9)
-	VMAXPS       Y3, Y6, Y3
-	VMINPS       Y3, Y7, Y3
-	VMOVUPS      Y3, 64(R9)
-	VMAXPS       Y4, Y6, Y4
-	VMINPS       Y4, Y7, Y4
-	VMOVUPS      Y4, 96(R9)
-	VMAXPS       Y5, Y6, Y5
-	VMINPS       Y5, Y7, Y5
-	VMASKMOVPS   Y5, Y0, 128(R9)
-	ADDQ         R10, R9
-	INCQ         BX
-	JMP          row39
-
-rowover40:
-	JMP blockover38
-
-whole37:
+below6:
+	CMPQ SI, $+40
+	JL   below5
 	MOVQ lo+8(FP), BX
 
-row44:
+row6:
 	CMPQ         BX, DX
-	JGE          rowover45
+	JGE          rowover7
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
 	VBROADCASTSS constants_avx2<>+0(SB), Y3
 	VBROADCASTSS constants_avx2<>+0(SB), Y4
+	VBROADCASTSS constants_avx2<>+0(SB), Y5
+	VBROADCASTSS constants_avx2<>+0(SB), Y6
+	VBROADCASTSS constants_avx2<>+0(SB), Y7
+	VBROADCASTSS constants_avx2<>+0(SB), Y8
+	VBROADCASTSS constants_avx2<>+0(SB), Y9
 	MOVQ         48(AX), R8
 	MOVLQSX      (R8)(BX*4), R9
 	MOVLQSX      4(R8)(BX*4), R8
@@ -728,27 +176,45 @@ row44:
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
 
-entry46:
+entry8:
 	CMPQ         R9, R8
-	JGE          entryover47
+	JGE          entryover9
 	MOVLQSX      (R11)(R9*4), R13
 	IMULQ        DI, R13
 	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y5
-	VFMADD231PS  (R13), Y5, Y0
-	VFMADD231PS  32(R13), Y5, Y1
-	VFMADD231PS  64(R13), Y5, Y2
-	VFMADD231PS  96(R13), Y5, Y3
-	VFMADD231PS  128(R13), Y5, Y4
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  (R13), Y10, Y0
+	VFMADD231PS  32(R13), Y10, Y1
+	VFMADD231PS  64(R13), Y10, Y2
+	VFMADD231PS  96(R13), Y10, Y3
+	VFMADD231PS  128(R13), Y10, Y4
 	ADDQ         $+4, R10
 	INCQ         R9
-	JMP          entry46
+	CMPQ         R9, R8
+	JGE          entryover9
+	MOVLQSX      (R11)(R9*4), R13
+	IMULQ        DI, R13
+	ADDQ         R12, R13
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  (R13), Y10, Y5
+	VFMADD231PS  32(R13), Y10, Y6
+	VFMADD231PS  64(R13), Y10, Y7
+	VFMADD231PS  96(R13), Y10, Y8
+	VFMADD231PS  128(R13), Y10, Y9
+	ADDQ         $+4, R10
+	INCQ         R9
+	JMP          entry8
 
-entryover47:
+entryover9:
+	VADDPS       Y5, Y0, Y0
+	VADDPS       Y6, Y1, Y1
+	VADDPS       Y7, Y2, Y2
+	VADDPS       Y8, Y3, Y3
+	VADDPS       Y9, Y4, Y4
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil48
+	JEQ          nil10
 	VBROADCASTSS (R9)(R8*4), Y5
 	VADDPS       Y5, Y0, Y0
 	VADDPS       Y5, Y1, Y1
@@ -756,7 +222,7 @@ entryover47:
 	VADDPS       Y5, Y3, Y3
 	VADDPS       Y5, Y4, Y4
 
-nil48:
+nil10:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -782,107 +248,29 @@ nil48:
 	VMOVUPS      Y4, 128(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row44
+	JMP          row6
 
-rowover45:
-blockover38:
+rowover7:
 	ADDQ $+160, CX
 	SUBQ $+40, SI
 	JMP  block
 
-atmost4:
-	CMPQ    SI, $+24
-	JLE     atmost3
-	CMPQ    SI, $+32
-	JGE     whole49
-	MOVQ    SI, BX
-	SUBQ    $+24, BX
-	LEAQ    maskTable<>+0(SB), R8
-	NEGQ    BX
-	VMOVDQU 64(R8)(BX*4), Y0
-	MOVQ    lo+8(FP), BX
-
-row51:
-	CMPQ         BX, DX
-	JGE          rowover52
-	VBROADCASTSS constants_avx2<>+0(SB), Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	VBROADCASTSS constants_avx2<>+0(SB), Y4
-	MOVQ         48(AX), R8
-	MOVLQSX      (R8)(BX*4), R9
-	MOVLQSX      4(R8)(BX*4), R8
-	MOVQ         (AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         72(AX), R12
-	ADDQ         CX, R12
-	LEAQ         (R10)(R9*4), R10
-
-entry53:
-	CMPQ         R9, R8
-	JGE          entryover54
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y5
-	VFMADD231PS  (R13), Y5, Y1
-	VFMADD231PS  32(R13), Y5, Y2
-	VFMADD231PS  64(R13), Y5, Y3
-	VMASKMOVPS   96(R13), Y0, Y6
-	VFMADD231PS  Y6, Y5, Y4
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry53
-
-entryover54:
-	MOVQ         BX, R8
-	MOVQ         120(AX), R9
-	TESTQ        R9, R9
-	JEQ          nil55
-	VBROADCASTSS (R9)(R8*4), Y5
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y5, Y2, Y2
-	VADDPS       Y5, Y3, Y3
-	VADDPS       Y5, Y4, Y4
-
-nil55:
-	MOVQ         96(AX), R9
-	MOVQ         152(AX), R10
-	SHLQ         $0x02, R10
-	IMULQ        R10, R8
-	ADDQ         R8, R9
-	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y5
-	VBROADCASTSS 172(AX), Y6
-	VMAXPS       Y1, Y5, Y1
-	VMINPS       Y1, Y6, Y1
-	VMOVUPS      Y1, (R9)
-	VMAXPS       Y2, Y5, Y2
-	VMINPS       Y2, Y6, Y2
-	VMOVUPS      Y2, 32(R9)
-	VMAXPS       Y3, Y5, Y3
-	VMINPS       Y3, Y6, Y3
-	VMOVUPS      Y3, 64(R9)
-	VMAXPS       Y4, Y5, Y4
-	VMINPS       Y4, Y6, Y4
-	VMASKMOVPS   Y4, Y0, 96(R9)
-	ADDQ         R10, R9
-	INCQ         BX
-	JMP          row51
-
-rowover52:
-	JMP blockover50
-
-whole49:
+below5:
+	CMPQ SI, $+32
+	JL   below4
 	MOVQ lo+8(FP), BX
 
-row56:
+row11:
 	CMPQ         BX, DX
-	JGE          rowover57
+	JGE          rowover12
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
 	VBROADCASTSS constants_avx2<>+0(SB), Y3
+	VBROADCASTSS constants_avx2<>+0(SB), Y4
+	VBROADCASTSS constants_avx2<>+0(SB), Y5
+	VBROADCASTSS constants_avx2<>+0(SB), Y6
+	VBROADCASTSS constants_avx2<>+0(SB), Y7
 	MOVQ         48(AX), R8
 	MOVLQSX      (R8)(BX*4), R9
 	MOVLQSX      4(R8)(BX*4), R8
@@ -892,33 +280,49 @@ row56:
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
 
-entry58:
+entry13:
 	CMPQ         R9, R8
-	JGE          entryover59
+	JGE          entryover14
 	MOVLQSX      (R11)(R9*4), R13
 	IMULQ        DI, R13
 	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  (R13), Y4, Y0
-	VFMADD231PS  32(R13), Y4, Y1
-	VFMADD231PS  64(R13), Y4, Y2
-	VFMADD231PS  96(R13), Y4, Y3
+	VBROADCASTSS (R10), Y8
+	VFMADD231PS  (R13), Y8, Y0
+	VFMADD231PS  32(R13), Y8, Y1
+	VFMADD231PS  64(R13), Y8, Y2
+	VFMADD231PS  96(R13), Y8, Y3
 	ADDQ         $+4, R10
 	INCQ         R9
-	JMP          entry58
+	CMPQ         R9, R8
+	JGE          entryover14
+	MOVLQSX      (R11)(R9*4), R13
+	IMULQ        DI, R13
+	ADDQ         R12, R13
+	VBROADCASTSS (R10), Y8
+	VFMADD231PS  (R13), Y8, Y4
+	VFMADD231PS  32(R13), Y8, Y5
+	VFMADD231PS  64(R13), Y8, Y6
+	VFMADD231PS  96(R13), Y8, Y7
+	ADDQ         $+4, R10
+	INCQ         R9
+	JMP          entry13
 
-entryover59:
+entryover14:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil60
+	JEQ          nil15
 	VBROADCASTSS (R9)(R8*4), Y4
 	VADDPS       Y4, Y0, Y0
 	VADDPS       Y4, Y1, Y1
 	VADDPS       Y4, Y2, Y2
 	VADDPS       Y4, Y3, Y3
 
-nil60:
+nil15:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -941,100 +345,27 @@ nil60:
 	VMOVUPS      Y3, 96(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row56
+	JMP          row11
 
-rowover57:
-blockover50:
+rowover12:
 	ADDQ $+128, CX
 	SUBQ $+32, SI
 	JMP  block
 
-atmost3:
-	CMPQ    SI, $+16
-	JLE     atmost2
-	CMPQ    SI, $+24
-	JGE     whole61
-	MOVQ    SI, BX
-	SUBQ    $+16, BX
-	LEAQ    maskTable<>+0(SB), R8
-	NEGQ    BX
-	VMOVDQU 64(R8)(BX*4), Y0
-	MOVQ    lo+8(FP), BX
-
-row63:
-	CMPQ         BX, DX
-	JGE          rowover64
-	VBROADCASTSS constants_avx2<>+0(SB), Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	MOVQ         48(AX), R8
-	MOVLQSX      (R8)(BX*4), R9
-	MOVLQSX      4(R8)(BX*4), R8
-	MOVQ         (AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         72(AX), R12
-	ADDQ         CX, R12
-	LEAQ         (R10)(R9*4), R10
-
-entry65:
-	CMPQ         R9, R8
-	JGE          entryover66
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  (R13), Y4, Y1
-	VFMADD231PS  32(R13), Y4, Y2
-	VMASKMOVPS   64(R13), Y0, Y5
-	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry65
-
-entryover66:
-	MOVQ         BX, R8
-	MOVQ         120(AX), R9
-	TESTQ        R9, R9
-	JEQ          nil67
-	VBROADCASTSS (R9)(R8*4), Y4
-	VADDPS       Y4, Y1, Y1
-	VADDPS       Y4, Y2, Y2
-	VADDPS       Y4, Y3, Y3
-
-nil67:
-	MOVQ         96(AX), R9
-	MOVQ         152(AX), R10
-	SHLQ         $0x02, R10
-	IMULQ        R10, R8
-	ADDQ         R8, R9
-	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y4
-	VBROADCASTSS 172(AX), Y5
-	VMAXPS       Y1, Y4, Y1
-	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (R9)
-	VMAXPS       Y2, Y4, Y2
-	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, 32(R9)
-	VMAXPS       Y3, Y4, Y3
-	VMINPS       Y3, Y5, Y3
-	VMASKMOVPS   Y3, Y0, 64(R9)
-	ADDQ         R10, R9
-	INCQ         BX
-	JMP          row63
-
-rowover64:
-	JMP blockover62
-
-whole61:
+below4:
+	CMPQ SI, $+24
+	JL   below3
 	MOVQ lo+8(FP), BX
 
-row68:
+row16:
 	CMPQ         BX, DX
-	JGE          rowover69
+	JGE          rowover17
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
+	VBROADCASTSS constants_avx2<>+0(SB), Y3
+	VBROADCASTSS constants_avx2<>+0(SB), Y4
+	VBROADCASTSS constants_avx2<>+0(SB), Y5
 	MOVQ         48(AX), R8
 	MOVLQSX      (R8)(BX*4), R9
 	MOVLQSX      4(R8)(BX*4), R8
@@ -1044,31 +375,45 @@ row68:
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
 
-entry70:
+entry18:
 	CMPQ         R9, R8
-	JGE          entryover71
+	JGE          entryover19
 	MOVLQSX      (R11)(R9*4), R13
 	IMULQ        DI, R13
 	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y3
-	VFMADD231PS  (R13), Y3, Y0
-	VFMADD231PS  32(R13), Y3, Y1
-	VFMADD231PS  64(R13), Y3, Y2
+	VBROADCASTSS (R10), Y6
+	VFMADD231PS  (R13), Y6, Y0
+	VFMADD231PS  32(R13), Y6, Y1
+	VFMADD231PS  64(R13), Y6, Y2
 	ADDQ         $+4, R10
 	INCQ         R9
-	JMP          entry70
+	CMPQ         R9, R8
+	JGE          entryover19
+	MOVLQSX      (R11)(R9*4), R13
+	IMULQ        DI, R13
+	ADDQ         R12, R13
+	VBROADCASTSS (R10), Y6
+	VFMADD231PS  (R13), Y6, Y3
+	VFMADD231PS  32(R13), Y6, Y4
+	VFMADD231PS  64(R13), Y6, Y5
+	ADDQ         $+4, R10
+	INCQ         R9
+	JMP          entry18
 
-entryover71:
+entryover19:
+	VADDPS       Y3, Y0, Y0
+	VADDPS       Y4, Y1, Y1
+	VADDPS       Y5, Y2, Y2
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil72
+	JEQ          nil20
 	VBROADCASTSS (R9)(R8*4), Y3
 	VADDPS       Y3, Y0, Y0
 	VADDPS       Y3, Y1, Y1
 	VADDPS       Y3, Y2, Y2
 
-nil72:
+nil20:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1088,93 +433,25 @@ nil72:
 	VMOVUPS      Y2, 64(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row68
+	JMP          row16
 
-rowover69:
-blockover62:
+rowover17:
 	ADDQ $+96, CX
 	SUBQ $+24, SI
 	JMP  block
 
-atmost2:
-	CMPQ    SI, $+8
-	JLE     atmost1
-	CMPQ    SI, $+16
-	JGE     whole73
-	MOVQ    SI, BX
-	SUBQ    $+8, BX
-	LEAQ    maskTable<>+0(SB), R8
-	NEGQ    BX
-	VMOVDQU 64(R8)(BX*4), Y0
-	MOVQ    lo+8(FP), BX
-
-row75:
-	CMPQ         BX, DX
-	JGE          rowover76
-	VBROADCASTSS constants_avx2<>+0(SB), Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	MOVQ         48(AX), R8
-	MOVLQSX      (R8)(BX*4), R9
-	MOVLQSX      4(R8)(BX*4), R8
-	MOVQ         (AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         72(AX), R12
-	ADDQ         CX, R12
-	LEAQ         (R10)(R9*4), R10
-
-entry77:
-	CMPQ         R9, R8
-	JGE          entryover78
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y3
-	VFMADD231PS  (R13), Y3, Y1
-	VMASKMOVPS   32(R13), Y0, Y4
-	VFMADD231PS  Y4, Y3, Y2
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry77
-
-entryover78:
-	MOVQ         BX, R8
-	MOVQ         120(AX), R9
-	TESTQ        R9, R9
-	JEQ          nil79
-	VBROADCASTSS (R9)(R8*4), Y3
-	VADDPS       Y3, Y1, Y1
-	VADDPS       Y3, Y2, Y2
-
-nil79:
-	MOVQ         96(AX), R9
-	MOVQ         152(AX), R10
-	SHLQ         $0x02, R10
-	IMULQ        R10, R8
-	ADDQ         R8, R9
-	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y3
-	VBROADCASTSS 172(AX), Y4
-	VMAXPS       Y1, Y3, Y1
-	VMINPS       Y1, Y4, Y1
-	VMOVUPS      Y1, (R9)
-	VMAXPS       Y2, Y3, Y2
-	VMINPS       Y2, Y4, Y2
-	VMASKMOVPS   Y2, Y0, 32(R9)
-	ADDQ         R10, R9
-	INCQ         BX
-	JMP          row75
-
-rowover76:
-	JMP blockover74
-
-whole73:
+below3:
+	CMPQ SI, $+16
+	JL   below2
 	MOVQ lo+8(FP), BX
 
-row80:
+row21:
 	CMPQ         BX, DX
-	JGE          rowover81
+	JGE          rowover22
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
+	VBROADCASTSS constants_avx2<>+0(SB), Y2
+	VBROADCASTSS constants_avx2<>+0(SB), Y3
 	MOVQ         48(AX), R8
 	MOVLQSX      (R8)(BX*4), R9
 	MOVLQSX      4(R8)(BX*4), R8
@@ -1184,29 +461,41 @@ row80:
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
 
-entry82:
+entry23:
 	CMPQ         R9, R8
-	JGE          entryover83
+	JGE          entryover24
 	MOVLQSX      (R11)(R9*4), R13
 	IMULQ        DI, R13
 	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y2
-	VFMADD231PS  (R13), Y2, Y0
-	VFMADD231PS  32(R13), Y2, Y1
+	VBROADCASTSS (R10), Y4
+	VFMADD231PS  (R13), Y4, Y0
+	VFMADD231PS  32(R13), Y4, Y1
 	ADDQ         $+4, R10
 	INCQ         R9
-	JMP          entry82
+	CMPQ         R9, R8
+	JGE          entryover24
+	MOVLQSX      (R11)(R9*4), R13
+	IMULQ        DI, R13
+	ADDQ         R12, R13
+	VBROADCASTSS (R10), Y4
+	VFMADD231PS  (R13), Y4, Y2
+	VFMADD231PS  32(R13), Y4, Y3
+	ADDQ         $+4, R10
+	INCQ         R9
+	JMP          entry23
 
-entryover83:
+entryover24:
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil84
+	JEQ          nil25
 	VBROADCASTSS (R9)(R8*4), Y2
 	VADDPS       Y2, Y0, Y0
 	VADDPS       Y2, Y1, Y1
 
-nil84:
+nil25:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1223,29 +512,24 @@ nil84:
 	VMOVUPS      Y1, 32(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row80
+	JMP          row21
 
-rowover81:
-blockover74:
+rowover22:
 	ADDQ $+64, CX
 	SUBQ $+16, SI
 	JMP  block
 
-atmost1:
-	CMPQ    SI, $+0
-	JLE     atmost0
-	CMPQ    SI, $+8
-	JGE     whole85
-	MOVQ    SI, BX
-	SUBQ    $+0, BX
-	LEAQ    maskTable<>+0(SB), R8
-	NEGQ    BX
-	VMOVDQU 64(R8)(BX*4), Y0
-	MOVQ    lo+8(FP), BX
+below2:
+	CMPQ SI, $+8
+	JL   below1
 
-row87:
+single:
+	MOVQ lo+8(FP), BX
+
+row26:
 	CMPQ         BX, DX
-	JGE          rowover88
+	JGE          rowover27
+	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	MOVQ         48(AX), R8
 	MOVLQSX      (R8)(BX*4), R9
@@ -1256,83 +540,37 @@ row87:
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
 
-entry89:
+entry28:
 	CMPQ         R9, R8
-	JGE          entryover90
+	JGE          entryover29
 	MOVLQSX      (R11)(R9*4), R13
 	IMULQ        DI, R13
 	ADDQ         R12, R13
 	VBROADCASTSS (R10), Y2
-	VMASKMOVPS   (R13), Y0, Y3
-	VFMADD231PS  Y3, Y2, Y1
+	VFMADD231PS  (R13), Y2, Y0
 	ADDQ         $+4, R10
 	INCQ         R9
-	JMP          entry89
-
-entryover90:
-	MOVQ         BX, R8
-	MOVQ         120(AX), R9
-	TESTQ        R9, R9
-	JEQ          nil91
-	VBROADCASTSS (R9)(R8*4), Y2
-	VADDPS       Y2, Y1, Y1
-
-nil91:
-	MOVQ         96(AX), R9
-	MOVQ         152(AX), R10
-	SHLQ         $0x02, R10
-	IMULQ        R10, R8
-	ADDQ         R8, R9
-	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y2
-	VBROADCASTSS 172(AX), Y3
-	VMAXPS       Y1, Y2, Y1
-	VMINPS       Y1, Y3, Y1
-	VMASKMOVPS   Y1, Y0, (R9)
-	ADDQ         R10, R9
-	INCQ         BX
-	JMP          row87
-
-rowover88:
-	JMP blockover86
-
-whole85:
-	MOVQ lo+8(FP), BX
-
-row92:
-	CMPQ         BX, DX
-	JGE          rowover93
-	VBROADCASTSS constants_avx2<>+0(SB), Y0
-	MOVQ         48(AX), R8
-	MOVLQSX      (R8)(BX*4), R9
-	MOVLQSX      4(R8)(BX*4), R8
-	MOVQ         (AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         72(AX), R12
-	ADDQ         CX, R12
-	LEAQ         (R10)(R9*4), R10
-
-entry94:
 	CMPQ         R9, R8
-	JGE          entryover95
+	JGE          entryover29
 	MOVLQSX      (R11)(R9*4), R13
 	IMULQ        DI, R13
 	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y1
-	VFMADD231PS  (R13), Y1, Y0
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R13), Y2, Y1
 	ADDQ         $+4, R10
 	INCQ         R9
-	JMP          entry94
+	JMP          entry28
 
-entryover95:
+entryover29:
+	VADDPS       Y1, Y0, Y0
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil96
+	JEQ          nil30
 	VBROADCASTSS (R9)(R8*4), Y1
 	VADDPS       Y1, Y0, Y0
 
-nil96:
+nil30:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1346,15 +584,91 @@ nil96:
 	VMOVUPS      Y0, (R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row92
+	JMP          row26
 
-rowover93:
-blockover86:
+rowover27:
 	ADDQ $+32, CX
 	SUBQ $+8, SI
 	JMP  block
 
-atmost0:
+below1:
+	TESTQ CX, CX
+	JEQ   few31
+	LEAQ  -32(CX)(SI*4), CX
+	MOVQ  $+8, SI
+	JMP   single
+
+few31:
+	MOVQ    SI, BX
+	SUBQ    $+0, BX
+	LEAQ    maskTable<>+0(SB), SI
+	NEGQ    BX
+	VMOVDQU 64(SI)(BX*4), Y0
+	MOVQ    lo+8(FP), BX
+
+row32:
+	CMPQ         BX, DX
+	JGE          rowover33
+	VBROADCASTSS constants_avx2<>+0(SB), Y1
+	VBROADCASTSS constants_avx2<>+0(SB), Y2
+	MOVQ         48(AX), SI
+	MOVLQSX      (SI)(BX*4), R8
+	MOVLQSX      4(SI)(BX*4), SI
+	MOVQ         (AX), R9
+	MOVQ         24(AX), R10
+	MOVQ         72(AX), R11
+	ADDQ         CX, R11
+	LEAQ         (R9)(R8*4), R9
+
+entry34:
+	CMPQ         R8, SI
+	JGE          entryover35
+	MOVLQSX      (R10)(R8*4), R12
+	IMULQ        DI, R12
+	ADDQ         R11, R12
+	VBROADCASTSS (R9), Y3
+	VMASKMOVPS   (R12), Y0, Y4
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $+4, R9
+	INCQ         R8
+	CMPQ         R8, SI
+	JGE          entryover35
+	MOVLQSX      (R10)(R8*4), R12
+	IMULQ        DI, R12
+	ADDQ         R11, R12
+	VBROADCASTSS (R9), Y3
+	VMASKMOVPS   (R12), Y0, Y4
+	VFMADD231PS  Y4, Y3, Y2
+	ADDQ         $+4, R9
+	INCQ         R8
+	JMP          entry34
+
+entryover35:
+	VADDPS       Y2, Y1, Y1
+	MOVQ         BX, SI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          nil36
+	VBROADCASTSS (R8)(SI*4), Y2
+	VADDPS       Y2, Y1, Y1
+
+nil36:
+	MOVQ         96(AX), R8
+	MOVQ         152(AX), R9
+	SHLQ         $0x02, R9
+	IMULQ        R9, SI
+	ADDQ         SI, R8
+	ADDQ         CX, R8
+	VBROADCASTSS 168(AX), Y2
+	VBROADCASTSS 172(AX), Y3
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y3, Y1
+	VMASKMOVPS   Y1, Y0, (R8)
+	ADDQ         R9, R8
+	INCQ         BX
+	JMP          row32
+
+rowover33:
 done:
 	VZEROUPPER
 	RET
@@ -1370,22 +684,16 @@ TEXT ·sparse_4x1_f32_avx2(SB), $136-24
 	XORQ CX, CX
 
 block:
-	TESTQ   SI, SI
-	JLE     done
-	CMPQ    SI, $+8
-	JLE     atmost1
-	CMPQ    SI, $+16
-	JGE     whole97
-	MOVQ    SI, BX
-	SUBQ    $+8, BX
-	LEAQ    maskTable<>+0(SB), R8
-	NEGQ    BX
-	VMOVDQU 64(R8)(BX*4), Y0
-	MOVQ    lo+8(FP), BX
+	TESTQ SI, SI
+	JLE   done
+	CMPQ  SI, $+24
+	JL    below3
+	MOVQ  lo+8(FP), BX
 
-row99:
+row37:
 	CMPQ         BX, DX
-	JGE          rowover100
+	JGE          rowover38
+	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
 	VBROADCASTSS constants_avx2<>+0(SB), Y3
@@ -1394,6 +702,9 @@ row99:
 	VBROADCASTSS constants_avx2<>+0(SB), Y6
 	VBROADCASTSS constants_avx2<>+0(SB), Y7
 	VBROADCASTSS constants_avx2<>+0(SB), Y8
+	VBROADCASTSS constants_avx2<>+0(SB), Y9
+	VBROADCASTSS constants_avx2<>+0(SB), Y10
+	VBROADCASTSS constants_avx2<>+0(SB), Y11
 	MOVQ         48(AX), R8
 	MOVLQSX      (R8)(BX*4), R9
 	MOVLQSX      4(R8)(BX*4), R8
@@ -1405,98 +716,123 @@ row99:
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
 
-entry101:
+entry39:
 	CMPQ         R9, R8
-	JGE          entryover102
+	JGE          entryover40
 	MOVLQSX      (R11)(R9*4), R13
 	IMULQ        DI, R13
 	ADDQ         R12, R13
-	VMOVUPS      (R13), Y9
-	VMASKMOVPS   32(R13), Y0, Y10
-	VBROADCASTSS (R10), Y11
-	VFMADD231PS  Y9, Y11, Y1
-	VFMADD231PS  Y10, Y11, Y2
-	VBROADCASTSS 4(R10), Y11
-	VFMADD231PS  Y9, Y11, Y3
-	VFMADD231PS  Y10, Y11, Y4
-	VBROADCASTSS 8(R10), Y11
-	VFMADD231PS  Y9, Y11, Y5
-	VFMADD231PS  Y10, Y11, Y6
-	VBROADCASTSS 12(R10), Y11
-	VFMADD231PS  Y9, Y11, Y7
-	VFMADD231PS  Y10, Y11, Y8
+	VMOVUPS      (R13), Y12
+	VMOVUPS      32(R13), Y13
+	VMOVUPS      64(R13), Y14
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS 4(R10), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS 8(R10), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS 12(R10), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
 	ADDQ         $+16, R10
 	INCQ         R9
-	JMP          entry101
+	JMP          entry39
 
-entryover102:
+entryover40:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil103
-	VBROADCASTSS (R9)(R8*4), Y9
-	VADDPS       Y9, Y1, Y1
-	VADDPS       Y9, Y2, Y2
-	VBROADCASTSS 4(R9)(R8*4), Y9
-	VADDPS       Y9, Y3, Y3
-	VADDPS       Y9, Y4, Y4
-	VBROADCASTSS 8(R9)(R8*4), Y9
-	VADDPS       Y9, Y5, Y5
-	VADDPS       Y9, Y6, Y6
-	VBROADCASTSS 12(R9)(R8*4), Y9
-	VADDPS       Y9, Y7, Y7
-	VADDPS       Y9, Y8, Y8
+	JEQ          nil41
+	VBROADCASTSS (R9)(R8*4), Y12
+	VADDPS       Y12, Y0, Y0
+	VADDPS       Y12, Y1, Y1
+	VADDPS       Y12, Y2, Y2
+	VBROADCASTSS 4(R9)(R8*4), Y12
+	VADDPS       Y12, Y3, Y3
+	VADDPS       Y12, Y4, Y4
+	VADDPS       Y12, Y5, Y5
+	VBROADCASTSS 8(R9)(R8*4), Y12
+	VADDPS       Y12, Y6, Y6
+	VADDPS       Y12, Y7, Y7
+	VADDPS       Y12, Y8, Y8
+	VBROADCASTSS 12(R9)(R8*4), Y12
+	VADDPS       Y12, Y9, Y9
+	VADDPS       Y12, Y10, Y10
+	VADDPS       Y12, Y11, Y11
 
-nil103:
+nil41:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
 	IMULQ        R10, R8
 	ADDQ         R8, R9
 	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y9
-	VBROADCASTSS 172(AX), Y10
-	VMAXPS       Y1, Y9, Y1
-	VMINPS       Y1, Y10, Y1
-	VMOVUPS      Y1, (R9)
-	VMAXPS       Y2, Y9, Y2
-	VMINPS       Y2, Y10, Y2
-	VMASKMOVPS   Y2, Y0, 32(R9)
+	VBROADCASTSS 168(AX), Y12
+	VBROADCASTSS 172(AX), Y13
+	VMAXPS       Y0, Y12, Y0
+	VMINPS       Y0, Y13, Y0
+	VMOVUPS      Y0, (R9)
+	VMAXPS       Y1, Y12, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      Y1, 32(R9)
+	VMAXPS       Y2, Y12, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      Y2, 64(R9)
 	ADDQ         R10, R9
-	VMAXPS       Y3, Y9, Y3
-	VMINPS       Y3, Y10, Y3
+	VMAXPS       Y3, Y12, Y3
+	VMINPS       Y3, Y13, Y3
 	VMOVUPS      Y3, (R9)
-	VMAXPS       Y4, Y9, Y4
-	VMINPS       Y4, Y10, Y4
-	VMASKMOVPS   Y4, Y0, 32(R9)
+	VMAXPS       Y4, Y12, Y4
+	VMINPS       Y4, Y13, Y4
+	VMOVUPS      Y4, 32(R9)
+	VMAXPS       Y5, Y12, Y5
+	VMINPS       Y5, Y13, Y5
+	VMOVUPS      Y5, 64(R9)
 	ADDQ         R10, R9
-	VMAXPS       Y5, Y9, Y5
-	VMINPS       Y5, Y10, Y5
-	VMOVUPS      Y5, (R9)
-	VMAXPS       Y6, Y9, Y6
-	VMINPS       Y6, Y10, Y6
-	VMASKMOVPS   Y6, Y0, 32(R9)
+	VMAXPS       Y6, Y12, Y6
+	VMINPS       Y6, Y13, Y6
+	VMOVUPS      Y6, (R9)
+	VMAXPS       Y7, Y12, Y7
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      Y7, 32(R9)
+	VMAXPS       Y8, Y12, Y8
+	VMINPS       Y8, Y13, Y8
+	VMOVUPS      Y8, 64(R9)
 	ADDQ         R10, R9
-	VMAXPS       Y7, Y9, Y7
-	VMINPS       Y7, Y10, Y7
-	VMOVUPS      Y7, (R9)
-	VMAXPS       Y8, Y9, Y8
-	VMINPS       Y8, Y10, Y8
-	VMASKMOVPS   Y8, Y0, 32(R9)
+	VMAXPS       Y9, Y12, Y9
+	VMINPS       Y9, Y13, Y9
+	VMOVUPS      Y9, (R9)
+	VMAXPS       Y10, Y12, Y10
+	VMINPS       Y10, Y13, Y10
+	VMOVUPS      Y10, 32(R9)
+	VMAXPS       Y11, Y12, Y11
+	VMINPS       Y11, Y13, Y11
+	VMOVUPS      Y11, 64(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row99
+	JMP          row37
 
-rowover100:
-	JMP blockover98
+rowover38:
+	ADDQ $+96, CX
+	SUBQ $+24, SI
+	JMP  block
 
-whole97:
+below3:
+	CMPQ SI, $+16
+	JL   below2
 	MOVQ lo+8(FP), BX
 
-row104:
+row42:
 	CMPQ         BX, DX
-	JGE          rowover105
+	JGE          rowover43
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
@@ -1516,9 +852,9 @@ row104:
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
 
-entry106:
+entry44:
 	CMPQ         R9, R8
-	JGE          entryover107
+	JGE          entryover45
 	MOVLQSX      (R11)(R9*4), R13
 	IMULQ        DI, R13
 	ADDQ         R12, R13
@@ -1538,14 +874,14 @@ entry106:
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         $+16, R10
 	INCQ         R9
-	JMP          entry106
+	JMP          entry44
 
-entryover107:
+entryover45:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil108
+	JEQ          nil46
 	VBROADCASTSS (R9)(R8*4), Y8
 	VADDPS       Y8, Y0, Y0
 	VADDPS       Y8, Y1, Y1
@@ -1559,7 +895,7 @@ entryover107:
 	VADDPS       Y8, Y6, Y6
 	VADDPS       Y8, Y7, Y7
 
-nil108:
+nil46:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1597,115 +933,23 @@ nil108:
 	VMOVUPS      Y7, 32(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row104
+	JMP          row42
 
-rowover105:
-blockover98:
+rowover43:
 	ADDQ $+64, CX
 	SUBQ $+16, SI
 	JMP  block
 
-atmost1:
-	CMPQ    SI, $+0
-	JLE     atmost0
-	CMPQ    SI, $+8
-	JGE     whole109
-	MOVQ    SI, BX
-	SUBQ    $+0, BX
-	LEAQ    maskTable<>+0(SB), R8
-	NEGQ    BX
-	VMOVDQU 64(R8)(BX*4), Y0
-	MOVQ    lo+8(FP), BX
+below2:
+	CMPQ SI, $+8
+	JL   below1
 
-row111:
-	CMPQ         BX, DX
-	JGE          rowover112
-	VBROADCASTSS constants_avx2<>+0(SB), Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	VBROADCASTSS constants_avx2<>+0(SB), Y4
-	MOVQ         48(AX), R8
-	MOVLQSX      (R8)(BX*4), R9
-	MOVLQSX      4(R8)(BX*4), R8
-	MOVQ         (AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         72(AX), R12
-	ADDQ         CX, R12
-	MOVQ         R9, R13
-	SHLQ         $0x04, R13
-	ADDQ         R13, R10
-
-entry113:
-	CMPQ         R9, R8
-	JGE          entryover114
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMASKMOVPS   (R13), Y0, Y5
-	VBROADCASTSS (R10), Y6
-	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS 4(R10), Y6
-	VFMADD231PS  Y5, Y6, Y2
-	VBROADCASTSS 8(R10), Y6
-	VFMADD231PS  Y5, Y6, Y3
-	VBROADCASTSS 12(R10), Y6
-	VFMADD231PS  Y5, Y6, Y4
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry113
-
-entryover114:
-	MOVQ         BX, R8
-	SHLQ         $0x02, R8
-	MOVQ         120(AX), R9
-	TESTQ        R9, R9
-	JEQ          nil115
-	VBROADCASTSS (R9)(R8*4), Y5
-	VADDPS       Y5, Y1, Y1
-	VBROADCASTSS 4(R9)(R8*4), Y5
-	VADDPS       Y5, Y2, Y2
-	VBROADCASTSS 8(R9)(R8*4), Y5
-	VADDPS       Y5, Y3, Y3
-	VBROADCASTSS 12(R9)(R8*4), Y5
-	VADDPS       Y5, Y4, Y4
-
-nil115:
-	MOVQ         96(AX), R9
-	MOVQ         152(AX), R10
-	SHLQ         $0x02, R10
-	IMULQ        R10, R8
-	ADDQ         R8, R9
-	ADDQ         CX, R9
-	VBROADCASTSS 168(AX), Y5
-	VBROADCASTSS 172(AX), Y6
-	VMAXPS       Y1, Y5, Y1
-	VMINPS       Y1, Y6, Y1
-	VMASKMOVPS   Y1, Y0, (R9)
-	ADDQ         R10, R9
-	VMAXPS       Y2, Y5, Y2
-	VMINPS       Y2, Y6, Y2
-	VMASKMOVPS   Y2, Y0, (R9)
-	ADDQ         R10, R9
-	VMAXPS       Y3, Y5, Y3
-	VMINPS       Y3, Y6, Y3
-	VMASKMOVPS   Y3, Y0, (R9)
-	ADDQ         R10, R9
-	VMAXPS       Y4, Y5, Y4
-	VMINPS       Y4, Y6, Y4
-	VMASKMOVPS   Y4, Y0, (R9)
-	ADDQ         R10, R9
-	INCQ         BX
-	JMP          row111
-
-rowover112:
-	JMP blockover110
-
-whole109:
+single:
 	MOVQ lo+8(FP), BX
 
-row116:
+row47:
 	CMPQ         BX, DX
-	JGE          rowover117
+	JGE          rowover48
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
@@ -1721,9 +965,9 @@ row116:
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
 
-entry118:
+entry49:
 	CMPQ         R9, R8
-	JGE          entryover119
+	JGE          entryover50
 	MOVLQSX      (R11)(R9*4), R13
 	IMULQ        DI, R13
 	ADDQ         R12, R13
@@ -1738,14 +982,14 @@ entry118:
 	VFMADD231PS  Y4, Y5, Y3
 	ADDQ         $+16, R10
 	INCQ         R9
-	JMP          entry118
+	JMP          entry49
 
-entryover119:
+entryover50:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil120
+	JEQ          nil51
 	VBROADCASTSS (R9)(R8*4), Y4
 	VADDPS       Y4, Y0, Y0
 	VBROADCASTSS 4(R9)(R8*4), Y4
@@ -1755,7 +999,7 @@ entryover119:
 	VBROADCASTSS 12(R9)(R8*4), Y4
 	VADDPS       Y4, Y3, Y3
 
-nil120:
+nil51:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1781,15 +1025,109 @@ nil120:
 	VMOVUPS      Y3, (R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row116
+	JMP          row47
 
-rowover117:
-blockover110:
+rowover48:
 	ADDQ $+32, CX
 	SUBQ $+8, SI
 	JMP  block
 
-atmost0:
+below1:
+	TESTQ CX, CX
+	JEQ   few52
+	LEAQ  -32(CX)(SI*4), CX
+	MOVQ  $+8, SI
+	JMP   single
+
+few52:
+	MOVQ    SI, BX
+	SUBQ    $+0, BX
+	LEAQ    maskTable<>+0(SB), SI
+	NEGQ    BX
+	VMOVDQU 64(SI)(BX*4), Y0
+	MOVQ    lo+8(FP), BX
+
+row53:
+	CMPQ         BX, DX
+	JGE          rowover54
+	VBROADCASTSS constants_avx2<>+0(SB), Y1
+	VBROADCASTSS constants_avx2<>+0(SB), Y2
+	VBROADCASTSS constants_avx2<>+0(SB), Y3
+	VBROADCASTSS constants_avx2<>+0(SB), Y4
+	MOVQ         48(AX), SI
+	MOVLQSX      (SI)(BX*4), R8
+	MOVLQSX      4(SI)(BX*4), SI
+	MOVQ         (AX), R9
+	MOVQ         24(AX), R10
+	MOVQ         72(AX), R11
+	ADDQ         CX, R11
+	MOVQ         R8, R12
+	SHLQ         $0x04, R12
+	ADDQ         R12, R9
+
+entry55:
+	CMPQ         R8, SI
+	JGE          entryover56
+	MOVLQSX      (R10)(R8*4), R12
+	IMULQ        DI, R12
+	ADDQ         R11, R12
+	VMASKMOVPS   (R12), Y0, Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(R9), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 8(R9), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS 12(R9), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         $+16, R9
+	INCQ         R8
+	JMP          entry55
+
+entryover56:
+	MOVQ         BX, SI
+	SHLQ         $0x02, SI
+	MOVQ         120(AX), R8
+	TESTQ        R8, R8
+	JEQ          nil57
+	VBROADCASTSS (R8)(SI*4), Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 4(R8)(SI*4), Y5
+	VADDPS       Y5, Y2, Y2
+	VBROADCASTSS 8(R8)(SI*4), Y5
+	VADDPS       Y5, Y3, Y3
+	VBROADCASTSS 12(R8)(SI*4), Y5
+	VADDPS       Y5, Y4, Y4
+
+nil57:
+	MOVQ         96(AX), R8
+	MOVQ         152(AX), R9
+	SHLQ         $0x02, R9
+	IMULQ        R9, SI
+	ADDQ         SI, R8
+	ADDQ         CX, R8
+	VBROADCASTSS 168(AX), Y5
+	VBROADCASTSS 172(AX), Y6
+	VMAXPS       Y1, Y5, Y1
+	VMINPS       Y1, Y6, Y1
+	VMASKMOVPS   Y1, Y0, (R8)
+	ADDQ         R9, R8
+	VMAXPS       Y2, Y5, Y2
+	VMINPS       Y2, Y6, Y2
+	VMASKMOVPS   Y2, Y0, (R8)
+	ADDQ         R9, R8
+	VMAXPS       Y3, Y5, Y3
+	VMINPS       Y3, Y6, Y3
+	VMASKMOVPS   Y3, Y0, (R8)
+	ADDQ         R9, R8
+	VMAXPS       Y4, Y5, Y4
+	VMINPS       Y4, Y6, Y4
+	VMASKMOVPS   Y4, Y0, (R8)
+	ADDQ         R9, R8
+	INCQ         BX
+	JMP          row53
+
+rowover54:
 done:
 	VZEROUPPER
 	RET

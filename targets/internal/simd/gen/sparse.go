@@ -21,11 +21,12 @@ func sparse(s isa) func(*file) {
 		if s.lanes == 8 {
 			f.maskTable()
 		}
-		m.sparse("sparse_csr_f32", 1, 8)
 		if s.lanes == 16 {
+			m.sparse("sparse_csr_f32", 1, 8)
 			m.sparse("sparse_4x1_f32", 4, 6)
 		} else {
-			m.sparse("sparse_4x1_f32", 4, 2)
+			m.sparse("sparse_csr_f32", 1, 6)
+			m.sparse("sparse_4x1_f32", 4, 3)
 		}
 		m.end()
 	}
@@ -54,36 +55,76 @@ func (m *vector) sparse(stem string, height, widest int) {
 	m.Label("block")
 	m.TESTQ(s.left, s.left)
 	m.JLE(operand.LabelRef("done"))
-	for n := widest; n > 0; n-- {
-		next := fmt.Sprintf("atmost%d", n-1)
-		m.CMPQ(s.left, imm((n-1)*m.lanes))
-		m.JLE(operand.LabelRef(next))
-		s.block(n)
-		m.JMP(operand.LabelRef("block"))
-		m.Label(next)
+	if m.lanes == 16 {
+		s.blocks(widest)
+	} else {
+		s.wholeBlocks(widest)
 	}
 	m.Label("done")
 	m.done()
 }
 
-// block emits the loop over the rows for n vectors of pixels, the last of which
-// may be partial.
-func (s *sparseKernel) block(n int) {
-	whole := operand.LabelRef(s.label("whole"))
-	over := operand.LabelRef(s.label("blockover"))
-	s.CMPQ(s.left, imm(n*s.lanes))
-	s.JGE(whole)
+// blocks emits the code for blocks of up to widest vectors, of the least number
+// that holds what is left, the last of which may be partial.
+func (s *sparseKernel) blocks(widest int) {
+	for n := widest; n > 0; n-- {
+		next := fmt.Sprintf("atmost%d", n-1)
+		s.CMPQ(s.left, imm((n-1)*s.lanes))
+		s.JLE(operand.LabelRef(next))
+		whole := operand.LabelRef(s.label("whole"))
+		over := operand.LabelRef(s.label("blockover"))
+		s.CMPQ(s.left, imm(n*s.lanes))
+		s.JGE(whole)
+		t := s.partial(n)
+		s.rows(n, &t)
+		s.JMP(over)
+		s.Label(string(whole))
+		s.rows(n, nil)
+		s.Label(string(over))
+		s.advance(n)
+		s.Label(next)
+	}
+}
+
+// wholeBlocks emits the code for blocks of up to widest vectors that are all
+// whole, since masked stores are slow before AVX-512: the last one overlaps what
+// is there already. Only of fewer pixels than a vector has is one partial.
+func (s *sparseKernel) wholeBlocks(widest int) {
+	for n := widest; n > 0; n-- {
+		next := fmt.Sprintf("below%d", n)
+		s.CMPQ(s.left, imm(n*s.lanes))
+		s.JL(operand.LabelRef(next))
+		if n == 1 {
+			s.Label("single")
+		}
+		s.rows(n, nil)
+		s.advance(n)
+		s.Label(next)
+	}
+	few := operand.LabelRef(s.label("few"))
+	s.TESTQ(s.pixel, s.pixel)
+	s.JEQ(few)
+	s.LEAQ(indexed(s.pixel, s.left, 4, -s.bytes()), s.pixel)
+	s.MOVQ(imm(s.lanes), s.left)
+	s.JMP(operand.LabelRef("single"))
+	s.Label(string(few))
+	t := s.partial(1)
+	s.rows(1, &t)
+}
+
+// partial is the mask of the last of n vectors.
+func (s *sparseKernel) partial(n int) tail {
 	rest := s.GP64()
 	s.MOVQ(s.left, rest)
 	s.SUBQ(imm((n-1)*s.lanes), rest)
-	t := s.tailMask(rest)
-	s.rows(n, &t)
-	s.JMP(over)
-	s.Label(string(whole))
-	s.rows(n, nil)
-	s.Label(string(over))
+	return s.tailMask(rest)
+}
+
+// advance goes on to the pixels behind n vectors.
+func (s *sparseKernel) advance(n int) {
 	s.ADDQ(imm(4*n*s.lanes), s.pixel)
 	s.SUBQ(imm(n*s.lanes), s.left)
+	s.JMP(operand.LabelRef("block"))
 }
 
 func (s *sparseKernel) rows(n int, t *tail) {
@@ -92,12 +133,25 @@ func (s *sparseKernel) rows(n int, t *tail) {
 	s.Label(string(loop))
 	s.CMPQ(s.row, s.hi)
 	s.JGE(over)
-	accs := s.filled(n*s.height, 0)
+	accs := s.filled(n*s.height*s.sums(), 0)
 	s.entries(accs, n, t)
-	s.finish(accs, n, t)
+	for i, rest := range accs[n*s.height:] {
+		s.avo("VADDPS", rest, accs[i], accs[i])
+	}
+	s.finish(accs[:n*s.height], n, t)
 	s.INCQ(s.row)
 	s.JMP(loop)
 	s.Label(string(over))
+}
+
+// sums is how many sums there are of each element: before AVX-512 there are no
+// registers for so many pixels of single rows that additions need not wait for
+// each other, so the even and the odd entries are added by themselves.
+func (s *sparseKernel) sums() int {
+	if s.height == 1 && s.lanes < 16 {
+		return 2
+	}
+	return 1
 }
 
 func lastOnly(i, n int, t *tail) *tail {
@@ -128,13 +182,19 @@ func (s *sparseKernel) entries(accs []v, n int, t *tail) {
 	s.Label(string(loop))
 	s.CMPQ(j, end)
 	s.JGE(over)
-	x := s.GP64()
-	s.MOVLQSX(indexed(columns, j, 4, 0), x)
-	s.IMULQ(s.ldx, x)
-	s.ADDQ(base, x)
-	s.multiply(accs, n, values, x, t)
-	s.ADDQ(imm(4*s.height), values)
-	s.INCQ(j)
+	for i := range s.sums() {
+		if i > 0 {
+			s.CMPQ(j, end)
+			s.JGE(over)
+		}
+		x := s.GP64()
+		s.MOVLQSX(indexed(columns, j, 4, 0), x)
+		s.IMULQ(s.ldx, x)
+		s.ADDQ(base, x)
+		s.multiply(accs[i*n*s.height:], n, values, x, t)
+		s.ADDQ(imm(4*s.height), values)
+		s.INCQ(j)
+	}
 	s.JMP(loop)
 	s.Label(string(over))
 }

@@ -49,6 +49,7 @@ func (o *optimizer) optimize() {
 func (o *optimizer) rewrite(g *graph.Graph) {
 	o.graph = g
 	for _, rewrite := range []func(){
+		o.widenHalves,
 		o.spellQuantized,
 		o.hoistQuantize,
 		o.combineTables,
@@ -175,13 +176,19 @@ func next(n *graph.Node) (*graph.Node, int) {
 	return u.Node, u.Index
 }
 
-// dropDead removes nodes whose results nothing reads.
+// dropDead removes nodes whose results nothing reads, and constants that
+// nothing reads: packed ones need not be kept as they were.
 func (o *optimizer) dropDead() {
 	for n := range o.graph.Backward() {
 		info := o.src.info[n]
 		effects := info.machine == nil && (info.def == nil || info.def.Effects)
 		if !effects && !slices.ContainsFunc(n.Outs(), func(v *graph.Value) bool { return v != nil && v.Used() }) {
 			o.graph.Remove(n)
+		}
+	}
+	for _, v := range o.graph.Inits() {
+		if !v.Used() && !v.IsInput() {
+			o.graph.DropInit(v)
 		}
 	}
 }

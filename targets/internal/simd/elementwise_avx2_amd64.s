@@ -671,42 +671,35 @@ loop37:
 	VMULPS       Y2, Y3, Y2
 	VMOVAPS      Y0, Y3
 	VFMADD231PS  Y0, Y2, Y3
-	VADDPS       Y1, Y1, Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y4
-	VMINPS       Y2, Y4, Y2
-	VBROADCASTSS constants_avx2<>+32(SB), Y4
-	VMAXPS       Y2, Y4, Y2
-	VMULPS       constants_avx2<>+64(SB), Y2, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VMOVAPS      Y2, Y2
-	VFMADD231PS  constants_avx2<>+96(SB), Y4, Y2
-	VMOVAPS      Y2, Y2
-	VFMADD231PS  constants_avx2<>+128(SB), Y4, Y2
-	VBROADCASTSS constants_avx2<>+160(SB), Y5
-	VFMADD213PS  constants_avx2<>+192(SB), Y2, Y5
-	VFMADD213PS  constants_avx2<>+224(SB), Y2, Y5
-	VFMADD213PS  constants_avx2<>+256(SB), Y2, Y5
-	VFMADD213PS  constants_avx2<>+288(SB), Y2, Y5
-	VMULPS       Y2, Y2, Y6
-	VMOVAPS      Y2, Y2
-	VFMADD231PS  Y6, Y5, Y2
-	VADDPS       constants_avx2<>+320(SB), Y2, Y2
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VPADDD       constants_avx2<>+352(SB), Y5, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y2, Y2
-	VPSUBD       Y5, Y4, Y4
-	VPADDD       constants_avx2<>+352(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y2, Y2
-	VBROADCASTSS constants_avx2<>+320(SB), Y4
-	VBROADCASTSS constants_avx2<>+1312(SB), Y5
-	VADDPS       constants_avx2<>+320(SB), Y2, Y2
-	VDIVPS       Y2, Y5, Y2
-	VSUBPS       Y2, Y4, Y2
-	VBROADCASTSS constants_avx2<>+1344(SB), Y4
-	VPAND        constants_avx2<>+1376(SB), Y0, Y0
+	VBROADCASTSS constants_avx2<>+320(SB), Y2
+	VBROADCASTSS constants_avx2<>+1312(SB), Y4
+	VMULPS       constants_avx2<>+1344(SB), Y1, Y5
+	VBROADCASTSS constants_avx2<>+1376(SB), Y6
+	VMINPS       Y5, Y6, Y5
+	VBROADCASTSS constants_avx2<>+1408(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VBROADCASTSS constants_avx2<>+1440(SB), Y6
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  constants_avx2<>+1472(SB), Y5, Y6
+	VADDPS       constants_avx2<>+1504(SB), Y6, Y7
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  constants_avx2<>+992(SB), Y7, Y5
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  constants_avx2<>+928(SB), Y7, Y5
+	VBROADCASTSS constants_avx2<>+1536(SB), Y7
+	VFMADD213PS  constants_avx2<>+1568(SB), Y5, Y7
+	VFMADD213PS  constants_avx2<>+1600(SB), Y5, Y7
+	VFMADD213PS  constants_avx2<>+1632(SB), Y5, Y7
+	VFMADD213PS  constants_avx2<>+1664(SB), Y5, Y7
+	VFMADD213PS  constants_avx2<>+640(SB), Y5, Y7
+	VFMADD213PS  constants_avx2<>+320(SB), Y5, Y7
+	VPSLLD       $0x17, Y6, Y5
+	VMOVAPS      Y7, Y6
+	VFMADD213PS  constants_avx2<>+320(SB), Y5, Y6
+	VDIVPS       Y6, Y4, Y4
+	VSUBPS       Y4, Y2, Y2
+	VBROADCASTSS constants_avx2<>+1696(SB), Y4
+	VPAND        constants_avx2<>+1728(SB), Y0, Y0
 	VPOR         Y0, Y2, Y0
 	VMOVAPS      Y0, Y0
 	VCMPPS       $0x11, Y4, Y1, Y1
@@ -734,42 +727,35 @@ next38:
 	VMULPS       Y3, Y4, Y3
 	VMOVAPS      Y1, Y4
 	VFMADD231PS  Y1, Y3, Y4
-	VADDPS       Y2, Y2, Y3
-	VBROADCASTSS constants_avx2<>+0(SB), Y5
-	VMINPS       Y3, Y5, Y3
-	VBROADCASTSS constants_avx2<>+32(SB), Y5
-	VMAXPS       Y3, Y5, Y3
-	VMULPS       constants_avx2<>+64(SB), Y3, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VMOVAPS      Y3, Y3
-	VFMADD231PS  constants_avx2<>+96(SB), Y5, Y3
-	VMOVAPS      Y3, Y3
-	VFMADD231PS  constants_avx2<>+128(SB), Y5, Y3
-	VBROADCASTSS constants_avx2<>+160(SB), Y6
-	VFMADD213PS  constants_avx2<>+192(SB), Y3, Y6
-	VFMADD213PS  constants_avx2<>+224(SB), Y3, Y6
-	VFMADD213PS  constants_avx2<>+256(SB), Y3, Y6
-	VFMADD213PS  constants_avx2<>+288(SB), Y3, Y6
-	VMULPS       Y3, Y3, Y7
-	VMOVAPS      Y3, Y3
-	VFMADD231PS  Y7, Y6, Y3
-	VADDPS       constants_avx2<>+320(SB), Y3, Y3
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y6
-	VPADDD       constants_avx2<>+352(SB), Y6, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y3, Y3
-	VPSUBD       Y6, Y5, Y5
-	VPADDD       constants_avx2<>+352(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y3, Y3
-	VBROADCASTSS constants_avx2<>+320(SB), Y5
-	VBROADCASTSS constants_avx2<>+1312(SB), Y6
-	VADDPS       constants_avx2<>+320(SB), Y3, Y3
-	VDIVPS       Y3, Y6, Y3
-	VSUBPS       Y3, Y5, Y3
-	VBROADCASTSS constants_avx2<>+1344(SB), Y5
-	VPAND        constants_avx2<>+1376(SB), Y1, Y1
+	VBROADCASTSS constants_avx2<>+320(SB), Y3
+	VBROADCASTSS constants_avx2<>+1312(SB), Y5
+	VMULPS       constants_avx2<>+1344(SB), Y2, Y6
+	VBROADCASTSS constants_avx2<>+1376(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VBROADCASTSS constants_avx2<>+1408(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VBROADCASTSS constants_avx2<>+1440(SB), Y7
+	VMOVAPS      Y7, Y7
+	VFMADD231PS  constants_avx2<>+1472(SB), Y6, Y7
+	VADDPS       constants_avx2<>+1504(SB), Y7, Y8
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  constants_avx2<>+992(SB), Y8, Y6
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  constants_avx2<>+928(SB), Y8, Y6
+	VBROADCASTSS constants_avx2<>+1536(SB), Y8
+	VFMADD213PS  constants_avx2<>+1568(SB), Y6, Y8
+	VFMADD213PS  constants_avx2<>+1600(SB), Y6, Y8
+	VFMADD213PS  constants_avx2<>+1632(SB), Y6, Y8
+	VFMADD213PS  constants_avx2<>+1664(SB), Y6, Y8
+	VFMADD213PS  constants_avx2<>+640(SB), Y6, Y8
+	VFMADD213PS  constants_avx2<>+320(SB), Y6, Y8
+	VPSLLD       $0x17, Y7, Y6
+	VMOVAPS      Y8, Y7
+	VFMADD213PS  constants_avx2<>+320(SB), Y6, Y7
+	VDIVPS       Y7, Y5, Y5
+	VSUBPS       Y5, Y3, Y3
+	VBROADCASTSS constants_avx2<>+1696(SB), Y5
+	VPAND        constants_avx2<>+1728(SB), Y1, Y1
 	VPOR         Y1, Y3, Y1
 	VMOVAPS      Y1, Y1
 	VCMPPS       $0x11, Y5, Y2, Y2
@@ -793,37 +779,28 @@ loop40:
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS constants_avx2<>+320(SB), Y1
 	VBROADCASTSS constants_avx2<>+1376(SB), Y2
-	VPXOR        Y2, Y0, Y0
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
 	VMINPS       Y0, Y2, Y0
-	VBROADCASTSS constants_avx2<>+32(SB), Y2
+	VBROADCASTSS constants_avx2<>+1408(SB), Y2
 	VMAXPS       Y0, Y2, Y0
-	VMULPS       constants_avx2<>+64(SB), Y0, Y2
-	VROUNDPS     $0x08, Y2, Y2
+	VBROADCASTSS constants_avx2<>+1440(SB), Y2
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  constants_avx2<>+1472(SB), Y0, Y2
+	VADDPS       constants_avx2<>+1504(SB), Y2, Y3
 	VMOVAPS      Y0, Y0
-	VFMADD231PS  constants_avx2<>+96(SB), Y2, Y0
+	VFMADD231PS  constants_avx2<>+992(SB), Y3, Y0
 	VMOVAPS      Y0, Y0
-	VFMADD231PS  constants_avx2<>+128(SB), Y2, Y0
-	VBROADCASTSS constants_avx2<>+160(SB), Y3
-	VFMADD213PS  constants_avx2<>+192(SB), Y0, Y3
-	VFMADD213PS  constants_avx2<>+224(SB), Y0, Y3
-	VFMADD213PS  constants_avx2<>+256(SB), Y0, Y3
-	VFMADD213PS  constants_avx2<>+288(SB), Y0, Y3
-	VMULPS       Y0, Y0, Y4
-	VMOVAPS      Y0, Y0
-	VFMADD231PS  Y4, Y3, Y0
-	VADDPS       constants_avx2<>+320(SB), Y0, Y0
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y3
-	VPADDD       constants_avx2<>+352(SB), Y3, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y0, Y0
-	VPSUBD       Y3, Y2, Y2
-	VPADDD       constants_avx2<>+352(SB), Y2, Y2
-	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y0, Y0
-	VADDPS       constants_avx2<>+320(SB), Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VFMADD231PS  constants_avx2<>+928(SB), Y3, Y0
+	VBROADCASTSS constants_avx2<>+1536(SB), Y3
+	VFMADD213PS  constants_avx2<>+1568(SB), Y0, Y3
+	VFMADD213PS  constants_avx2<>+1600(SB), Y0, Y3
+	VFMADD213PS  constants_avx2<>+1632(SB), Y0, Y3
+	VFMADD213PS  constants_avx2<>+1664(SB), Y0, Y3
+	VFMADD213PS  constants_avx2<>+640(SB), Y0, Y3
+	VFMADD213PS  constants_avx2<>+320(SB), Y0, Y3
+	VPSLLD       $0x17, Y2, Y0
+	VMOVAPS      Y3, Y2
+	VFMADD213PS  constants_avx2<>+320(SB), Y0, Y2
+	VDIVPS       Y2, Y1, Y0
 	VMOVUPS      Y0, (AX)
 	ADDQ         $+32, AX
 	ADDQ         $+32, CX
@@ -839,37 +816,28 @@ next41:
 	VMASKMOVPS   (CX), Y0, Y1
 	VBROADCASTSS constants_avx2<>+320(SB), Y2
 	VBROADCASTSS constants_avx2<>+1376(SB), Y3
-	VPXOR        Y3, Y1, Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
 	VMINPS       Y1, Y3, Y1
-	VBROADCASTSS constants_avx2<>+32(SB), Y3
+	VBROADCASTSS constants_avx2<>+1408(SB), Y3
 	VMAXPS       Y1, Y3, Y1
-	VMULPS       constants_avx2<>+64(SB), Y1, Y3
-	VROUNDPS     $0x08, Y3, Y3
+	VBROADCASTSS constants_avx2<>+1440(SB), Y3
+	VMOVAPS      Y3, Y3
+	VFMADD231PS  constants_avx2<>+1472(SB), Y1, Y3
+	VADDPS       constants_avx2<>+1504(SB), Y3, Y4
 	VMOVAPS      Y1, Y1
-	VFMADD231PS  constants_avx2<>+96(SB), Y3, Y1
+	VFMADD231PS  constants_avx2<>+992(SB), Y4, Y1
 	VMOVAPS      Y1, Y1
-	VFMADD231PS  constants_avx2<>+128(SB), Y3, Y1
-	VBROADCASTSS constants_avx2<>+160(SB), Y4
-	VFMADD213PS  constants_avx2<>+192(SB), Y1, Y4
-	VFMADD213PS  constants_avx2<>+224(SB), Y1, Y4
-	VFMADD213PS  constants_avx2<>+256(SB), Y1, Y4
-	VFMADD213PS  constants_avx2<>+288(SB), Y1, Y4
-	VMULPS       Y1, Y1, Y5
-	VMOVAPS      Y1, Y1
-	VFMADD231PS  Y5, Y4, Y1
-	VADDPS       constants_avx2<>+320(SB), Y1, Y1
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y4
-	VPADDD       constants_avx2<>+352(SB), Y4, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y1, Y1
-	VPSUBD       Y4, Y3, Y3
-	VPADDD       constants_avx2<>+352(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y1, Y1
-	VADDPS       constants_avx2<>+320(SB), Y1, Y1
-	VDIVPS       Y1, Y2, Y1
+	VFMADD231PS  constants_avx2<>+928(SB), Y4, Y1
+	VBROADCASTSS constants_avx2<>+1536(SB), Y4
+	VFMADD213PS  constants_avx2<>+1568(SB), Y1, Y4
+	VFMADD213PS  constants_avx2<>+1600(SB), Y1, Y4
+	VFMADD213PS  constants_avx2<>+1632(SB), Y1, Y4
+	VFMADD213PS  constants_avx2<>+1664(SB), Y1, Y4
+	VFMADD213PS  constants_avx2<>+640(SB), Y1, Y4
+	VFMADD213PS  constants_avx2<>+320(SB), Y1, Y4
+	VPSLLD       $0x17, Y3, Y1
+	VMOVAPS      Y4, Y3
+	VFMADD213PS  constants_avx2<>+320(SB), Y1, Y3
+	VDIVPS       Y3, Y2, Y1
 	VMASKMOVPS   Y1, Y0, (AX)
 
 over42:
@@ -888,59 +856,50 @@ loop43:
 	JL           next44
 	VMOVUPS      (CX), Y0
 	VMULPS       Y0, Y0, Y1
-	VBROADCASTSS constants_avx2<>+1408(SB), Y2
-	VFMADD213PS  constants_avx2<>+1440(SB), Y1, Y2
-	VFMADD213PS  constants_avx2<>+1472(SB), Y1, Y2
-	VFMADD213PS  constants_avx2<>+1504(SB), Y1, Y2
-	VFMADD213PS  constants_avx2<>+1536(SB), Y1, Y2
-	VFMADD213PS  constants_avx2<>+1568(SB), Y1, Y2
-	VFMADD213PS  constants_avx2<>+1600(SB), Y1, Y2
+	VBROADCASTSS constants_avx2<>+1760(SB), Y2
+	VFMADD213PS  constants_avx2<>+1792(SB), Y1, Y2
+	VFMADD213PS  constants_avx2<>+1824(SB), Y1, Y2
+	VFMADD213PS  constants_avx2<>+1856(SB), Y1, Y2
+	VFMADD213PS  constants_avx2<>+1888(SB), Y1, Y2
+	VFMADD213PS  constants_avx2<>+1920(SB), Y1, Y2
+	VFMADD213PS  constants_avx2<>+1952(SB), Y1, Y2
 	VMOVAPS      Y0, Y1
 	VFMADD231PS  Y0, Y2, Y1
 	VPAND        constants_avx2<>+1120(SB), Y0, Y2
-	VBROADCASTSS constants_avx2<>+1632(SB), Y3
+	VBROADCASTSS constants_avx2<>+1984(SB), Y3
 	VMINPS       Y2, Y3, Y2
-	VBROADCASTSS constants_avx2<>+1664(SB), Y3
-	VFMADD213PS  constants_avx2<>+1696(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1728(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1760(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1792(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1824(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1856(SB), Y2, Y3
+	VBROADCASTSS constants_avx2<>+2016(SB), Y3
+	VFMADD213PS  constants_avx2<>+2048(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+2080(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+2112(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+2144(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+2176(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+2208(SB), Y2, Y3
+	VBROADCASTSS constants_avx2<>+1376(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS constants_avx2<>+1408(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS constants_avx2<>+1440(SB), Y4
+	VMOVAPS      Y4, Y4
+	VFMADD231PS  constants_avx2<>+1472(SB), Y3, Y4
+	VADDPS       constants_avx2<>+1504(SB), Y4, Y5
+	VMOVAPS      Y3, Y3
+	VFMADD231PS  constants_avx2<>+992(SB), Y5, Y3
+	VMOVAPS      Y3, Y3
+	VFMADD231PS  constants_avx2<>+928(SB), Y5, Y3
+	VBROADCASTSS constants_avx2<>+1536(SB), Y5
+	VFMADD213PS  constants_avx2<>+1568(SB), Y3, Y5
+	VFMADD213PS  constants_avx2<>+1600(SB), Y3, Y5
+	VFMADD213PS  constants_avx2<>+1632(SB), Y3, Y5
+	VFMADD213PS  constants_avx2<>+1664(SB), Y3, Y5
+	VFMADD213PS  constants_avx2<>+640(SB), Y3, Y5
+	VFMADD213PS  constants_avx2<>+320(SB), Y3, Y5
+	VPSLLD       $0x17, Y4, Y3
 	VBROADCASTSS constants_avx2<>+320(SB), Y4
-	VBROADCASTSS constants_avx2<>+1376(SB), Y5
-	VPXOR        Y5, Y3, Y3
-	VBROADCASTSS constants_avx2<>+0(SB), Y5
-	VMINPS       Y3, Y5, Y3
-	VBROADCASTSS constants_avx2<>+32(SB), Y5
-	VMAXPS       Y3, Y5, Y3
-	VMULPS       constants_avx2<>+64(SB), Y3, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VMOVAPS      Y3, Y3
-	VFMADD231PS  constants_avx2<>+96(SB), Y5, Y3
-	VMOVAPS      Y3, Y3
-	VFMADD231PS  constants_avx2<>+128(SB), Y5, Y3
-	VBROADCASTSS constants_avx2<>+160(SB), Y6
-	VFMADD213PS  constants_avx2<>+192(SB), Y3, Y6
-	VFMADD213PS  constants_avx2<>+224(SB), Y3, Y6
-	VFMADD213PS  constants_avx2<>+256(SB), Y3, Y6
-	VFMADD213PS  constants_avx2<>+288(SB), Y3, Y6
-	VMULPS       Y3, Y3, Y7
-	VMOVAPS      Y3, Y3
-	VFMADD231PS  Y7, Y6, Y3
-	VADDPS       constants_avx2<>+320(SB), Y3, Y3
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y6
-	VPADDD       constants_avx2<>+352(SB), Y6, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y3, Y3
-	VPSUBD       Y6, Y5, Y5
-	VPADDD       constants_avx2<>+352(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y3, Y3
+	VMULPS       Y3, Y5, Y3
 	VSUBPS       Y3, Y4, Y3
 	VBROADCASTSS constants_avx2<>+320(SB), Y4
-	VPAND        constants_avx2<>+1376(SB), Y0, Y0
+	VPAND        constants_avx2<>+1728(SB), Y0, Y0
 	VPOR         Y0, Y3, Y0
 	VMOVAPS      Y0, Y0
 	VCMPPS       $0x11, Y4, Y2, Y2
@@ -959,59 +918,50 @@ next44:
 	VMOVDQU      64(BX)(DX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMULPS       Y1, Y1, Y2
-	VBROADCASTSS constants_avx2<>+1408(SB), Y3
-	VFMADD213PS  constants_avx2<>+1440(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1472(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1504(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1536(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1568(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1600(SB), Y2, Y3
+	VBROADCASTSS constants_avx2<>+1760(SB), Y3
+	VFMADD213PS  constants_avx2<>+1792(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+1824(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+1856(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+1888(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+1920(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+1952(SB), Y2, Y3
 	VMOVAPS      Y1, Y2
 	VFMADD231PS  Y1, Y3, Y2
 	VPAND        constants_avx2<>+1120(SB), Y1, Y3
-	VBROADCASTSS constants_avx2<>+1632(SB), Y4
+	VBROADCASTSS constants_avx2<>+1984(SB), Y4
 	VMINPS       Y3, Y4, Y3
-	VBROADCASTSS constants_avx2<>+1664(SB), Y4
-	VFMADD213PS  constants_avx2<>+1696(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1728(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1760(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1792(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1824(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1856(SB), Y3, Y4
+	VBROADCASTSS constants_avx2<>+2016(SB), Y4
+	VFMADD213PS  constants_avx2<>+2048(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+2080(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+2112(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+2144(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+2176(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+2208(SB), Y3, Y4
+	VBROADCASTSS constants_avx2<>+1376(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constants_avx2<>+1408(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constants_avx2<>+1440(SB), Y5
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  constants_avx2<>+1472(SB), Y4, Y5
+	VADDPS       constants_avx2<>+1504(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFMADD231PS  constants_avx2<>+992(SB), Y6, Y4
+	VMOVAPS      Y4, Y4
+	VFMADD231PS  constants_avx2<>+928(SB), Y6, Y4
+	VBROADCASTSS constants_avx2<>+1536(SB), Y6
+	VFMADD213PS  constants_avx2<>+1568(SB), Y4, Y6
+	VFMADD213PS  constants_avx2<>+1600(SB), Y4, Y6
+	VFMADD213PS  constants_avx2<>+1632(SB), Y4, Y6
+	VFMADD213PS  constants_avx2<>+1664(SB), Y4, Y6
+	VFMADD213PS  constants_avx2<>+640(SB), Y4, Y6
+	VFMADD213PS  constants_avx2<>+320(SB), Y4, Y6
+	VPSLLD       $0x17, Y5, Y4
 	VBROADCASTSS constants_avx2<>+320(SB), Y5
-	VBROADCASTSS constants_avx2<>+1376(SB), Y6
-	VPXOR        Y6, Y4, Y4
-	VBROADCASTSS constants_avx2<>+0(SB), Y6
-	VMINPS       Y4, Y6, Y4
-	VBROADCASTSS constants_avx2<>+32(SB), Y6
-	VMAXPS       Y4, Y6, Y4
-	VMULPS       constants_avx2<>+64(SB), Y4, Y6
-	VROUNDPS     $0x08, Y6, Y6
-	VMOVAPS      Y4, Y4
-	VFMADD231PS  constants_avx2<>+96(SB), Y6, Y4
-	VMOVAPS      Y4, Y4
-	VFMADD231PS  constants_avx2<>+128(SB), Y6, Y4
-	VBROADCASTSS constants_avx2<>+160(SB), Y7
-	VFMADD213PS  constants_avx2<>+192(SB), Y4, Y7
-	VFMADD213PS  constants_avx2<>+224(SB), Y4, Y7
-	VFMADD213PS  constants_avx2<>+256(SB), Y4, Y7
-	VFMADD213PS  constants_avx2<>+288(SB), Y4, Y7
-	VMULPS       Y4, Y4, Y8
-	VMOVAPS      Y4, Y4
-	VFMADD231PS  Y8, Y7, Y4
-	VADDPS       constants_avx2<>+320(SB), Y4, Y4
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPADDD       constants_avx2<>+352(SB), Y7, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y4, Y4
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       constants_avx2<>+352(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y4, Y4
+	VMULPS       Y4, Y6, Y4
 	VSUBPS       Y4, Y5, Y4
 	VBROADCASTSS constants_avx2<>+320(SB), Y5
-	VPAND        constants_avx2<>+1376(SB), Y1, Y1
+	VPAND        constants_avx2<>+1728(SB), Y1, Y1
 	VPOR         Y1, Y4, Y1
 	VMOVAPS      Y1, Y1
 	VCMPPS       $0x11, Y5, Y3, Y3
@@ -1035,64 +985,55 @@ loop46:
 	VMOVUPS      (CX), Y0
 	VMULPS       constants_avx2<>+608(SB), Y0, Y1
 	VMULPS       Y1, Y1, Y2
-	VBROADCASTSS constants_avx2<>+1408(SB), Y3
-	VFMADD213PS  constants_avx2<>+1440(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1472(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1504(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1536(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1568(SB), Y2, Y3
-	VFMADD213PS  constants_avx2<>+1600(SB), Y2, Y3
+	VBROADCASTSS constants_avx2<>+1760(SB), Y3
+	VFMADD213PS  constants_avx2<>+1792(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+1824(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+1856(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+1888(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+1920(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+1952(SB), Y2, Y3
 	VMOVAPS      Y1, Y2
 	VFMADD231PS  Y1, Y3, Y2
 	VPAND        constants_avx2<>+1120(SB), Y1, Y3
-	VBROADCASTSS constants_avx2<>+1632(SB), Y4
+	VBROADCASTSS constants_avx2<>+1984(SB), Y4
 	VMINPS       Y3, Y4, Y3
-	VBROADCASTSS constants_avx2<>+1664(SB), Y4
-	VFMADD213PS  constants_avx2<>+1696(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1728(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1760(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1792(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1824(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1856(SB), Y3, Y4
+	VBROADCASTSS constants_avx2<>+2016(SB), Y4
+	VFMADD213PS  constants_avx2<>+2048(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+2080(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+2112(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+2144(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+2176(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+2208(SB), Y3, Y4
+	VBROADCASTSS constants_avx2<>+1376(SB), Y5
+	VMINPS       Y4, Y5, Y4
+	VBROADCASTSS constants_avx2<>+1408(SB), Y5
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS constants_avx2<>+1440(SB), Y5
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  constants_avx2<>+1472(SB), Y4, Y5
+	VADDPS       constants_avx2<>+1504(SB), Y5, Y6
+	VMOVAPS      Y4, Y4
+	VFMADD231PS  constants_avx2<>+992(SB), Y6, Y4
+	VMOVAPS      Y4, Y4
+	VFMADD231PS  constants_avx2<>+928(SB), Y6, Y4
+	VBROADCASTSS constants_avx2<>+1536(SB), Y6
+	VFMADD213PS  constants_avx2<>+1568(SB), Y4, Y6
+	VFMADD213PS  constants_avx2<>+1600(SB), Y4, Y6
+	VFMADD213PS  constants_avx2<>+1632(SB), Y4, Y6
+	VFMADD213PS  constants_avx2<>+1664(SB), Y4, Y6
+	VFMADD213PS  constants_avx2<>+640(SB), Y4, Y6
+	VFMADD213PS  constants_avx2<>+320(SB), Y4, Y6
+	VPSLLD       $0x17, Y5, Y4
 	VBROADCASTSS constants_avx2<>+320(SB), Y5
-	VBROADCASTSS constants_avx2<>+1376(SB), Y6
-	VPXOR        Y6, Y4, Y4
-	VBROADCASTSS constants_avx2<>+0(SB), Y6
-	VMINPS       Y4, Y6, Y4
-	VBROADCASTSS constants_avx2<>+32(SB), Y6
-	VMAXPS       Y4, Y6, Y4
-	VMULPS       constants_avx2<>+64(SB), Y4, Y6
-	VROUNDPS     $0x08, Y6, Y6
-	VMOVAPS      Y4, Y4
-	VFMADD231PS  constants_avx2<>+96(SB), Y6, Y4
-	VMOVAPS      Y4, Y4
-	VFMADD231PS  constants_avx2<>+128(SB), Y6, Y4
-	VBROADCASTSS constants_avx2<>+160(SB), Y7
-	VFMADD213PS  constants_avx2<>+192(SB), Y4, Y7
-	VFMADD213PS  constants_avx2<>+224(SB), Y4, Y7
-	VFMADD213PS  constants_avx2<>+256(SB), Y4, Y7
-	VFMADD213PS  constants_avx2<>+288(SB), Y4, Y7
-	VMULPS       Y4, Y4, Y8
-	VMOVAPS      Y4, Y4
-	VFMADD231PS  Y8, Y7, Y4
-	VADDPS       constants_avx2<>+320(SB), Y4, Y4
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPADDD       constants_avx2<>+352(SB), Y7, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y4, Y4
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       constants_avx2<>+352(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y4, Y4
+	VMULPS       Y4, Y6, Y4
 	VSUBPS       Y4, Y5, Y4
 	VBROADCASTSS constants_avx2<>+320(SB), Y5
-	VPAND        constants_avx2<>+1376(SB), Y1, Y1
+	VPAND        constants_avx2<>+1728(SB), Y1, Y1
 	VPOR         Y1, Y4, Y1
 	VMOVAPS      Y1, Y1
 	VCMPPS       $0x11, Y5, Y3, Y3
 	VBLENDVPS    Y3, Y2, Y1, Y1
-	VMULPS       constants_avx2<>+1888(SB), Y0, Y0
+	VMULPS       constants_avx2<>+2240(SB), Y0, Y0
 	VMOVAPS      Y0, Y2
 	VFMADD231PS  Y1, Y0, Y2
 	VMOVUPS      Y2, (AX)
@@ -1110,64 +1051,55 @@ next47:
 	VMASKMOVPS   (CX), Y0, Y1
 	VMULPS       constants_avx2<>+608(SB), Y1, Y2
 	VMULPS       Y2, Y2, Y3
-	VBROADCASTSS constants_avx2<>+1408(SB), Y4
-	VFMADD213PS  constants_avx2<>+1440(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1472(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1504(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1536(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1568(SB), Y3, Y4
-	VFMADD213PS  constants_avx2<>+1600(SB), Y3, Y4
+	VBROADCASTSS constants_avx2<>+1760(SB), Y4
+	VFMADD213PS  constants_avx2<>+1792(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+1824(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+1856(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+1888(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+1920(SB), Y3, Y4
+	VFMADD213PS  constants_avx2<>+1952(SB), Y3, Y4
 	VMOVAPS      Y2, Y3
 	VFMADD231PS  Y2, Y4, Y3
 	VPAND        constants_avx2<>+1120(SB), Y2, Y4
-	VBROADCASTSS constants_avx2<>+1632(SB), Y5
+	VBROADCASTSS constants_avx2<>+1984(SB), Y5
 	VMINPS       Y4, Y5, Y4
-	VBROADCASTSS constants_avx2<>+1664(SB), Y5
-	VFMADD213PS  constants_avx2<>+1696(SB), Y4, Y5
-	VFMADD213PS  constants_avx2<>+1728(SB), Y4, Y5
-	VFMADD213PS  constants_avx2<>+1760(SB), Y4, Y5
-	VFMADD213PS  constants_avx2<>+1792(SB), Y4, Y5
-	VFMADD213PS  constants_avx2<>+1824(SB), Y4, Y5
-	VFMADD213PS  constants_avx2<>+1856(SB), Y4, Y5
+	VBROADCASTSS constants_avx2<>+2016(SB), Y5
+	VFMADD213PS  constants_avx2<>+2048(SB), Y4, Y5
+	VFMADD213PS  constants_avx2<>+2080(SB), Y4, Y5
+	VFMADD213PS  constants_avx2<>+2112(SB), Y4, Y5
+	VFMADD213PS  constants_avx2<>+2144(SB), Y4, Y5
+	VFMADD213PS  constants_avx2<>+2176(SB), Y4, Y5
+	VFMADD213PS  constants_avx2<>+2208(SB), Y4, Y5
+	VBROADCASTSS constants_avx2<>+1376(SB), Y6
+	VMINPS       Y5, Y6, Y5
+	VBROADCASTSS constants_avx2<>+1408(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VBROADCASTSS constants_avx2<>+1440(SB), Y6
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  constants_avx2<>+1472(SB), Y5, Y6
+	VADDPS       constants_avx2<>+1504(SB), Y6, Y7
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  constants_avx2<>+992(SB), Y7, Y5
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  constants_avx2<>+928(SB), Y7, Y5
+	VBROADCASTSS constants_avx2<>+1536(SB), Y7
+	VFMADD213PS  constants_avx2<>+1568(SB), Y5, Y7
+	VFMADD213PS  constants_avx2<>+1600(SB), Y5, Y7
+	VFMADD213PS  constants_avx2<>+1632(SB), Y5, Y7
+	VFMADD213PS  constants_avx2<>+1664(SB), Y5, Y7
+	VFMADD213PS  constants_avx2<>+640(SB), Y5, Y7
+	VFMADD213PS  constants_avx2<>+320(SB), Y5, Y7
+	VPSLLD       $0x17, Y6, Y5
 	VBROADCASTSS constants_avx2<>+320(SB), Y6
-	VBROADCASTSS constants_avx2<>+1376(SB), Y7
-	VPXOR        Y7, Y5, Y5
-	VBROADCASTSS constants_avx2<>+0(SB), Y7
-	VMINPS       Y5, Y7, Y5
-	VBROADCASTSS constants_avx2<>+32(SB), Y7
-	VMAXPS       Y5, Y7, Y5
-	VMULPS       constants_avx2<>+64(SB), Y5, Y7
-	VROUNDPS     $0x08, Y7, Y7
-	VMOVAPS      Y5, Y5
-	VFMADD231PS  constants_avx2<>+96(SB), Y7, Y5
-	VMOVAPS      Y5, Y5
-	VFMADD231PS  constants_avx2<>+128(SB), Y7, Y5
-	VBROADCASTSS constants_avx2<>+160(SB), Y8
-	VFMADD213PS  constants_avx2<>+192(SB), Y5, Y8
-	VFMADD213PS  constants_avx2<>+224(SB), Y5, Y8
-	VFMADD213PS  constants_avx2<>+256(SB), Y5, Y8
-	VFMADD213PS  constants_avx2<>+288(SB), Y5, Y8
-	VMULPS       Y5, Y5, Y9
-	VMOVAPS      Y5, Y5
-	VFMADD231PS  Y9, Y8, Y5
-	VADDPS       constants_avx2<>+320(SB), Y5, Y5
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y8
-	VPADDD       constants_avx2<>+352(SB), Y8, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VMULPS       Y9, Y5, Y5
-	VPSUBD       Y8, Y7, Y7
-	VPADDD       constants_avx2<>+352(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y5, Y5
+	VMULPS       Y5, Y7, Y5
 	VSUBPS       Y5, Y6, Y5
 	VBROADCASTSS constants_avx2<>+320(SB), Y6
-	VPAND        constants_avx2<>+1376(SB), Y2, Y2
+	VPAND        constants_avx2<>+1728(SB), Y2, Y2
 	VPOR         Y2, Y5, Y2
 	VMOVAPS      Y2, Y2
 	VCMPPS       $0x11, Y6, Y4, Y4
 	VBLENDVPS    Y4, Y3, Y2, Y2
-	VMULPS       constants_avx2<>+1888(SB), Y1, Y1
+	VMULPS       constants_avx2<>+2240(SB), Y1, Y1
 	VMOVAPS      Y1, Y3
 	VFMADD231PS  Y2, Y1, Y3
 	VMASKMOVPS   Y3, Y0, (AX)
@@ -1188,42 +1120,33 @@ loop49:
 	JL           next50
 	VMOVUPS      (CX), Y0
 	VMULPS       Y0, Y0, Y1
-	VBROADCASTSS constants_avx2<>+1920(SB), Y2
+	VBROADCASTSS constants_avx2<>+2272(SB), Y2
 	VMOVAPS      Y1, Y1
-	VFMADD213PS  constants_avx2<>+1952(SB), Y2, Y1
+	VFMADD213PS  constants_avx2<>+2304(SB), Y2, Y1
 	VMULPS       Y1, Y0, Y1
 	VBROADCASTSS constants_avx2<>+1376(SB), Y2
-	VPXOR        Y2, Y1, Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
 	VMINPS       Y1, Y2, Y1
-	VBROADCASTSS constants_avx2<>+32(SB), Y2
+	VBROADCASTSS constants_avx2<>+1408(SB), Y2
 	VMAXPS       Y1, Y2, Y1
-	VMULPS       constants_avx2<>+64(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
+	VBROADCASTSS constants_avx2<>+1440(SB), Y2
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  constants_avx2<>+1472(SB), Y1, Y2
+	VADDPS       constants_avx2<>+1504(SB), Y2, Y3
 	VMOVAPS      Y1, Y1
-	VFMADD231PS  constants_avx2<>+96(SB), Y2, Y1
+	VFMADD231PS  constants_avx2<>+992(SB), Y3, Y1
 	VMOVAPS      Y1, Y1
-	VFMADD231PS  constants_avx2<>+128(SB), Y2, Y1
-	VBROADCASTSS constants_avx2<>+160(SB), Y3
-	VFMADD213PS  constants_avx2<>+192(SB), Y1, Y3
-	VFMADD213PS  constants_avx2<>+224(SB), Y1, Y3
-	VFMADD213PS  constants_avx2<>+256(SB), Y1, Y3
-	VFMADD213PS  constants_avx2<>+288(SB), Y1, Y3
-	VMULPS       Y1, Y1, Y4
-	VMOVAPS      Y1, Y1
-	VFMADD231PS  Y4, Y3, Y1
-	VADDPS       constants_avx2<>+320(SB), Y1, Y1
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y3
-	VPADDD       constants_avx2<>+352(SB), Y3, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y1, Y1
-	VPSUBD       Y3, Y2, Y2
-	VPADDD       constants_avx2<>+352(SB), Y2, Y2
-	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y1, Y1
-	VADDPS       constants_avx2<>+320(SB), Y1, Y1
-	VDIVPS       Y1, Y0, Y0
+	VFMADD231PS  constants_avx2<>+928(SB), Y3, Y1
+	VBROADCASTSS constants_avx2<>+1536(SB), Y3
+	VFMADD213PS  constants_avx2<>+1568(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+1600(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+1632(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+1664(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+640(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+320(SB), Y1, Y3
+	VPSLLD       $0x17, Y2, Y1
+	VMOVAPS      Y3, Y2
+	VFMADD213PS  constants_avx2<>+320(SB), Y1, Y2
+	VDIVPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	ADDQ         $+32, AX
 	ADDQ         $+32, CX
@@ -1238,42 +1161,33 @@ next50:
 	VMOVDQU      64(BX)(DX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VMULPS       Y1, Y1, Y2
-	VBROADCASTSS constants_avx2<>+1920(SB), Y3
+	VBROADCASTSS constants_avx2<>+2272(SB), Y3
 	VMOVAPS      Y2, Y2
-	VFMADD213PS  constants_avx2<>+1952(SB), Y3, Y2
+	VFMADD213PS  constants_avx2<>+2304(SB), Y3, Y2
 	VMULPS       Y2, Y1, Y2
 	VBROADCASTSS constants_avx2<>+1376(SB), Y3
-	VPXOR        Y3, Y2, Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
 	VMINPS       Y2, Y3, Y2
-	VBROADCASTSS constants_avx2<>+32(SB), Y3
+	VBROADCASTSS constants_avx2<>+1408(SB), Y3
 	VMAXPS       Y2, Y3, Y2
-	VMULPS       constants_avx2<>+64(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
+	VBROADCASTSS constants_avx2<>+1440(SB), Y3
+	VMOVAPS      Y3, Y3
+	VFMADD231PS  constants_avx2<>+1472(SB), Y2, Y3
+	VADDPS       constants_avx2<>+1504(SB), Y3, Y4
 	VMOVAPS      Y2, Y2
-	VFMADD231PS  constants_avx2<>+96(SB), Y3, Y2
+	VFMADD231PS  constants_avx2<>+992(SB), Y4, Y2
 	VMOVAPS      Y2, Y2
-	VFMADD231PS  constants_avx2<>+128(SB), Y3, Y2
-	VBROADCASTSS constants_avx2<>+160(SB), Y4
-	VFMADD213PS  constants_avx2<>+192(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+224(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+256(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+288(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y5
-	VMOVAPS      Y2, Y2
-	VFMADD231PS  Y5, Y4, Y2
-	VADDPS       constants_avx2<>+320(SB), Y2, Y2
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y4
-	VPADDD       constants_avx2<>+352(SB), Y4, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y2, Y2
-	VPSUBD       Y4, Y3, Y3
-	VPADDD       constants_avx2<>+352(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y2, Y2
-	VADDPS       constants_avx2<>+320(SB), Y2, Y2
-	VDIVPS       Y2, Y1, Y1
+	VFMADD231PS  constants_avx2<>+928(SB), Y4, Y2
+	VBROADCASTSS constants_avx2<>+1536(SB), Y4
+	VFMADD213PS  constants_avx2<>+1568(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+1600(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+1632(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+1664(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+640(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+320(SB), Y2, Y4
+	VPSLLD       $0x17, Y3, Y2
+	VMOVAPS      Y4, Y3
+	VFMADD213PS  constants_avx2<>+320(SB), Y2, Y3
+	VDIVPS       Y3, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (AX)
 
 over51:
@@ -1292,37 +1206,28 @@ loop52:
 	JL           next53
 	VMOVUPS      (CX), Y0
 	VBROADCASTSS constants_avx2<>+1376(SB), Y1
-	VPXOR        Y1, Y0, Y1
-	VBROADCASTSS constants_avx2<>+0(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VBROADCASTSS constants_avx2<>+32(SB), Y2
+	VMINPS       Y0, Y1, Y1
+	VBROADCASTSS constants_avx2<>+1408(SB), Y2
 	VMAXPS       Y1, Y2, Y1
-	VMULPS       constants_avx2<>+64(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
+	VBROADCASTSS constants_avx2<>+1440(SB), Y2
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  constants_avx2<>+1472(SB), Y1, Y2
+	VADDPS       constants_avx2<>+1504(SB), Y2, Y3
 	VMOVAPS      Y1, Y1
-	VFMADD231PS  constants_avx2<>+96(SB), Y2, Y1
+	VFMADD231PS  constants_avx2<>+992(SB), Y3, Y1
 	VMOVAPS      Y1, Y1
-	VFMADD231PS  constants_avx2<>+128(SB), Y2, Y1
-	VBROADCASTSS constants_avx2<>+160(SB), Y3
-	VFMADD213PS  constants_avx2<>+192(SB), Y1, Y3
-	VFMADD213PS  constants_avx2<>+224(SB), Y1, Y3
-	VFMADD213PS  constants_avx2<>+256(SB), Y1, Y3
-	VFMADD213PS  constants_avx2<>+288(SB), Y1, Y3
-	VMULPS       Y1, Y1, Y4
-	VMOVAPS      Y1, Y1
-	VFMADD231PS  Y4, Y3, Y1
-	VADDPS       constants_avx2<>+320(SB), Y1, Y1
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y3
-	VPADDD       constants_avx2<>+352(SB), Y3, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y1, Y1
-	VPSUBD       Y3, Y2, Y2
-	VPADDD       constants_avx2<>+352(SB), Y2, Y2
-	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y1, Y1
-	VADDPS       constants_avx2<>+320(SB), Y1, Y1
-	VDIVPS       Y1, Y0, Y0
+	VFMADD231PS  constants_avx2<>+928(SB), Y3, Y1
+	VBROADCASTSS constants_avx2<>+1536(SB), Y3
+	VFMADD213PS  constants_avx2<>+1568(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+1600(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+1632(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+1664(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+640(SB), Y1, Y3
+	VFMADD213PS  constants_avx2<>+320(SB), Y1, Y3
+	VPSLLD       $0x17, Y2, Y1
+	VMOVAPS      Y3, Y2
+	VFMADD213PS  constants_avx2<>+320(SB), Y1, Y2
+	VDIVPS       Y2, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	ADDQ         $+32, AX
 	ADDQ         $+32, CX
@@ -1337,37 +1242,28 @@ next53:
 	VMOVDQU      64(BX)(DX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
 	VBROADCASTSS constants_avx2<>+1376(SB), Y2
-	VPXOR        Y2, Y1, Y2
-	VBROADCASTSS constants_avx2<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VBROADCASTSS constants_avx2<>+32(SB), Y3
+	VMINPS       Y1, Y2, Y2
+	VBROADCASTSS constants_avx2<>+1408(SB), Y3
 	VMAXPS       Y2, Y3, Y2
-	VMULPS       constants_avx2<>+64(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
+	VBROADCASTSS constants_avx2<>+1440(SB), Y3
+	VMOVAPS      Y3, Y3
+	VFMADD231PS  constants_avx2<>+1472(SB), Y2, Y3
+	VADDPS       constants_avx2<>+1504(SB), Y3, Y4
 	VMOVAPS      Y2, Y2
-	VFMADD231PS  constants_avx2<>+96(SB), Y3, Y2
+	VFMADD231PS  constants_avx2<>+992(SB), Y4, Y2
 	VMOVAPS      Y2, Y2
-	VFMADD231PS  constants_avx2<>+128(SB), Y3, Y2
-	VBROADCASTSS constants_avx2<>+160(SB), Y4
-	VFMADD213PS  constants_avx2<>+192(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+224(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+256(SB), Y2, Y4
-	VFMADD213PS  constants_avx2<>+288(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y5
-	VMOVAPS      Y2, Y2
-	VFMADD231PS  Y5, Y4, Y2
-	VADDPS       constants_avx2<>+320(SB), Y2, Y2
-	VCVTPS2DQ    Y3, Y3
-	VPSRAD       $0x01, Y3, Y4
-	VPADDD       constants_avx2<>+352(SB), Y4, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y2, Y2
-	VPSUBD       Y4, Y3, Y3
-	VPADDD       constants_avx2<>+352(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y2, Y2
-	VADDPS       constants_avx2<>+320(SB), Y2, Y2
-	VDIVPS       Y2, Y1, Y1
+	VFMADD231PS  constants_avx2<>+928(SB), Y4, Y2
+	VBROADCASTSS constants_avx2<>+1536(SB), Y4
+	VFMADD213PS  constants_avx2<>+1568(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+1600(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+1632(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+1664(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+640(SB), Y2, Y4
+	VFMADD213PS  constants_avx2<>+320(SB), Y2, Y4
+	VPSLLD       $0x17, Y3, Y2
+	VMOVAPS      Y4, Y3
+	VFMADD213PS  constants_avx2<>+320(SB), Y2, Y3
+	VDIVPS       Y3, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (AX)
 
 over54:
@@ -1385,9 +1281,9 @@ loop55:
 	CMPQ         DX, $+8
 	JL           next56
 	VMOVUPS      (CX), Y0
-	VBROADCASTSS constants_avx2<>+1984(SB), Y1
+	VBROADCASTSS constants_avx2<>+2336(SB), Y1
 	VMOVAPS      Y0, Y2
-	VFMADD213PS  constants_avx2<>+1888(SB), Y1, Y2
+	VFMADD213PS  constants_avx2<>+2240(SB), Y1, Y2
 	VBROADCASTSS constants_avx2<>+480(SB), Y1
 	VMAXPS       Y2, Y1, Y1
 	VBROADCASTSS constants_avx2<>+320(SB), Y2
@@ -1406,9 +1302,9 @@ next56:
 	NEGQ         DX
 	VMOVDQU      64(BX)(DX*4), Y0
 	VMASKMOVPS   (CX), Y0, Y1
-	VBROADCASTSS constants_avx2<>+1984(SB), Y2
+	VBROADCASTSS constants_avx2<>+2336(SB), Y2
 	VMOVAPS      Y1, Y3
-	VFMADD213PS  constants_avx2<>+1888(SB), Y2, Y3
+	VFMADD213PS  constants_avx2<>+2240(SB), Y2, Y3
 	VBROADCASTSS constants_avx2<>+480(SB), Y2
 	VMAXPS       Y3, Y2, Y2
 	VBROADCASTSS constants_avx2<>+320(SB), Y3
@@ -2386,172 +2282,260 @@ DATA constants_avx2<>+1328(SB)/4, $0x40000000
 DATA constants_avx2<>+1332(SB)/4, $0x40000000
 DATA constants_avx2<>+1336(SB)/4, $0x40000000
 DATA constants_avx2<>+1340(SB)/4, $0x40000000
-DATA constants_avx2<>+1344(SB)/4, $0x3f19999a
-DATA constants_avx2<>+1348(SB)/4, $0x3f19999a
-DATA constants_avx2<>+1352(SB)/4, $0x3f19999a
-DATA constants_avx2<>+1356(SB)/4, $0x3f19999a
-DATA constants_avx2<>+1360(SB)/4, $0x3f19999a
-DATA constants_avx2<>+1364(SB)/4, $0x3f19999a
-DATA constants_avx2<>+1368(SB)/4, $0x3f19999a
-DATA constants_avx2<>+1372(SB)/4, $0x3f19999a
-DATA constants_avx2<>+1376(SB)/4, $0x80000000
-DATA constants_avx2<>+1380(SB)/4, $0x80000000
-DATA constants_avx2<>+1384(SB)/4, $0x80000000
-DATA constants_avx2<>+1388(SB)/4, $0x80000000
-DATA constants_avx2<>+1392(SB)/4, $0x80000000
-DATA constants_avx2<>+1396(SB)/4, $0x80000000
-DATA constants_avx2<>+1400(SB)/4, $0x80000000
-DATA constants_avx2<>+1404(SB)/4, $0x80000000
-DATA constants_avx2<>+1408(SB)/4, $0x38a4b5e3
-DATA constants_avx2<>+1412(SB)/4, $0x38a4b5e3
-DATA constants_avx2<>+1416(SB)/4, $0x38a4b5e3
-DATA constants_avx2<>+1420(SB)/4, $0x38a4b5e3
-DATA constants_avx2<>+1424(SB)/4, $0x38a4b5e3
-DATA constants_avx2<>+1428(SB)/4, $0x38a4b5e3
-DATA constants_avx2<>+1432(SB)/4, $0x38a4b5e3
-DATA constants_avx2<>+1436(SB)/4, $0x38a4b5e3
-DATA constants_avx2<>+1440(SB)/4, $0xba51fbd3
-DATA constants_avx2<>+1444(SB)/4, $0xba51fbd3
-DATA constants_avx2<>+1448(SB)/4, $0xba51fbd3
-DATA constants_avx2<>+1452(SB)/4, $0xba51fbd3
-DATA constants_avx2<>+1456(SB)/4, $0xba51fbd3
-DATA constants_avx2<>+1460(SB)/4, $0xba51fbd3
-DATA constants_avx2<>+1464(SB)/4, $0xba51fbd3
-DATA constants_avx2<>+1468(SB)/4, $0xba51fbd3
-DATA constants_avx2<>+1472(SB)/4, $0x3baa02e6
-DATA constants_avx2<>+1476(SB)/4, $0x3baa02e6
-DATA constants_avx2<>+1480(SB)/4, $0x3baa02e6
-DATA constants_avx2<>+1484(SB)/4, $0x3baa02e6
-DATA constants_avx2<>+1488(SB)/4, $0x3baa02e6
-DATA constants_avx2<>+1492(SB)/4, $0x3baa02e6
-DATA constants_avx2<>+1496(SB)/4, $0x3baa02e6
-DATA constants_avx2<>+1500(SB)/4, $0x3baa02e6
-DATA constants_avx2<>+1504(SB)/4, $0xbcdbfc88
-DATA constants_avx2<>+1508(SB)/4, $0xbcdbfc88
-DATA constants_avx2<>+1512(SB)/4, $0xbcdbfc88
-DATA constants_avx2<>+1516(SB)/4, $0xbcdbfc88
-DATA constants_avx2<>+1520(SB)/4, $0xbcdbfc88
-DATA constants_avx2<>+1524(SB)/4, $0xbcdbfc88
-DATA constants_avx2<>+1528(SB)/4, $0xbcdbfc88
-DATA constants_avx2<>+1532(SB)/4, $0xbcdbfc88
-DATA constants_avx2<>+1536(SB)/4, $0x3de7167c
-DATA constants_avx2<>+1540(SB)/4, $0x3de7167c
-DATA constants_avx2<>+1544(SB)/4, $0x3de7167c
-DATA constants_avx2<>+1548(SB)/4, $0x3de7167c
-DATA constants_avx2<>+1552(SB)/4, $0x3de7167c
-DATA constants_avx2<>+1556(SB)/4, $0x3de7167c
-DATA constants_avx2<>+1560(SB)/4, $0x3de7167c
-DATA constants_avx2<>+1564(SB)/4, $0x3de7167c
-DATA constants_avx2<>+1568(SB)/4, $0xbec0939f
-DATA constants_avx2<>+1572(SB)/4, $0xbec0939f
-DATA constants_avx2<>+1576(SB)/4, $0xbec0939f
-DATA constants_avx2<>+1580(SB)/4, $0xbec0939f
-DATA constants_avx2<>+1584(SB)/4, $0xbec0939f
-DATA constants_avx2<>+1588(SB)/4, $0xbec0939f
-DATA constants_avx2<>+1592(SB)/4, $0xbec0939f
-DATA constants_avx2<>+1596(SB)/4, $0xbec0939f
-DATA constants_avx2<>+1600(SB)/4, $0x3e0375d4
-DATA constants_avx2<>+1604(SB)/4, $0x3e0375d4
-DATA constants_avx2<>+1608(SB)/4, $0x3e0375d4
-DATA constants_avx2<>+1612(SB)/4, $0x3e0375d4
-DATA constants_avx2<>+1616(SB)/4, $0x3e0375d4
-DATA constants_avx2<>+1620(SB)/4, $0x3e0375d4
-DATA constants_avx2<>+1624(SB)/4, $0x3e0375d4
-DATA constants_avx2<>+1628(SB)/4, $0x3e0375d4
-DATA constants_avx2<>+1632(SB)/4, $0x40833333
-DATA constants_avx2<>+1636(SB)/4, $0x40833333
-DATA constants_avx2<>+1640(SB)/4, $0x40833333
-DATA constants_avx2<>+1644(SB)/4, $0x40833333
-DATA constants_avx2<>+1648(SB)/4, $0x40833333
-DATA constants_avx2<>+1652(SB)/4, $0x40833333
-DATA constants_avx2<>+1656(SB)/4, $0x40833333
-DATA constants_avx2<>+1660(SB)/4, $0x40833333
-DATA constants_avx2<>+1664(SB)/4, $0xb9436f0a
-DATA constants_avx2<>+1668(SB)/4, $0xb9436f0a
-DATA constants_avx2<>+1672(SB)/4, $0xb9436f0a
-DATA constants_avx2<>+1676(SB)/4, $0xb9436f0a
-DATA constants_avx2<>+1680(SB)/4, $0xb9436f0a
-DATA constants_avx2<>+1684(SB)/4, $0xb9436f0a
-DATA constants_avx2<>+1688(SB)/4, $0xb9436f0a
-DATA constants_avx2<>+1692(SB)/4, $0xb9436f0a
-DATA constants_avx2<>+1696(SB)/4, $0x3b412da7
-DATA constants_avx2<>+1700(SB)/4, $0x3b412da7
-DATA constants_avx2<>+1704(SB)/4, $0x3b412da7
-DATA constants_avx2<>+1708(SB)/4, $0x3b412da7
-DATA constants_avx2<>+1712(SB)/4, $0x3b412da7
-DATA constants_avx2<>+1716(SB)/4, $0x3b412da7
-DATA constants_avx2<>+1720(SB)/4, $0x3b412da7
-DATA constants_avx2<>+1724(SB)/4, $0x3b412da7
-DATA constants_avx2<>+1728(SB)/4, $0xbcb2e5d0
-DATA constants_avx2<>+1732(SB)/4, $0xbcb2e5d0
-DATA constants_avx2<>+1736(SB)/4, $0xbcb2e5d0
-DATA constants_avx2<>+1740(SB)/4, $0xbcb2e5d0
-DATA constants_avx2<>+1744(SB)/4, $0xbcb2e5d0
-DATA constants_avx2<>+1748(SB)/4, $0xbcb2e5d0
-DATA constants_avx2<>+1752(SB)/4, $0xbcb2e5d0
-DATA constants_avx2<>+1756(SB)/4, $0xbcb2e5d0
-DATA constants_avx2<>+1760(SB)/4, $0x3dd329ac
-DATA constants_avx2<>+1764(SB)/4, $0x3dd329ac
-DATA constants_avx2<>+1768(SB)/4, $0x3dd329ac
-DATA constants_avx2<>+1772(SB)/4, $0x3dd329ac
-DATA constants_avx2<>+1776(SB)/4, $0x3dd329ac
-DATA constants_avx2<>+1780(SB)/4, $0x3dd329ac
-DATA constants_avx2<>+1784(SB)/4, $0x3dd329ac
-DATA constants_avx2<>+1788(SB)/4, $0x3dd329ac
-DATA constants_avx2<>+1792(SB)/4, $0x3f235d74
-DATA constants_avx2<>+1796(SB)/4, $0x3f235d74
-DATA constants_avx2<>+1800(SB)/4, $0x3f235d74
-DATA constants_avx2<>+1804(SB)/4, $0x3f235d74
-DATA constants_avx2<>+1808(SB)/4, $0x3f235d74
-DATA constants_avx2<>+1812(SB)/4, $0x3f235d74
-DATA constants_avx2<>+1816(SB)/4, $0x3f235d74
-DATA constants_avx2<>+1820(SB)/4, $0x3f235d74
-DATA constants_avx2<>+1824(SB)/4, $0x3f904476
-DATA constants_avx2<>+1828(SB)/4, $0x3f904476
-DATA constants_avx2<>+1832(SB)/4, $0x3f904476
-DATA constants_avx2<>+1836(SB)/4, $0x3f904476
-DATA constants_avx2<>+1840(SB)/4, $0x3f904476
-DATA constants_avx2<>+1844(SB)/4, $0x3f904476
-DATA constants_avx2<>+1848(SB)/4, $0x3f904476
-DATA constants_avx2<>+1852(SB)/4, $0x3f904476
-DATA constants_avx2<>+1856(SB)/4, $0x39b30cf3
-DATA constants_avx2<>+1860(SB)/4, $0x39b30cf3
-DATA constants_avx2<>+1864(SB)/4, $0x39b30cf3
-DATA constants_avx2<>+1868(SB)/4, $0x39b30cf3
-DATA constants_avx2<>+1872(SB)/4, $0x39b30cf3
-DATA constants_avx2<>+1876(SB)/4, $0x39b30cf3
-DATA constants_avx2<>+1880(SB)/4, $0x39b30cf3
-DATA constants_avx2<>+1884(SB)/4, $0x39b30cf3
-DATA constants_avx2<>+1888(SB)/4, $0x3f000000
-DATA constants_avx2<>+1892(SB)/4, $0x3f000000
-DATA constants_avx2<>+1896(SB)/4, $0x3f000000
-DATA constants_avx2<>+1900(SB)/4, $0x3f000000
-DATA constants_avx2<>+1904(SB)/4, $0x3f000000
-DATA constants_avx2<>+1908(SB)/4, $0x3f000000
-DATA constants_avx2<>+1912(SB)/4, $0x3f000000
-DATA constants_avx2<>+1916(SB)/4, $0x3f000000
-DATA constants_avx2<>+1920(SB)/4, $0x3d922279
-DATA constants_avx2<>+1924(SB)/4, $0x3d922279
-DATA constants_avx2<>+1928(SB)/4, $0x3d922279
-DATA constants_avx2<>+1932(SB)/4, $0x3d922279
-DATA constants_avx2<>+1936(SB)/4, $0x3d922279
-DATA constants_avx2<>+1940(SB)/4, $0x3d922279
-DATA constants_avx2<>+1944(SB)/4, $0x3d922279
-DATA constants_avx2<>+1948(SB)/4, $0x3d922279
-DATA constants_avx2<>+1952(SB)/4, $0x3fcc422a
-DATA constants_avx2<>+1956(SB)/4, $0x3fcc422a
-DATA constants_avx2<>+1960(SB)/4, $0x3fcc422a
-DATA constants_avx2<>+1964(SB)/4, $0x3fcc422a
-DATA constants_avx2<>+1968(SB)/4, $0x3fcc422a
-DATA constants_avx2<>+1972(SB)/4, $0x3fcc422a
-DATA constants_avx2<>+1976(SB)/4, $0x3fcc422a
-DATA constants_avx2<>+1980(SB)/4, $0x3fcc422a
-DATA constants_avx2<>+1984(SB)/4, $0x3e2aaaab
-DATA constants_avx2<>+1988(SB)/4, $0x3e2aaaab
-DATA constants_avx2<>+1992(SB)/4, $0x3e2aaaab
-DATA constants_avx2<>+1996(SB)/4, $0x3e2aaaab
-DATA constants_avx2<>+2000(SB)/4, $0x3e2aaaab
-DATA constants_avx2<>+2004(SB)/4, $0x3e2aaaab
-DATA constants_avx2<>+2008(SB)/4, $0x3e2aaaab
-DATA constants_avx2<>+2012(SB)/4, $0x3e2aaaab
-GLOBL constants_avx2<>(SB), RODATA|NOPTR, $2016
+DATA constants_avx2<>+1344(SB)/4, $0xc0000000
+DATA constants_avx2<>+1348(SB)/4, $0xc0000000
+DATA constants_avx2<>+1352(SB)/4, $0xc0000000
+DATA constants_avx2<>+1356(SB)/4, $0xc0000000
+DATA constants_avx2<>+1360(SB)/4, $0xc0000000
+DATA constants_avx2<>+1364(SB)/4, $0xc0000000
+DATA constants_avx2<>+1368(SB)/4, $0xc0000000
+DATA constants_avx2<>+1372(SB)/4, $0xc0000000
+DATA constants_avx2<>+1376(SB)/4, $0x42ae999a
+DATA constants_avx2<>+1380(SB)/4, $0x42ae999a
+DATA constants_avx2<>+1384(SB)/4, $0x42ae999a
+DATA constants_avx2<>+1388(SB)/4, $0x42ae999a
+DATA constants_avx2<>+1392(SB)/4, $0x42ae999a
+DATA constants_avx2<>+1396(SB)/4, $0x42ae999a
+DATA constants_avx2<>+1400(SB)/4, $0x42ae999a
+DATA constants_avx2<>+1404(SB)/4, $0x42ae999a
+DATA constants_avx2<>+1408(SB)/4, $0xc2b13333
+DATA constants_avx2<>+1412(SB)/4, $0xc2b13333
+DATA constants_avx2<>+1416(SB)/4, $0xc2b13333
+DATA constants_avx2<>+1420(SB)/4, $0xc2b13333
+DATA constants_avx2<>+1424(SB)/4, $0xc2b13333
+DATA constants_avx2<>+1428(SB)/4, $0xc2b13333
+DATA constants_avx2<>+1432(SB)/4, $0xc2b13333
+DATA constants_avx2<>+1436(SB)/4, $0xc2b13333
+DATA constants_avx2<>+1440(SB)/4, $0x4b40007f
+DATA constants_avx2<>+1444(SB)/4, $0x4b40007f
+DATA constants_avx2<>+1448(SB)/4, $0x4b40007f
+DATA constants_avx2<>+1452(SB)/4, $0x4b40007f
+DATA constants_avx2<>+1456(SB)/4, $0x4b40007f
+DATA constants_avx2<>+1460(SB)/4, $0x4b40007f
+DATA constants_avx2<>+1464(SB)/4, $0x4b40007f
+DATA constants_avx2<>+1468(SB)/4, $0x4b40007f
+DATA constants_avx2<>+1472(SB)/4, $0xbfb8aa3b
+DATA constants_avx2<>+1476(SB)/4, $0xbfb8aa3b
+DATA constants_avx2<>+1480(SB)/4, $0xbfb8aa3b
+DATA constants_avx2<>+1484(SB)/4, $0xbfb8aa3b
+DATA constants_avx2<>+1488(SB)/4, $0xbfb8aa3b
+DATA constants_avx2<>+1492(SB)/4, $0xbfb8aa3b
+DATA constants_avx2<>+1496(SB)/4, $0xbfb8aa3b
+DATA constants_avx2<>+1500(SB)/4, $0xbfb8aa3b
+DATA constants_avx2<>+1504(SB)/4, $0xcb40007f
+DATA constants_avx2<>+1508(SB)/4, $0xcb40007f
+DATA constants_avx2<>+1512(SB)/4, $0xcb40007f
+DATA constants_avx2<>+1516(SB)/4, $0xcb40007f
+DATA constants_avx2<>+1520(SB)/4, $0xcb40007f
+DATA constants_avx2<>+1524(SB)/4, $0xcb40007f
+DATA constants_avx2<>+1528(SB)/4, $0xcb40007f
+DATA constants_avx2<>+1532(SB)/4, $0xcb40007f
+DATA constants_avx2<>+1536(SB)/4, $0x3ab84e4e
+DATA constants_avx2<>+1540(SB)/4, $0x3ab84e4e
+DATA constants_avx2<>+1544(SB)/4, $0x3ab84e4e
+DATA constants_avx2<>+1548(SB)/4, $0x3ab84e4e
+DATA constants_avx2<>+1552(SB)/4, $0x3ab84e4e
+DATA constants_avx2<>+1556(SB)/4, $0x3ab84e4e
+DATA constants_avx2<>+1560(SB)/4, $0x3ab84e4e
+DATA constants_avx2<>+1564(SB)/4, $0x3ab84e4e
+DATA constants_avx2<>+1568(SB)/4, $0xbc094852
+DATA constants_avx2<>+1572(SB)/4, $0xbc094852
+DATA constants_avx2<>+1576(SB)/4, $0xbc094852
+DATA constants_avx2<>+1580(SB)/4, $0xbc094852
+DATA constants_avx2<>+1584(SB)/4, $0xbc094852
+DATA constants_avx2<>+1588(SB)/4, $0xbc094852
+DATA constants_avx2<>+1592(SB)/4, $0xbc094852
+DATA constants_avx2<>+1596(SB)/4, $0xbc094852
+DATA constants_avx2<>+1600(SB)/4, $0x3d2aa8ae
+DATA constants_avx2<>+1604(SB)/4, $0x3d2aa8ae
+DATA constants_avx2<>+1608(SB)/4, $0x3d2aa8ae
+DATA constants_avx2<>+1612(SB)/4, $0x3d2aa8ae
+DATA constants_avx2<>+1616(SB)/4, $0x3d2aa8ae
+DATA constants_avx2<>+1620(SB)/4, $0x3d2aa8ae
+DATA constants_avx2<>+1624(SB)/4, $0x3d2aa8ae
+DATA constants_avx2<>+1628(SB)/4, $0x3d2aa8ae
+DATA constants_avx2<>+1632(SB)/4, $0xbe2aa9e0
+DATA constants_avx2<>+1636(SB)/4, $0xbe2aa9e0
+DATA constants_avx2<>+1640(SB)/4, $0xbe2aa9e0
+DATA constants_avx2<>+1644(SB)/4, $0xbe2aa9e0
+DATA constants_avx2<>+1648(SB)/4, $0xbe2aa9e0
+DATA constants_avx2<>+1652(SB)/4, $0xbe2aa9e0
+DATA constants_avx2<>+1656(SB)/4, $0xbe2aa9e0
+DATA constants_avx2<>+1660(SB)/4, $0xbe2aa9e0
+DATA constants_avx2<>+1664(SB)/4, $0x3f000001
+DATA constants_avx2<>+1668(SB)/4, $0x3f000001
+DATA constants_avx2<>+1672(SB)/4, $0x3f000001
+DATA constants_avx2<>+1676(SB)/4, $0x3f000001
+DATA constants_avx2<>+1680(SB)/4, $0x3f000001
+DATA constants_avx2<>+1684(SB)/4, $0x3f000001
+DATA constants_avx2<>+1688(SB)/4, $0x3f000001
+DATA constants_avx2<>+1692(SB)/4, $0x3f000001
+DATA constants_avx2<>+1696(SB)/4, $0x3f19999a
+DATA constants_avx2<>+1700(SB)/4, $0x3f19999a
+DATA constants_avx2<>+1704(SB)/4, $0x3f19999a
+DATA constants_avx2<>+1708(SB)/4, $0x3f19999a
+DATA constants_avx2<>+1712(SB)/4, $0x3f19999a
+DATA constants_avx2<>+1716(SB)/4, $0x3f19999a
+DATA constants_avx2<>+1720(SB)/4, $0x3f19999a
+DATA constants_avx2<>+1724(SB)/4, $0x3f19999a
+DATA constants_avx2<>+1728(SB)/4, $0x80000000
+DATA constants_avx2<>+1732(SB)/4, $0x80000000
+DATA constants_avx2<>+1736(SB)/4, $0x80000000
+DATA constants_avx2<>+1740(SB)/4, $0x80000000
+DATA constants_avx2<>+1744(SB)/4, $0x80000000
+DATA constants_avx2<>+1748(SB)/4, $0x80000000
+DATA constants_avx2<>+1752(SB)/4, $0x80000000
+DATA constants_avx2<>+1756(SB)/4, $0x80000000
+DATA constants_avx2<>+1760(SB)/4, $0x38a4b5e3
+DATA constants_avx2<>+1764(SB)/4, $0x38a4b5e3
+DATA constants_avx2<>+1768(SB)/4, $0x38a4b5e3
+DATA constants_avx2<>+1772(SB)/4, $0x38a4b5e3
+DATA constants_avx2<>+1776(SB)/4, $0x38a4b5e3
+DATA constants_avx2<>+1780(SB)/4, $0x38a4b5e3
+DATA constants_avx2<>+1784(SB)/4, $0x38a4b5e3
+DATA constants_avx2<>+1788(SB)/4, $0x38a4b5e3
+DATA constants_avx2<>+1792(SB)/4, $0xba51fbd3
+DATA constants_avx2<>+1796(SB)/4, $0xba51fbd3
+DATA constants_avx2<>+1800(SB)/4, $0xba51fbd3
+DATA constants_avx2<>+1804(SB)/4, $0xba51fbd3
+DATA constants_avx2<>+1808(SB)/4, $0xba51fbd3
+DATA constants_avx2<>+1812(SB)/4, $0xba51fbd3
+DATA constants_avx2<>+1816(SB)/4, $0xba51fbd3
+DATA constants_avx2<>+1820(SB)/4, $0xba51fbd3
+DATA constants_avx2<>+1824(SB)/4, $0x3baa02e6
+DATA constants_avx2<>+1828(SB)/4, $0x3baa02e6
+DATA constants_avx2<>+1832(SB)/4, $0x3baa02e6
+DATA constants_avx2<>+1836(SB)/4, $0x3baa02e6
+DATA constants_avx2<>+1840(SB)/4, $0x3baa02e6
+DATA constants_avx2<>+1844(SB)/4, $0x3baa02e6
+DATA constants_avx2<>+1848(SB)/4, $0x3baa02e6
+DATA constants_avx2<>+1852(SB)/4, $0x3baa02e6
+DATA constants_avx2<>+1856(SB)/4, $0xbcdbfc88
+DATA constants_avx2<>+1860(SB)/4, $0xbcdbfc88
+DATA constants_avx2<>+1864(SB)/4, $0xbcdbfc88
+DATA constants_avx2<>+1868(SB)/4, $0xbcdbfc88
+DATA constants_avx2<>+1872(SB)/4, $0xbcdbfc88
+DATA constants_avx2<>+1876(SB)/4, $0xbcdbfc88
+DATA constants_avx2<>+1880(SB)/4, $0xbcdbfc88
+DATA constants_avx2<>+1884(SB)/4, $0xbcdbfc88
+DATA constants_avx2<>+1888(SB)/4, $0x3de7167c
+DATA constants_avx2<>+1892(SB)/4, $0x3de7167c
+DATA constants_avx2<>+1896(SB)/4, $0x3de7167c
+DATA constants_avx2<>+1900(SB)/4, $0x3de7167c
+DATA constants_avx2<>+1904(SB)/4, $0x3de7167c
+DATA constants_avx2<>+1908(SB)/4, $0x3de7167c
+DATA constants_avx2<>+1912(SB)/4, $0x3de7167c
+DATA constants_avx2<>+1916(SB)/4, $0x3de7167c
+DATA constants_avx2<>+1920(SB)/4, $0xbec0939f
+DATA constants_avx2<>+1924(SB)/4, $0xbec0939f
+DATA constants_avx2<>+1928(SB)/4, $0xbec0939f
+DATA constants_avx2<>+1932(SB)/4, $0xbec0939f
+DATA constants_avx2<>+1936(SB)/4, $0xbec0939f
+DATA constants_avx2<>+1940(SB)/4, $0xbec0939f
+DATA constants_avx2<>+1944(SB)/4, $0xbec0939f
+DATA constants_avx2<>+1948(SB)/4, $0xbec0939f
+DATA constants_avx2<>+1952(SB)/4, $0x3e0375d4
+DATA constants_avx2<>+1956(SB)/4, $0x3e0375d4
+DATA constants_avx2<>+1960(SB)/4, $0x3e0375d4
+DATA constants_avx2<>+1964(SB)/4, $0x3e0375d4
+DATA constants_avx2<>+1968(SB)/4, $0x3e0375d4
+DATA constants_avx2<>+1972(SB)/4, $0x3e0375d4
+DATA constants_avx2<>+1976(SB)/4, $0x3e0375d4
+DATA constants_avx2<>+1980(SB)/4, $0x3e0375d4
+DATA constants_avx2<>+1984(SB)/4, $0x40833333
+DATA constants_avx2<>+1988(SB)/4, $0x40833333
+DATA constants_avx2<>+1992(SB)/4, $0x40833333
+DATA constants_avx2<>+1996(SB)/4, $0x40833333
+DATA constants_avx2<>+2000(SB)/4, $0x40833333
+DATA constants_avx2<>+2004(SB)/4, $0x40833333
+DATA constants_avx2<>+2008(SB)/4, $0x40833333
+DATA constants_avx2<>+2012(SB)/4, $0x40833333
+DATA constants_avx2<>+2016(SB)/4, $0xb9436f0a
+DATA constants_avx2<>+2020(SB)/4, $0xb9436f0a
+DATA constants_avx2<>+2024(SB)/4, $0xb9436f0a
+DATA constants_avx2<>+2028(SB)/4, $0xb9436f0a
+DATA constants_avx2<>+2032(SB)/4, $0xb9436f0a
+DATA constants_avx2<>+2036(SB)/4, $0xb9436f0a
+DATA constants_avx2<>+2040(SB)/4, $0xb9436f0a
+DATA constants_avx2<>+2044(SB)/4, $0xb9436f0a
+DATA constants_avx2<>+2048(SB)/4, $0x3b412da7
+DATA constants_avx2<>+2052(SB)/4, $0x3b412da7
+DATA constants_avx2<>+2056(SB)/4, $0x3b412da7
+DATA constants_avx2<>+2060(SB)/4, $0x3b412da7
+DATA constants_avx2<>+2064(SB)/4, $0x3b412da7
+DATA constants_avx2<>+2068(SB)/4, $0x3b412da7
+DATA constants_avx2<>+2072(SB)/4, $0x3b412da7
+DATA constants_avx2<>+2076(SB)/4, $0x3b412da7
+DATA constants_avx2<>+2080(SB)/4, $0xbcb2e5d0
+DATA constants_avx2<>+2084(SB)/4, $0xbcb2e5d0
+DATA constants_avx2<>+2088(SB)/4, $0xbcb2e5d0
+DATA constants_avx2<>+2092(SB)/4, $0xbcb2e5d0
+DATA constants_avx2<>+2096(SB)/4, $0xbcb2e5d0
+DATA constants_avx2<>+2100(SB)/4, $0xbcb2e5d0
+DATA constants_avx2<>+2104(SB)/4, $0xbcb2e5d0
+DATA constants_avx2<>+2108(SB)/4, $0xbcb2e5d0
+DATA constants_avx2<>+2112(SB)/4, $0x3dd329ac
+DATA constants_avx2<>+2116(SB)/4, $0x3dd329ac
+DATA constants_avx2<>+2120(SB)/4, $0x3dd329ac
+DATA constants_avx2<>+2124(SB)/4, $0x3dd329ac
+DATA constants_avx2<>+2128(SB)/4, $0x3dd329ac
+DATA constants_avx2<>+2132(SB)/4, $0x3dd329ac
+DATA constants_avx2<>+2136(SB)/4, $0x3dd329ac
+DATA constants_avx2<>+2140(SB)/4, $0x3dd329ac
+DATA constants_avx2<>+2144(SB)/4, $0x3f235d74
+DATA constants_avx2<>+2148(SB)/4, $0x3f235d74
+DATA constants_avx2<>+2152(SB)/4, $0x3f235d74
+DATA constants_avx2<>+2156(SB)/4, $0x3f235d74
+DATA constants_avx2<>+2160(SB)/4, $0x3f235d74
+DATA constants_avx2<>+2164(SB)/4, $0x3f235d74
+DATA constants_avx2<>+2168(SB)/4, $0x3f235d74
+DATA constants_avx2<>+2172(SB)/4, $0x3f235d74
+DATA constants_avx2<>+2176(SB)/4, $0x3f904476
+DATA constants_avx2<>+2180(SB)/4, $0x3f904476
+DATA constants_avx2<>+2184(SB)/4, $0x3f904476
+DATA constants_avx2<>+2188(SB)/4, $0x3f904476
+DATA constants_avx2<>+2192(SB)/4, $0x3f904476
+DATA constants_avx2<>+2196(SB)/4, $0x3f904476
+DATA constants_avx2<>+2200(SB)/4, $0x3f904476
+DATA constants_avx2<>+2204(SB)/4, $0x3f904476
+DATA constants_avx2<>+2208(SB)/4, $0x39b30cf3
+DATA constants_avx2<>+2212(SB)/4, $0x39b30cf3
+DATA constants_avx2<>+2216(SB)/4, $0x39b30cf3
+DATA constants_avx2<>+2220(SB)/4, $0x39b30cf3
+DATA constants_avx2<>+2224(SB)/4, $0x39b30cf3
+DATA constants_avx2<>+2228(SB)/4, $0x39b30cf3
+DATA constants_avx2<>+2232(SB)/4, $0x39b30cf3
+DATA constants_avx2<>+2236(SB)/4, $0x39b30cf3
+DATA constants_avx2<>+2240(SB)/4, $0x3f000000
+DATA constants_avx2<>+2244(SB)/4, $0x3f000000
+DATA constants_avx2<>+2248(SB)/4, $0x3f000000
+DATA constants_avx2<>+2252(SB)/4, $0x3f000000
+DATA constants_avx2<>+2256(SB)/4, $0x3f000000
+DATA constants_avx2<>+2260(SB)/4, $0x3f000000
+DATA constants_avx2<>+2264(SB)/4, $0x3f000000
+DATA constants_avx2<>+2268(SB)/4, $0x3f000000
+DATA constants_avx2<>+2272(SB)/4, $0x3d922279
+DATA constants_avx2<>+2276(SB)/4, $0x3d922279
+DATA constants_avx2<>+2280(SB)/4, $0x3d922279
+DATA constants_avx2<>+2284(SB)/4, $0x3d922279
+DATA constants_avx2<>+2288(SB)/4, $0x3d922279
+DATA constants_avx2<>+2292(SB)/4, $0x3d922279
+DATA constants_avx2<>+2296(SB)/4, $0x3d922279
+DATA constants_avx2<>+2300(SB)/4, $0x3d922279
+DATA constants_avx2<>+2304(SB)/4, $0x3fcc422a
+DATA constants_avx2<>+2308(SB)/4, $0x3fcc422a
+DATA constants_avx2<>+2312(SB)/4, $0x3fcc422a
+DATA constants_avx2<>+2316(SB)/4, $0x3fcc422a
+DATA constants_avx2<>+2320(SB)/4, $0x3fcc422a
+DATA constants_avx2<>+2324(SB)/4, $0x3fcc422a
+DATA constants_avx2<>+2328(SB)/4, $0x3fcc422a
+DATA constants_avx2<>+2332(SB)/4, $0x3fcc422a
+DATA constants_avx2<>+2336(SB)/4, $0x3e2aaaab
+DATA constants_avx2<>+2340(SB)/4, $0x3e2aaaab
+DATA constants_avx2<>+2344(SB)/4, $0x3e2aaaab
+DATA constants_avx2<>+2348(SB)/4, $0x3e2aaaab
+DATA constants_avx2<>+2352(SB)/4, $0x3e2aaaab
+DATA constants_avx2<>+2356(SB)/4, $0x3e2aaaab
+DATA constants_avx2<>+2360(SB)/4, $0x3e2aaaab
+DATA constants_avx2<>+2364(SB)/4, $0x3e2aaaab
+GLOBL constants_avx2<>(SB), RODATA|NOPTR, $2368

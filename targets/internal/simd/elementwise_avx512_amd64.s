@@ -745,62 +745,64 @@ loop39:
 	VMOVAPS          Z4, Z7
 	VFMADD231PS      Z0, Z2, Z3
 	VFMADD231PS      Z4, Z6, Z7
-	VADDPS           Z1, Z1, Z2
-	VADDPS           Z5, Z5, Z8
-	VBROADCASTSS     constants_avx512<>+0(SB), Z6
-	VBROADCASTSS     constants_avx512<>+0(SB), Z9
-	VMINPS           Z2, Z6, Z2
-	VMINPS           Z8, Z9, Z8
-	VBROADCASTSS     constants_avx512<>+4(SB), Z6
-	VBROADCASTSS     constants_avx512<>+4(SB), Z9
-	VMAXPS           Z2, Z6, Z2
-	VMAXPS           Z8, Z9, Z8
-	VMULPS.BCST      constants_avx512<>+8(SB), Z2, Z6
-	VMULPS.BCST      constants_avx512<>+8(SB), Z8, Z9
-	VRNDSCALEPS      $0x08, Z6, Z6
-	VRNDSCALEPS      $0x08, Z9, Z9
-	VMOVAPS          Z2, Z2
-	VMOVAPS          Z8, Z8
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z6, Z2
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z9, Z8
-	VMOVAPS          Z2, Z2
-	VMOVAPS          Z8, Z11
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z6, Z2
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z9, Z11
-	VBROADCASTSS     constants_avx512<>+20(SB), Z8
-	VBROADCASTSS     constants_avx512<>+20(SB), Z12
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z2, Z8
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z11, Z12
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z2, Z8
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z11, Z12
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z2, Z8
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z11, Z12
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z2, Z8
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z11, Z12
-	VMULPS           Z2, Z2, Z10
-	VMULPS           Z11, Z11, Z13
-	VMOVAPS          Z2, Z2
-	VMOVAPS          Z11, Z11
-	VFMADD231PS      Z10, Z8, Z2
-	VFMADD231PS      Z13, Z12, Z11
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VADDPS.BCST      constants_avx512<>+40(SB), Z11, Z8
-	VSCALEFPS        Z6, Z2, Z2
-	VSCALEFPS        Z9, Z8, Z9
-	VBROADCASTSS     constants_avx512<>+40(SB), Z6
+	VBROADCASTSS     constants_avx512<>+40(SB), Z2
 	VBROADCASTSS     constants_avx512<>+40(SB), Z10
-	VBROADCASTSS     constants_avx512<>+160(SB), Z8
+	VBROADCASTSS     constants_avx512<>+160(SB), Z6
 	VBROADCASTSS     constants_avx512<>+160(SB), Z11
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VADDPS.BCST      constants_avx512<>+40(SB), Z9, Z9
-	VDIVPS           Z2, Z8, Z2
-	VDIVPS           Z9, Z11, Z8
-	VSUBPS           Z2, Z6, Z2
+	VMULPS.BCST      constants_avx512<>+164(SB), Z1, Z8
+	VMULPS.BCST      constants_avx512<>+164(SB), Z5, Z12
+	VBROADCASTSS     constants_avx512<>+168(SB), Z9
+	VBROADCASTSS     constants_avx512<>+168(SB), Z13
+	VMINPS           Z8, Z9, Z8
+	VMINPS           Z12, Z13, Z12
+	VBROADCASTSS     constants_avx512<>+172(SB), Z9
+	VBROADCASTSS     constants_avx512<>+172(SB), Z13
+	VMAXPS           Z8, Z9, Z8
+	VMAXPS           Z12, Z13, Z12
+	VBROADCASTSS     constants_avx512<>+176(SB), Z9
+	VBROADCASTSS     constants_avx512<>+176(SB), Z13
+	VMOVAPS          Z9, Z9
+	VMOVAPS          Z13, Z14
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z8, Z9
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z12, Z14
+	VADDPS.BCST      constants_avx512<>+184(SB), Z9, Z13
+	VADDPS.BCST      constants_avx512<>+184(SB), Z14, Z15
+	VMOVAPS          Z8, Z8
+	VMOVAPS          Z12, Z12
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z13, Z8
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z15, Z12
+	VMOVAPS          Z8, Z8
+	VMOVAPS          Z12, Z12
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z13, Z8
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z15, Z12
+	VBROADCASTSS     constants_avx512<>+188(SB), Z13
+	VBROADCASTSS     constants_avx512<>+188(SB), Z15
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z8, Z13
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z12, Z15
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z8, Z13
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z12, Z15
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z8, Z13
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z12, Z15
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z8, Z13
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z12, Z15
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z8, Z13
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z12, Z15
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z8, Z13
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z12, Z15
+	VPSLLD           $0x17, Z9, Z8
+	VPSLLD           $0x17, Z14, Z9
+	VMOVAPS          Z13, Z12
+	VMOVAPS          Z15, Z13
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z8, Z12
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z9, Z13
+	VDIVPS           Z12, Z6, Z6
+	VDIVPS           Z13, Z11, Z8
+	VSUBPS           Z6, Z2, Z2
 	VSUBPS           Z8, Z10, Z8
-	VBROADCASTSS     constants_avx512<>+164(SB), Z6
-	VBROADCASTSS     constants_avx512<>+164(SB), Z9
-	VPANDD.BCST      constants_avx512<>+168(SB), Z0, Z0
-	VPANDD.BCST      constants_avx512<>+168(SB), Z4, Z4
+	VBROADCASTSS     constants_avx512<>+208(SB), Z6
+	VBROADCASTSS     constants_avx512<>+208(SB), Z9
+	VPANDD.BCST      constants_avx512<>+212(SB), Z0, Z0
+	VPANDD.BCST      constants_avx512<>+212(SB), Z4, Z4
 	VPORD            Z0, Z2, Z0
 	VPORD            Z4, Z8, Z2
 	VMOVAPS          Z0, Z0
@@ -831,34 +833,35 @@ loop41:
 	VMULPS           Z2, Z3, Z2
 	VMOVAPS          Z0, Z3
 	VFMADD231PS      Z0, Z2, Z3
-	VADDPS           Z1, Z1, Z2
-	VBROADCASTSS     constants_avx512<>+0(SB), Z4
-	VMINPS           Z2, Z4, Z2
-	VBROADCASTSS     constants_avx512<>+4(SB), Z4
-	VMAXPS           Z2, Z4, Z2
-	VMULPS.BCST      constants_avx512<>+8(SB), Z2, Z4
-	VRNDSCALEPS      $0x08, Z4, Z4
-	VMOVAPS          Z2, Z2
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z4, Z2
-	VMOVAPS          Z2, Z2
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z4, Z2
-	VBROADCASTSS     constants_avx512<>+20(SB), Z5
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z2, Z5
-	VMULPS           Z2, Z2, Z6
-	VMOVAPS          Z2, Z2
-	VFMADD231PS      Z6, Z5, Z2
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VSCALEFPS        Z4, Z2, Z2
-	VBROADCASTSS     constants_avx512<>+40(SB), Z4
-	VBROADCASTSS     constants_avx512<>+160(SB), Z5
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VDIVPS           Z2, Z5, Z2
-	VSUBPS           Z2, Z4, Z2
-	VBROADCASTSS     constants_avx512<>+164(SB), Z4
-	VPANDD.BCST      constants_avx512<>+168(SB), Z0, Z0
+	VBROADCASTSS     constants_avx512<>+40(SB), Z2
+	VBROADCASTSS     constants_avx512<>+160(SB), Z4
+	VMULPS.BCST      constants_avx512<>+164(SB), Z1, Z5
+	VBROADCASTSS     constants_avx512<>+168(SB), Z6
+	VMINPS           Z5, Z6, Z5
+	VBROADCASTSS     constants_avx512<>+172(SB), Z6
+	VMAXPS           Z5, Z6, Z5
+	VBROADCASTSS     constants_avx512<>+176(SB), Z6
+	VMOVAPS          Z6, Z6
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z5, Z6
+	VADDPS.BCST      constants_avx512<>+184(SB), Z6, Z7
+	VMOVAPS          Z5, Z5
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z7, Z5
+	VMOVAPS          Z5, Z5
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z7, Z5
+	VBROADCASTSS     constants_avx512<>+188(SB), Z7
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z5, Z7
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z5, Z7
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z5, Z7
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z5, Z7
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z5, Z7
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z5, Z7
+	VPSLLD           $0x17, Z6, Z5
+	VMOVAPS          Z7, Z6
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z5, Z6
+	VDIVPS           Z6, Z4, Z4
+	VSUBPS           Z4, Z2, Z2
+	VBROADCASTSS     constants_avx512<>+208(SB), Z4
+	VPANDD.BCST      constants_avx512<>+212(SB), Z0, Z0
 	VPORD            Z0, Z2, Z0
 	VMOVAPS          Z0, Z0
 	VCMPPS           $0x11, Z4, Z1, K1
@@ -886,34 +889,35 @@ next42:
 	VMULPS           Z2, Z3, Z2
 	VMOVAPS          Z0, Z3
 	VFMADD231PS      Z0, Z2, Z3
-	VADDPS           Z1, Z1, Z2
-	VBROADCASTSS     constants_avx512<>+0(SB), Z4
-	VMINPS           Z2, Z4, Z2
-	VBROADCASTSS     constants_avx512<>+4(SB), Z4
-	VMAXPS           Z2, Z4, Z2
-	VMULPS.BCST      constants_avx512<>+8(SB), Z2, Z4
-	VRNDSCALEPS      $0x08, Z4, Z4
-	VMOVAPS          Z2, Z2
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z4, Z2
-	VMOVAPS          Z2, Z2
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z4, Z2
-	VBROADCASTSS     constants_avx512<>+20(SB), Z5
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z2, Z5
-	VMULPS           Z2, Z2, Z6
-	VMOVAPS          Z2, Z2
-	VFMADD231PS      Z6, Z5, Z2
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VSCALEFPS        Z4, Z2, Z2
-	VBROADCASTSS     constants_avx512<>+40(SB), Z4
-	VBROADCASTSS     constants_avx512<>+160(SB), Z5
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VDIVPS           Z2, Z5, Z2
-	VSUBPS           Z2, Z4, Z2
-	VBROADCASTSS     constants_avx512<>+164(SB), Z4
-	VPANDD.BCST      constants_avx512<>+168(SB), Z0, Z0
+	VBROADCASTSS     constants_avx512<>+40(SB), Z2
+	VBROADCASTSS     constants_avx512<>+160(SB), Z4
+	VMULPS.BCST      constants_avx512<>+164(SB), Z1, Z5
+	VBROADCASTSS     constants_avx512<>+168(SB), Z6
+	VMINPS           Z5, Z6, Z5
+	VBROADCASTSS     constants_avx512<>+172(SB), Z6
+	VMAXPS           Z5, Z6, Z5
+	VBROADCASTSS     constants_avx512<>+176(SB), Z6
+	VMOVAPS          Z6, Z6
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z5, Z6
+	VADDPS.BCST      constants_avx512<>+184(SB), Z6, Z7
+	VMOVAPS          Z5, Z5
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z7, Z5
+	VMOVAPS          Z5, Z5
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z7, Z5
+	VBROADCASTSS     constants_avx512<>+188(SB), Z7
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z5, Z7
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z5, Z7
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z5, Z7
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z5, Z7
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z5, Z7
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z5, Z7
+	VPSLLD           $0x17, Z6, Z5
+	VMOVAPS          Z7, Z6
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z5, Z6
+	VDIVPS           Z6, Z4, Z4
+	VSUBPS           Z4, Z2, Z2
+	VBROADCASTSS     constants_avx512<>+208(SB), Z4
+	VPANDD.BCST      constants_avx512<>+212(SB), Z0, Z0
 	VPORD            Z0, Z2, Z0
 	VMOVAPS          Z0, Z0
 	VCMPPS           $0x11, Z4, Z1, K2
@@ -946,98 +950,94 @@ loop44:
 	VBROADCASTSS     constants_avx512<>+168(SB), Z5
 	VBROADCASTSS     constants_avx512<>+168(SB), Z8
 	VBROADCASTSS     constants_avx512<>+168(SB), Z11
-	VPXORD           Z2, Z0, Z0
-	VPXORD           Z5, Z3, Z2
-	VPXORD           Z8, Z6, Z3
-	VPXORD           Z11, Z9, Z9
-	VBROADCASTSS     constants_avx512<>+0(SB), Z5
-	VBROADCASTSS     constants_avx512<>+0(SB), Z6
-	VBROADCASTSS     constants_avx512<>+0(SB), Z8
-	VBROADCASTSS     constants_avx512<>+0(SB), Z11
-	VMINPS           Z0, Z5, Z0
-	VMINPS           Z2, Z6, Z2
-	VMINPS           Z3, Z8, Z3
+	VMINPS           Z0, Z2, Z0
+	VMINPS           Z3, Z5, Z2
+	VMINPS           Z6, Z8, Z3
 	VMINPS           Z9, Z11, Z9
-	VBROADCASTSS     constants_avx512<>+4(SB), Z5
-	VBROADCASTSS     constants_avx512<>+4(SB), Z6
-	VBROADCASTSS     constants_avx512<>+4(SB), Z8
-	VBROADCASTSS     constants_avx512<>+4(SB), Z11
+	VBROADCASTSS     constants_avx512<>+172(SB), Z5
+	VBROADCASTSS     constants_avx512<>+172(SB), Z6
+	VBROADCASTSS     constants_avx512<>+172(SB), Z8
+	VBROADCASTSS     constants_avx512<>+172(SB), Z11
 	VMAXPS           Z0, Z5, Z0
 	VMAXPS           Z2, Z6, Z2
 	VMAXPS           Z3, Z8, Z3
 	VMAXPS           Z9, Z11, Z9
-	VMULPS.BCST      constants_avx512<>+8(SB), Z0, Z5
-	VMULPS.BCST      constants_avx512<>+8(SB), Z2, Z6
-	VMULPS.BCST      constants_avx512<>+8(SB), Z3, Z8
-	VMULPS.BCST      constants_avx512<>+8(SB), Z9, Z11
-	VRNDSCALEPS      $0x08, Z5, Z5
-	VRNDSCALEPS      $0x08, Z6, Z6
-	VRNDSCALEPS      $0x08, Z8, Z8
-	VRNDSCALEPS      $0x08, Z11, Z11
+	VBROADCASTSS     constants_avx512<>+176(SB), Z5
+	VBROADCASTSS     constants_avx512<>+176(SB), Z6
+	VBROADCASTSS     constants_avx512<>+176(SB), Z8
+	VBROADCASTSS     constants_avx512<>+176(SB), Z11
+	VMOVAPS          Z5, Z5
+	VMOVAPS          Z6, Z6
+	VMOVAPS          Z8, Z8
+	VMOVAPS          Z11, Z14
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z0, Z5
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z2, Z6
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z3, Z8
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z9, Z14
+	VADDPS.BCST      constants_avx512<>+184(SB), Z5, Z11
+	VADDPS.BCST      constants_avx512<>+184(SB), Z6, Z12
+	VADDPS.BCST      constants_avx512<>+184(SB), Z8, Z13
+	VADDPS.BCST      constants_avx512<>+184(SB), Z14, Z15
 	VMOVAPS          Z0, Z0
 	VMOVAPS          Z2, Z2
 	VMOVAPS          Z3, Z3
 	VMOVAPS          Z9, Z9
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z5, Z0
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z6, Z2
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z8, Z3
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z11, Z9
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z11, Z0
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z12, Z2
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z13, Z3
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z15, Z9
 	VMOVAPS          Z0, Z0
 	VMOVAPS          Z2, Z2
 	VMOVAPS          Z3, Z3
-	VMOVAPS          Z9, Z17
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z5, Z0
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z6, Z2
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z8, Z3
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z11, Z17
-	VBROADCASTSS     constants_avx512<>+20(SB), Z9
-	VBROADCASTSS     constants_avx512<>+20(SB), Z13
-	VBROADCASTSS     constants_avx512<>+20(SB), Z15
-	VBROADCASTSS     constants_avx512<>+20(SB), Z18
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z0, Z9
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z2, Z13
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z3, Z15
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z17, Z18
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z0, Z9
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z2, Z13
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z3, Z15
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z17, Z18
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z0, Z9
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z2, Z13
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z3, Z15
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z17, Z18
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z0, Z9
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z2, Z13
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z3, Z15
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z17, Z18
-	VMULPS           Z0, Z0, Z12
-	VMULPS           Z2, Z2, Z14
-	VMULPS           Z3, Z3, Z16
-	VMULPS           Z17, Z17, Z19
-	VMOVAPS          Z0, Z0
-	VMOVAPS          Z2, Z2
-	VMOVAPS          Z3, Z3
-	VMOVAPS          Z17, Z17
-	VFMADD231PS      Z12, Z9, Z0
-	VFMADD231PS      Z14, Z13, Z2
-	VFMADD231PS      Z16, Z15, Z3
-	VFMADD231PS      Z19, Z18, Z17
-	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VADDPS.BCST      constants_avx512<>+40(SB), Z3, Z3
-	VADDPS.BCST      constants_avx512<>+40(SB), Z17, Z9
-	VSCALEFPS        Z5, Z0, Z0
-	VSCALEFPS        Z6, Z2, Z2
-	VSCALEFPS        Z8, Z3, Z3
-	VSCALEFPS        Z11, Z9, Z5
-	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VADDPS.BCST      constants_avx512<>+40(SB), Z3, Z3
-	VADDPS.BCST      constants_avx512<>+40(SB), Z5, Z5
-	VDIVPS           Z0, Z1, Z0
-	VDIVPS           Z2, Z4, Z1
-	VDIVPS           Z3, Z7, Z2
-	VDIVPS           Z5, Z10, Z3
+	VMOVAPS          Z9, Z9
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z11, Z0
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z12, Z2
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z13, Z3
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z15, Z9
+	VBROADCASTSS     constants_avx512<>+188(SB), Z11
+	VBROADCASTSS     constants_avx512<>+188(SB), Z12
+	VBROADCASTSS     constants_avx512<>+188(SB), Z13
+	VBROADCASTSS     constants_avx512<>+188(SB), Z15
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z0, Z11
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z3, Z13
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z9, Z15
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z0, Z11
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z3, Z13
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z9, Z15
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z0, Z11
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z3, Z13
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z9, Z15
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z0, Z11
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z3, Z13
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z9, Z15
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z0, Z11
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z3, Z13
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z9, Z15
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z0, Z11
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z3, Z13
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z9, Z15
+	VPSLLD           $0x17, Z5, Z0
+	VPSLLD           $0x17, Z6, Z2
+	VPSLLD           $0x17, Z8, Z3
+	VPSLLD           $0x17, Z14, Z5
+	VMOVAPS          Z11, Z6
+	VMOVAPS          Z12, Z8
+	VMOVAPS          Z13, Z9
+	VMOVAPS          Z15, Z11
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z0, Z6
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z2, Z8
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z3, Z9
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z5, Z11
+	VDIVPS           Z6, Z1, Z0
+	VDIVPS           Z8, Z4, Z1
+	VDIVPS           Z9, Z7, Z2
+	VDIVPS           Z11, Z10, Z3
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, 64(AX)
 	VMOVUPS          Z2, 128(AX)
@@ -1054,29 +1054,28 @@ loop46:
 	VMOVUPS          (CX), Z0
 	VBROADCASTSS     constants_avx512<>+40(SB), Z1
 	VBROADCASTSS     constants_avx512<>+168(SB), Z2
-	VPXORD           Z2, Z0, Z0
-	VBROADCASTSS     constants_avx512<>+0(SB), Z2
 	VMINPS           Z0, Z2, Z0
-	VBROADCASTSS     constants_avx512<>+4(SB), Z2
+	VBROADCASTSS     constants_avx512<>+172(SB), Z2
 	VMAXPS           Z0, Z2, Z0
-	VMULPS.BCST      constants_avx512<>+8(SB), Z0, Z2
-	VRNDSCALEPS      $0x08, Z2, Z2
+	VBROADCASTSS     constants_avx512<>+176(SB), Z2
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z0, Z2
+	VADDPS.BCST      constants_avx512<>+184(SB), Z2, Z3
 	VMOVAPS          Z0, Z0
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z0
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z3, Z0
 	VMOVAPS          Z0, Z0
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z0
-	VBROADCASTSS     constants_avx512<>+20(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z0, Z3
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z0, Z3
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z0, Z3
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z0, Z3
-	VMULPS           Z0, Z0, Z4
-	VMOVAPS          Z0, Z0
-	VFMADD231PS      Z4, Z3, Z0
-	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
-	VSCALEFPS        Z2, Z0, Z0
-	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
-	VDIVPS           Z0, Z1, Z0
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z3, Z0
+	VBROADCASTSS     constants_avx512<>+188(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z0, Z3
+	VPSLLD           $0x17, Z2, Z0
+	VMOVAPS          Z3, Z2
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z0, Z2
+	VDIVPS           Z2, Z1, Z0
 	VMOVUPS          Z0, (AX)
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
@@ -1092,29 +1091,28 @@ next47:
 	VMOVUPS.Z        (CX), K1, Z0
 	VBROADCASTSS     constants_avx512<>+40(SB), Z1
 	VBROADCASTSS     constants_avx512<>+168(SB), Z2
-	VPXORD           Z2, Z0, Z0
-	VBROADCASTSS     constants_avx512<>+0(SB), Z2
 	VMINPS           Z0, Z2, Z0
-	VBROADCASTSS     constants_avx512<>+4(SB), Z2
+	VBROADCASTSS     constants_avx512<>+172(SB), Z2
 	VMAXPS           Z0, Z2, Z0
-	VMULPS.BCST      constants_avx512<>+8(SB), Z0, Z2
-	VRNDSCALEPS      $0x08, Z2, Z2
+	VBROADCASTSS     constants_avx512<>+176(SB), Z2
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z0, Z2
+	VADDPS.BCST      constants_avx512<>+184(SB), Z2, Z3
 	VMOVAPS          Z0, Z0
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z0
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z3, Z0
 	VMOVAPS          Z0, Z0
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z0
-	VBROADCASTSS     constants_avx512<>+20(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z0, Z3
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z0, Z3
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z0, Z3
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z0, Z3
-	VMULPS           Z0, Z0, Z4
-	VMOVAPS          Z0, Z0
-	VFMADD231PS      Z4, Z3, Z0
-	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
-	VSCALEFPS        Z2, Z0, Z0
-	VADDPS.BCST      constants_avx512<>+40(SB), Z0, Z0
-	VDIVPS           Z0, Z1, Z0
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z3, Z0
+	VBROADCASTSS     constants_avx512<>+188(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z0, Z3
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z0, Z3
+	VPSLLD           $0x17, Z2, Z0
+	VMOVAPS          Z3, Z2
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z0, Z2
+	VDIVPS           Z2, Z1, Z0
 	VMOVUPS          Z0, K1, (AX)
 
 over48:
@@ -1135,102 +1133,100 @@ loop49:
 	VMOVUPS          64(CX), Z3
 	VMULPS           Z0, Z0, Z1
 	VMULPS           Z3, Z3, Z4
-	VBROADCASTSS     constants_avx512<>+172(SB), Z2
-	VBROADCASTSS     constants_avx512<>+172(SB), Z5
-	VFMADD213PS.BCST constants_avx512<>+176(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+176(SB), Z4, Z5
-	VFMADD213PS.BCST constants_avx512<>+180(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+180(SB), Z4, Z5
-	VFMADD213PS.BCST constants_avx512<>+184(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+184(SB), Z4, Z5
-	VFMADD213PS.BCST constants_avx512<>+188(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+188(SB), Z4, Z5
-	VFMADD213PS.BCST constants_avx512<>+192(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+192(SB), Z4, Z5
-	VFMADD213PS.BCST constants_avx512<>+196(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+196(SB), Z4, Z5
+	VBROADCASTSS     constants_avx512<>+216(SB), Z2
+	VBROADCASTSS     constants_avx512<>+216(SB), Z5
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+236(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+236(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z4, Z5
 	VMOVAPS          Z0, Z1
 	VMOVAPS          Z3, Z4
 	VFMADD231PS      Z0, Z2, Z1
 	VFMADD231PS      Z3, Z5, Z4
 	VPANDD.BCST      constants_avx512<>+136(SB), Z0, Z2
 	VPANDD.BCST      constants_avx512<>+136(SB), Z3, Z6
-	VBROADCASTSS     constants_avx512<>+200(SB), Z5
-	VBROADCASTSS     constants_avx512<>+200(SB), Z7
+	VBROADCASTSS     constants_avx512<>+244(SB), Z5
+	VBROADCASTSS     constants_avx512<>+244(SB), Z7
 	VMINPS           Z2, Z5, Z2
-	VMINPS           Z6, Z7, Z8
-	VBROADCASTSS     constants_avx512<>+204(SB), Z5
-	VBROADCASTSS     constants_avx512<>+204(SB), Z9
-	VFMADD213PS.BCST constants_avx512<>+208(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+208(SB), Z8, Z9
-	VFMADD213PS.BCST constants_avx512<>+212(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+212(SB), Z8, Z9
-	VFMADD213PS.BCST constants_avx512<>+216(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+216(SB), Z8, Z9
-	VFMADD213PS.BCST constants_avx512<>+220(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+220(SB), Z8, Z9
-	VFMADD213PS.BCST constants_avx512<>+224(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+224(SB), Z8, Z9
-	VFMADD213PS.BCST constants_avx512<>+228(SB), Z2, Z5
-	VFMADD213PS.BCST constants_avx512<>+228(SB), Z8, Z9
+	VMINPS           Z6, Z7, Z7
+	VBROADCASTSS     constants_avx512<>+248(SB), Z5
+	VBROADCASTSS     constants_avx512<>+248(SB), Z8
+	VFMADD213PS.BCST constants_avx512<>+252(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+252(SB), Z7, Z8
+	VFMADD213PS.BCST constants_avx512<>+256(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+256(SB), Z7, Z8
+	VFMADD213PS.BCST constants_avx512<>+260(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+260(SB), Z7, Z8
+	VFMADD213PS.BCST constants_avx512<>+264(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+264(SB), Z7, Z8
+	VFMADD213PS.BCST constants_avx512<>+268(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+268(SB), Z7, Z8
+	VFMADD213PS.BCST constants_avx512<>+272(SB), Z2, Z5
+	VFMADD213PS.BCST constants_avx512<>+272(SB), Z7, Z8
+	VBROADCASTSS     constants_avx512<>+168(SB), Z6
+	VBROADCASTSS     constants_avx512<>+168(SB), Z9
+	VMINPS           Z5, Z6, Z5
+	VMINPS           Z8, Z9, Z8
+	VBROADCASTSS     constants_avx512<>+172(SB), Z6
+	VBROADCASTSS     constants_avx512<>+172(SB), Z9
+	VMAXPS           Z5, Z6, Z5
+	VMAXPS           Z8, Z9, Z8
+	VBROADCASTSS     constants_avx512<>+176(SB), Z6
+	VBROADCASTSS     constants_avx512<>+176(SB), Z9
+	VMOVAPS          Z6, Z6
+	VMOVAPS          Z9, Z10
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z5, Z6
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z8, Z10
+	VADDPS.BCST      constants_avx512<>+184(SB), Z6, Z9
+	VADDPS.BCST      constants_avx512<>+184(SB), Z10, Z11
+	VMOVAPS          Z5, Z5
+	VMOVAPS          Z8, Z8
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z9, Z5
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z11, Z8
+	VMOVAPS          Z5, Z5
+	VMOVAPS          Z8, Z8
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z9, Z5
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z11, Z8
+	VBROADCASTSS     constants_avx512<>+188(SB), Z9
+	VBROADCASTSS     constants_avx512<>+188(SB), Z11
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z5, Z9
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z8, Z11
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z5, Z9
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z8, Z11
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z5, Z9
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z8, Z11
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z5, Z9
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z8, Z11
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z5, Z9
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z8, Z11
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z5, Z9
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z8, Z11
+	VPSLLD           $0x17, Z6, Z5
+	VPSLLD           $0x17, Z10, Z8
 	VBROADCASTSS     constants_avx512<>+40(SB), Z6
 	VBROADCASTSS     constants_avx512<>+40(SB), Z10
-	VBROADCASTSS     constants_avx512<>+168(SB), Z7
-	VBROADCASTSS     constants_avx512<>+168(SB), Z11
-	VPXORD           Z7, Z5, Z5
-	VPXORD           Z11, Z9, Z9
-	VBROADCASTSS     constants_avx512<>+0(SB), Z7
-	VBROADCASTSS     constants_avx512<>+0(SB), Z11
-	VMINPS           Z5, Z7, Z5
-	VMINPS           Z9, Z11, Z9
-	VBROADCASTSS     constants_avx512<>+4(SB), Z7
-	VBROADCASTSS     constants_avx512<>+4(SB), Z11
-	VMAXPS           Z5, Z7, Z5
-	VMAXPS           Z9, Z11, Z9
-	VMULPS.BCST      constants_avx512<>+8(SB), Z5, Z7
-	VMULPS.BCST      constants_avx512<>+8(SB), Z9, Z11
-	VRNDSCALEPS      $0x08, Z7, Z7
-	VRNDSCALEPS      $0x08, Z11, Z11
-	VMOVAPS          Z5, Z5
-	VMOVAPS          Z9, Z9
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z7, Z5
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z11, Z9
-	VMOVAPS          Z5, Z5
-	VMOVAPS          Z9, Z13
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z7, Z5
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z11, Z13
-	VBROADCASTSS     constants_avx512<>+20(SB), Z9
-	VBROADCASTSS     constants_avx512<>+20(SB), Z14
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z5, Z9
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z13, Z14
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z5, Z9
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z13, Z14
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z5, Z9
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z13, Z14
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z5, Z9
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z13, Z14
-	VMULPS           Z5, Z5, Z12
-	VMULPS           Z13, Z13, Z15
-	VMOVAPS          Z5, Z5
-	VMOVAPS          Z13, Z13
-	VFMADD231PS      Z12, Z9, Z5
-	VFMADD231PS      Z15, Z14, Z13
-	VADDPS.BCST      constants_avx512<>+40(SB), Z5, Z5
-	VADDPS.BCST      constants_avx512<>+40(SB), Z13, Z9
-	VSCALEFPS        Z7, Z5, Z5
-	VSCALEFPS        Z11, Z9, Z7
+	VMULPS           Z5, Z9, Z5
+	VMULPS           Z8, Z11, Z8
 	VSUBPS           Z5, Z6, Z5
-	VSUBPS           Z7, Z10, Z7
+	VSUBPS           Z8, Z10, Z8
 	VBROADCASTSS     constants_avx512<>+40(SB), Z6
 	VBROADCASTSS     constants_avx512<>+40(SB), Z9
-	VPANDD.BCST      constants_avx512<>+168(SB), Z0, Z0
-	VPANDD.BCST      constants_avx512<>+168(SB), Z3, Z3
+	VPANDD.BCST      constants_avx512<>+212(SB), Z0, Z0
+	VPANDD.BCST      constants_avx512<>+212(SB), Z3, Z3
 	VPORD            Z0, Z5, Z0
-	VPORD            Z3, Z7, Z3
+	VPORD            Z3, Z8, Z3
 	VMOVAPS          Z0, Z0
 	VMOVAPS          Z3, Z3
 	VCMPPS           $0x11, Z6, Z2, K1
-	VCMPPS           $0x11, Z9, Z8, K2
+	VCMPPS           $0x11, Z9, Z7, K2
 	VMOVAPS          Z1, K1, Z0
 	VMOVAPS          Z4, K2, Z3
 	VMOVUPS          Z0, (AX)
@@ -1246,51 +1242,50 @@ loop51:
 	JL               next52
 	VMOVUPS          (CX), Z0
 	VMULPS           Z0, Z0, Z1
-	VBROADCASTSS     constants_avx512<>+172(SB), Z2
-	VFMADD213PS.BCST constants_avx512<>+176(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+180(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+184(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+188(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+192(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+196(SB), Z1, Z2
+	VBROADCASTSS     constants_avx512<>+216(SB), Z2
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+236(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z1, Z2
 	VMOVAPS          Z0, Z1
 	VFMADD231PS      Z0, Z2, Z1
 	VPANDD.BCST      constants_avx512<>+136(SB), Z0, Z2
-	VBROADCASTSS     constants_avx512<>+200(SB), Z3
+	VBROADCASTSS     constants_avx512<>+244(SB), Z3
 	VMINPS           Z2, Z3, Z2
-	VBROADCASTSS     constants_avx512<>+204(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+208(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+212(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+216(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+220(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+224(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+228(SB), Z2, Z3
+	VBROADCASTSS     constants_avx512<>+248(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+252(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+256(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+260(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+264(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+268(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+272(SB), Z2, Z3
+	VBROADCASTSS     constants_avx512<>+168(SB), Z4
+	VMINPS           Z3, Z4, Z3
+	VBROADCASTSS     constants_avx512<>+172(SB), Z4
+	VMAXPS           Z3, Z4, Z3
+	VBROADCASTSS     constants_avx512<>+176(SB), Z4
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z3, Z4
+	VADDPS.BCST      constants_avx512<>+184(SB), Z4, Z5
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z5, Z3
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z5, Z3
+	VBROADCASTSS     constants_avx512<>+188(SB), Z5
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z3, Z5
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z3, Z5
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z3, Z5
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z3, Z5
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z3, Z5
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z3, Z5
+	VPSLLD           $0x17, Z4, Z3
 	VBROADCASTSS     constants_avx512<>+40(SB), Z4
-	VBROADCASTSS     constants_avx512<>+168(SB), Z5
-	VPXORD           Z5, Z3, Z3
-	VBROADCASTSS     constants_avx512<>+0(SB), Z5
-	VMINPS           Z3, Z5, Z3
-	VBROADCASTSS     constants_avx512<>+4(SB), Z5
-	VMAXPS           Z3, Z5, Z3
-	VMULPS.BCST      constants_avx512<>+8(SB), Z3, Z5
-	VRNDSCALEPS      $0x08, Z5, Z5
-	VMOVAPS          Z3, Z3
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z5, Z3
-	VMOVAPS          Z3, Z3
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z5, Z3
-	VBROADCASTSS     constants_avx512<>+20(SB), Z6
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z3, Z6
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z3, Z6
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z3, Z6
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z3, Z6
-	VMULPS           Z3, Z3, Z7
-	VMOVAPS          Z3, Z3
-	VFMADD231PS      Z7, Z6, Z3
-	VADDPS.BCST      constants_avx512<>+40(SB), Z3, Z3
-	VSCALEFPS        Z5, Z3, Z3
+	VMULPS           Z3, Z5, Z3
 	VSUBPS           Z3, Z4, Z3
 	VBROADCASTSS     constants_avx512<>+40(SB), Z4
-	VPANDD.BCST      constants_avx512<>+168(SB), Z0, Z0
+	VPANDD.BCST      constants_avx512<>+212(SB), Z0, Z0
 	VPORD            Z0, Z3, Z0
 	VMOVAPS          Z0, Z0
 	VCMPPS           $0x11, Z4, Z2, K1
@@ -1309,51 +1304,50 @@ next52:
 	KMOVW            BX, K1
 	VMOVUPS.Z        (CX), K1, Z0
 	VMULPS           Z0, Z0, Z1
-	VBROADCASTSS     constants_avx512<>+172(SB), Z2
-	VFMADD213PS.BCST constants_avx512<>+176(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+180(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+184(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+188(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+192(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+196(SB), Z1, Z2
+	VBROADCASTSS     constants_avx512<>+216(SB), Z2
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+236(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z1, Z2
 	VMOVAPS          Z0, Z1
 	VFMADD231PS      Z0, Z2, Z1
 	VPANDD.BCST      constants_avx512<>+136(SB), Z0, Z2
-	VBROADCASTSS     constants_avx512<>+200(SB), Z3
+	VBROADCASTSS     constants_avx512<>+244(SB), Z3
 	VMINPS           Z2, Z3, Z2
-	VBROADCASTSS     constants_avx512<>+204(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+208(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+212(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+216(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+220(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+224(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+228(SB), Z2, Z3
+	VBROADCASTSS     constants_avx512<>+248(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+252(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+256(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+260(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+264(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+268(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+272(SB), Z2, Z3
+	VBROADCASTSS     constants_avx512<>+168(SB), Z4
+	VMINPS           Z3, Z4, Z3
+	VBROADCASTSS     constants_avx512<>+172(SB), Z4
+	VMAXPS           Z3, Z4, Z3
+	VBROADCASTSS     constants_avx512<>+176(SB), Z4
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z3, Z4
+	VADDPS.BCST      constants_avx512<>+184(SB), Z4, Z5
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z5, Z3
+	VMOVAPS          Z3, Z3
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z5, Z3
+	VBROADCASTSS     constants_avx512<>+188(SB), Z5
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z3, Z5
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z3, Z5
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z3, Z5
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z3, Z5
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z3, Z5
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z3, Z5
+	VPSLLD           $0x17, Z4, Z3
 	VBROADCASTSS     constants_avx512<>+40(SB), Z4
-	VBROADCASTSS     constants_avx512<>+168(SB), Z5
-	VPXORD           Z5, Z3, Z3
-	VBROADCASTSS     constants_avx512<>+0(SB), Z5
-	VMINPS           Z3, Z5, Z3
-	VBROADCASTSS     constants_avx512<>+4(SB), Z5
-	VMAXPS           Z3, Z5, Z3
-	VMULPS.BCST      constants_avx512<>+8(SB), Z3, Z5
-	VRNDSCALEPS      $0x08, Z5, Z5
-	VMOVAPS          Z3, Z3
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z5, Z3
-	VMOVAPS          Z3, Z3
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z5, Z3
-	VBROADCASTSS     constants_avx512<>+20(SB), Z6
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z3, Z6
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z3, Z6
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z3, Z6
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z3, Z6
-	VMULPS           Z3, Z3, Z7
-	VMOVAPS          Z3, Z3
-	VFMADD231PS      Z7, Z6, Z3
-	VADDPS.BCST      constants_avx512<>+40(SB), Z3, Z3
-	VSCALEFPS        Z5, Z3, Z3
+	VMULPS           Z3, Z5, Z3
 	VSUBPS           Z3, Z4, Z3
 	VBROADCASTSS     constants_avx512<>+40(SB), Z4
-	VPANDD.BCST      constants_avx512<>+168(SB), Z0, Z0
+	VPANDD.BCST      constants_avx512<>+212(SB), Z0, Z0
 	VPORD            Z0, Z3, Z0
 	VMOVAPS          Z0, Z0
 	VCMPPS           $0x11, Z4, Z2, K2
@@ -1380,106 +1374,104 @@ loop54:
 	VMULPS.BCST      constants_avx512<>+72(SB), Z4, Z5
 	VMULPS           Z1, Z1, Z2
 	VMULPS           Z5, Z5, Z6
-	VBROADCASTSS     constants_avx512<>+172(SB), Z3
-	VBROADCASTSS     constants_avx512<>+172(SB), Z7
-	VFMADD213PS.BCST constants_avx512<>+176(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+176(SB), Z6, Z7
-	VFMADD213PS.BCST constants_avx512<>+180(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+180(SB), Z6, Z7
-	VFMADD213PS.BCST constants_avx512<>+184(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+184(SB), Z6, Z7
-	VFMADD213PS.BCST constants_avx512<>+188(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+188(SB), Z6, Z7
-	VFMADD213PS.BCST constants_avx512<>+192(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+192(SB), Z6, Z7
-	VFMADD213PS.BCST constants_avx512<>+196(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+196(SB), Z6, Z7
+	VBROADCASTSS     constants_avx512<>+216(SB), Z3
+	VBROADCASTSS     constants_avx512<>+216(SB), Z7
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+236(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+236(SB), Z6, Z7
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z6, Z7
 	VMOVAPS          Z1, Z2
 	VMOVAPS          Z5, Z6
 	VFMADD231PS      Z1, Z3, Z2
 	VFMADD231PS      Z5, Z7, Z6
 	VPANDD.BCST      constants_avx512<>+136(SB), Z1, Z3
 	VPANDD.BCST      constants_avx512<>+136(SB), Z5, Z8
-	VBROADCASTSS     constants_avx512<>+200(SB), Z7
-	VBROADCASTSS     constants_avx512<>+200(SB), Z9
+	VBROADCASTSS     constants_avx512<>+244(SB), Z7
+	VBROADCASTSS     constants_avx512<>+244(SB), Z9
 	VMINPS           Z3, Z7, Z3
-	VMINPS           Z8, Z9, Z10
-	VBROADCASTSS     constants_avx512<>+204(SB), Z7
-	VBROADCASTSS     constants_avx512<>+204(SB), Z11
-	VFMADD213PS.BCST constants_avx512<>+208(SB), Z3, Z7
-	VFMADD213PS.BCST constants_avx512<>+208(SB), Z10, Z11
-	VFMADD213PS.BCST constants_avx512<>+212(SB), Z3, Z7
-	VFMADD213PS.BCST constants_avx512<>+212(SB), Z10, Z11
-	VFMADD213PS.BCST constants_avx512<>+216(SB), Z3, Z7
-	VFMADD213PS.BCST constants_avx512<>+216(SB), Z10, Z11
-	VFMADD213PS.BCST constants_avx512<>+220(SB), Z3, Z7
-	VFMADD213PS.BCST constants_avx512<>+220(SB), Z10, Z11
-	VFMADD213PS.BCST constants_avx512<>+224(SB), Z3, Z7
-	VFMADD213PS.BCST constants_avx512<>+224(SB), Z10, Z11
-	VFMADD213PS.BCST constants_avx512<>+228(SB), Z3, Z7
-	VFMADD213PS.BCST constants_avx512<>+228(SB), Z10, Z11
+	VMINPS           Z8, Z9, Z9
+	VBROADCASTSS     constants_avx512<>+248(SB), Z7
+	VBROADCASTSS     constants_avx512<>+248(SB), Z10
+	VFMADD213PS.BCST constants_avx512<>+252(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+252(SB), Z9, Z10
+	VFMADD213PS.BCST constants_avx512<>+256(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+256(SB), Z9, Z10
+	VFMADD213PS.BCST constants_avx512<>+260(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+260(SB), Z9, Z10
+	VFMADD213PS.BCST constants_avx512<>+264(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+264(SB), Z9, Z10
+	VFMADD213PS.BCST constants_avx512<>+268(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+268(SB), Z9, Z10
+	VFMADD213PS.BCST constants_avx512<>+272(SB), Z3, Z7
+	VFMADD213PS.BCST constants_avx512<>+272(SB), Z9, Z10
+	VBROADCASTSS     constants_avx512<>+168(SB), Z8
+	VBROADCASTSS     constants_avx512<>+168(SB), Z11
+	VMINPS           Z7, Z8, Z7
+	VMINPS           Z10, Z11, Z10
+	VBROADCASTSS     constants_avx512<>+172(SB), Z8
+	VBROADCASTSS     constants_avx512<>+172(SB), Z11
+	VMAXPS           Z7, Z8, Z7
+	VMAXPS           Z10, Z11, Z10
+	VBROADCASTSS     constants_avx512<>+176(SB), Z8
+	VBROADCASTSS     constants_avx512<>+176(SB), Z11
+	VMOVAPS          Z8, Z8
+	VMOVAPS          Z11, Z12
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z7, Z8
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z10, Z12
+	VADDPS.BCST      constants_avx512<>+184(SB), Z8, Z11
+	VADDPS.BCST      constants_avx512<>+184(SB), Z12, Z13
+	VMOVAPS          Z7, Z7
+	VMOVAPS          Z10, Z10
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z11, Z7
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z13, Z10
+	VMOVAPS          Z7, Z7
+	VMOVAPS          Z10, Z10
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z11, Z7
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z13, Z10
+	VBROADCASTSS     constants_avx512<>+188(SB), Z11
+	VBROADCASTSS     constants_avx512<>+188(SB), Z13
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z7, Z11
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z10, Z13
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z7, Z11
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z10, Z13
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z7, Z11
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z10, Z13
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z7, Z11
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z10, Z13
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z7, Z11
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z10, Z13
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z7, Z11
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z10, Z13
+	VPSLLD           $0x17, Z8, Z7
+	VPSLLD           $0x17, Z12, Z10
 	VBROADCASTSS     constants_avx512<>+40(SB), Z8
 	VBROADCASTSS     constants_avx512<>+40(SB), Z12
-	VBROADCASTSS     constants_avx512<>+168(SB), Z9
-	VBROADCASTSS     constants_avx512<>+168(SB), Z13
-	VPXORD           Z9, Z7, Z7
-	VPXORD           Z13, Z11, Z11
-	VBROADCASTSS     constants_avx512<>+0(SB), Z9
-	VBROADCASTSS     constants_avx512<>+0(SB), Z13
-	VMINPS           Z7, Z9, Z7
-	VMINPS           Z11, Z13, Z11
-	VBROADCASTSS     constants_avx512<>+4(SB), Z9
-	VBROADCASTSS     constants_avx512<>+4(SB), Z13
-	VMAXPS           Z7, Z9, Z7
-	VMAXPS           Z11, Z13, Z11
-	VMULPS.BCST      constants_avx512<>+8(SB), Z7, Z9
-	VMULPS.BCST      constants_avx512<>+8(SB), Z11, Z13
-	VRNDSCALEPS      $0x08, Z9, Z9
-	VRNDSCALEPS      $0x08, Z13, Z13
-	VMOVAPS          Z7, Z7
-	VMOVAPS          Z11, Z11
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z9, Z7
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z13, Z11
-	VMOVAPS          Z7, Z7
-	VMOVAPS          Z11, Z15
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z9, Z7
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z13, Z15
-	VBROADCASTSS     constants_avx512<>+20(SB), Z11
-	VBROADCASTSS     constants_avx512<>+20(SB), Z16
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z7, Z11
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z15, Z16
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z7, Z11
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z15, Z16
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z7, Z11
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z15, Z16
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z7, Z11
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z15, Z16
-	VMULPS           Z7, Z7, Z14
-	VMULPS           Z15, Z15, Z17
-	VMOVAPS          Z7, Z7
-	VMOVAPS          Z15, Z15
-	VFMADD231PS      Z14, Z11, Z7
-	VFMADD231PS      Z17, Z16, Z15
-	VADDPS.BCST      constants_avx512<>+40(SB), Z7, Z7
-	VADDPS.BCST      constants_avx512<>+40(SB), Z15, Z11
-	VSCALEFPS        Z9, Z7, Z7
-	VSCALEFPS        Z13, Z11, Z9
+	VMULPS           Z7, Z11, Z7
+	VMULPS           Z10, Z13, Z10
 	VSUBPS           Z7, Z8, Z7
-	VSUBPS           Z9, Z12, Z9
+	VSUBPS           Z10, Z12, Z10
 	VBROADCASTSS     constants_avx512<>+40(SB), Z8
 	VBROADCASTSS     constants_avx512<>+40(SB), Z11
-	VPANDD.BCST      constants_avx512<>+168(SB), Z1, Z1
-	VPANDD.BCST      constants_avx512<>+168(SB), Z5, Z5
+	VPANDD.BCST      constants_avx512<>+212(SB), Z1, Z1
+	VPANDD.BCST      constants_avx512<>+212(SB), Z5, Z5
 	VPORD            Z1, Z7, Z1
-	VPORD            Z5, Z9, Z5
+	VPORD            Z5, Z10, Z5
 	VMOVAPS          Z1, Z1
 	VMOVAPS          Z5, Z5
 	VCMPPS           $0x11, Z8, Z3, K1
-	VCMPPS           $0x11, Z11, Z10, K2
+	VCMPPS           $0x11, Z11, Z9, K2
 	VMOVAPS          Z2, K1, Z1
 	VMOVAPS          Z6, K2, Z5
-	VMULPS.BCST      constants_avx512<>+232(SB), Z0, Z0
-	VMULPS.BCST      constants_avx512<>+232(SB), Z4, Z3
+	VMULPS.BCST      constants_avx512<>+276(SB), Z0, Z0
+	VMULPS.BCST      constants_avx512<>+276(SB), Z4, Z3
 	VMOVAPS          Z0, Z2
 	VMOVAPS          Z3, Z4
 	VFMADD231PS      Z1, Z0, Z2
@@ -1498,56 +1490,55 @@ loop56:
 	VMOVUPS          (CX), Z0
 	VMULPS.BCST      constants_avx512<>+72(SB), Z0, Z1
 	VMULPS           Z1, Z1, Z2
-	VBROADCASTSS     constants_avx512<>+172(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+176(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+180(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+184(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+188(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+192(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+196(SB), Z2, Z3
+	VBROADCASTSS     constants_avx512<>+216(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+236(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z2, Z3
 	VMOVAPS          Z1, Z2
 	VFMADD231PS      Z1, Z3, Z2
 	VPANDD.BCST      constants_avx512<>+136(SB), Z1, Z3
-	VBROADCASTSS     constants_avx512<>+200(SB), Z4
+	VBROADCASTSS     constants_avx512<>+244(SB), Z4
 	VMINPS           Z3, Z4, Z3
-	VBROADCASTSS     constants_avx512<>+204(SB), Z4
-	VFMADD213PS.BCST constants_avx512<>+208(SB), Z3, Z4
-	VFMADD213PS.BCST constants_avx512<>+212(SB), Z3, Z4
-	VFMADD213PS.BCST constants_avx512<>+216(SB), Z3, Z4
-	VFMADD213PS.BCST constants_avx512<>+220(SB), Z3, Z4
-	VFMADD213PS.BCST constants_avx512<>+224(SB), Z3, Z4
-	VFMADD213PS.BCST constants_avx512<>+228(SB), Z3, Z4
+	VBROADCASTSS     constants_avx512<>+248(SB), Z4
+	VFMADD213PS.BCST constants_avx512<>+252(SB), Z3, Z4
+	VFMADD213PS.BCST constants_avx512<>+256(SB), Z3, Z4
+	VFMADD213PS.BCST constants_avx512<>+260(SB), Z3, Z4
+	VFMADD213PS.BCST constants_avx512<>+264(SB), Z3, Z4
+	VFMADD213PS.BCST constants_avx512<>+268(SB), Z3, Z4
+	VFMADD213PS.BCST constants_avx512<>+272(SB), Z3, Z4
+	VBROADCASTSS     constants_avx512<>+168(SB), Z5
+	VMINPS           Z4, Z5, Z4
+	VBROADCASTSS     constants_avx512<>+172(SB), Z5
+	VMAXPS           Z4, Z5, Z4
+	VBROADCASTSS     constants_avx512<>+176(SB), Z5
+	VMOVAPS          Z5, Z5
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z4, Z5
+	VADDPS.BCST      constants_avx512<>+184(SB), Z5, Z6
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z6, Z4
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z6, Z4
+	VBROADCASTSS     constants_avx512<>+188(SB), Z6
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z4, Z6
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z4, Z6
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z4, Z6
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z4, Z6
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z4, Z6
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z4, Z6
+	VPSLLD           $0x17, Z5, Z4
 	VBROADCASTSS     constants_avx512<>+40(SB), Z5
-	VBROADCASTSS     constants_avx512<>+168(SB), Z6
-	VPXORD           Z6, Z4, Z4
-	VBROADCASTSS     constants_avx512<>+0(SB), Z6
-	VMINPS           Z4, Z6, Z4
-	VBROADCASTSS     constants_avx512<>+4(SB), Z6
-	VMAXPS           Z4, Z6, Z4
-	VMULPS.BCST      constants_avx512<>+8(SB), Z4, Z6
-	VRNDSCALEPS      $0x08, Z6, Z6
-	VMOVAPS          Z4, Z4
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z6, Z4
-	VMOVAPS          Z4, Z4
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z6, Z4
-	VBROADCASTSS     constants_avx512<>+20(SB), Z7
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z4, Z7
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z4, Z7
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z4, Z7
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z4, Z7
-	VMULPS           Z4, Z4, Z8
-	VMOVAPS          Z4, Z4
-	VFMADD231PS      Z8, Z7, Z4
-	VADDPS.BCST      constants_avx512<>+40(SB), Z4, Z4
-	VSCALEFPS        Z6, Z4, Z4
+	VMULPS           Z4, Z6, Z4
 	VSUBPS           Z4, Z5, Z4
 	VBROADCASTSS     constants_avx512<>+40(SB), Z5
-	VPANDD.BCST      constants_avx512<>+168(SB), Z1, Z1
+	VPANDD.BCST      constants_avx512<>+212(SB), Z1, Z1
 	VPORD            Z1, Z4, Z1
 	VMOVAPS          Z1, Z1
 	VCMPPS           $0x11, Z5, Z3, K1
 	VMOVAPS          Z2, K1, Z1
-	VMULPS.BCST      constants_avx512<>+232(SB), Z0, Z0
+	VMULPS.BCST      constants_avx512<>+276(SB), Z0, Z0
 	VMOVAPS          Z0, Z2
 	VFMADD231PS      Z1, Z0, Z2
 	VMOVUPS          Z2, (AX)
@@ -1565,56 +1556,55 @@ next57:
 	VMOVUPS.Z        (CX), K1, Z0
 	VMULPS.BCST      constants_avx512<>+72(SB), Z0, Z1
 	VMULPS           Z1, Z1, Z2
-	VBROADCASTSS     constants_avx512<>+172(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+176(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+180(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+184(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+188(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+192(SB), Z2, Z3
-	VFMADD213PS.BCST constants_avx512<>+196(SB), Z2, Z3
+	VBROADCASTSS     constants_avx512<>+216(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+220(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+224(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+228(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+232(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+236(SB), Z2, Z3
+	VFMADD213PS.BCST constants_avx512<>+240(SB), Z2, Z3
 	VMOVAPS          Z1, Z2
 	VFMADD231PS      Z1, Z3, Z2
 	VPANDD.BCST      constants_avx512<>+136(SB), Z1, Z3
-	VBROADCASTSS     constants_avx512<>+200(SB), Z4
+	VBROADCASTSS     constants_avx512<>+244(SB), Z4
 	VMINPS           Z3, Z4, Z3
-	VBROADCASTSS     constants_avx512<>+204(SB), Z4
-	VFMADD213PS.BCST constants_avx512<>+208(SB), Z3, Z4
-	VFMADD213PS.BCST constants_avx512<>+212(SB), Z3, Z4
-	VFMADD213PS.BCST constants_avx512<>+216(SB), Z3, Z4
-	VFMADD213PS.BCST constants_avx512<>+220(SB), Z3, Z4
-	VFMADD213PS.BCST constants_avx512<>+224(SB), Z3, Z4
-	VFMADD213PS.BCST constants_avx512<>+228(SB), Z3, Z4
+	VBROADCASTSS     constants_avx512<>+248(SB), Z4
+	VFMADD213PS.BCST constants_avx512<>+252(SB), Z3, Z4
+	VFMADD213PS.BCST constants_avx512<>+256(SB), Z3, Z4
+	VFMADD213PS.BCST constants_avx512<>+260(SB), Z3, Z4
+	VFMADD213PS.BCST constants_avx512<>+264(SB), Z3, Z4
+	VFMADD213PS.BCST constants_avx512<>+268(SB), Z3, Z4
+	VFMADD213PS.BCST constants_avx512<>+272(SB), Z3, Z4
+	VBROADCASTSS     constants_avx512<>+168(SB), Z5
+	VMINPS           Z4, Z5, Z4
+	VBROADCASTSS     constants_avx512<>+172(SB), Z5
+	VMAXPS           Z4, Z5, Z4
+	VBROADCASTSS     constants_avx512<>+176(SB), Z5
+	VMOVAPS          Z5, Z5
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z4, Z5
+	VADDPS.BCST      constants_avx512<>+184(SB), Z5, Z6
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z6, Z4
+	VMOVAPS          Z4, Z4
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z6, Z4
+	VBROADCASTSS     constants_avx512<>+188(SB), Z6
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z4, Z6
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z4, Z6
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z4, Z6
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z4, Z6
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z4, Z6
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z4, Z6
+	VPSLLD           $0x17, Z5, Z4
 	VBROADCASTSS     constants_avx512<>+40(SB), Z5
-	VBROADCASTSS     constants_avx512<>+168(SB), Z6
-	VPXORD           Z6, Z4, Z4
-	VBROADCASTSS     constants_avx512<>+0(SB), Z6
-	VMINPS           Z4, Z6, Z4
-	VBROADCASTSS     constants_avx512<>+4(SB), Z6
-	VMAXPS           Z4, Z6, Z4
-	VMULPS.BCST      constants_avx512<>+8(SB), Z4, Z6
-	VRNDSCALEPS      $0x08, Z6, Z6
-	VMOVAPS          Z4, Z4
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z6, Z4
-	VMOVAPS          Z4, Z4
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z6, Z4
-	VBROADCASTSS     constants_avx512<>+20(SB), Z7
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z4, Z7
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z4, Z7
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z4, Z7
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z4, Z7
-	VMULPS           Z4, Z4, Z8
-	VMOVAPS          Z4, Z4
-	VFMADD231PS      Z8, Z7, Z4
-	VADDPS.BCST      constants_avx512<>+40(SB), Z4, Z4
-	VSCALEFPS        Z6, Z4, Z4
+	VMULPS           Z4, Z6, Z4
 	VSUBPS           Z4, Z5, Z4
 	VBROADCASTSS     constants_avx512<>+40(SB), Z5
-	VPANDD.BCST      constants_avx512<>+168(SB), Z1, Z1
+	VPANDD.BCST      constants_avx512<>+212(SB), Z1, Z1
 	VPORD            Z1, Z4, Z1
 	VMOVAPS          Z1, Z1
 	VCMPPS           $0x11, Z5, Z3, K2
 	VMOVAPS          Z2, K2, Z1
-	VMULPS.BCST      constants_avx512<>+232(SB), Z0, Z0
+	VMULPS.BCST      constants_avx512<>+276(SB), Z0, Z0
 	VMOVAPS          Z0, Z2
 	VFMADD231PS      Z1, Z0, Z2
 	VMOVUPS          Z2, K1, (AX)
@@ -1641,18 +1631,18 @@ loop59:
 	VMULPS           Z3, Z3, Z4
 	VMULPS           Z6, Z6, Z7
 	VMULPS           Z9, Z9, Z10
-	VBROADCASTSS     constants_avx512<>+236(SB), Z2
-	VBROADCASTSS     constants_avx512<>+236(SB), Z5
-	VBROADCASTSS     constants_avx512<>+236(SB), Z8
-	VBROADCASTSS     constants_avx512<>+236(SB), Z11
+	VBROADCASTSS     constants_avx512<>+280(SB), Z2
+	VBROADCASTSS     constants_avx512<>+280(SB), Z5
+	VBROADCASTSS     constants_avx512<>+280(SB), Z8
+	VBROADCASTSS     constants_avx512<>+280(SB), Z11
 	VMOVAPS          Z1, Z1
 	VMOVAPS          Z4, Z4
 	VMOVAPS          Z7, Z7
 	VMOVAPS          Z10, Z10
-	VFMADD213PS.BCST constants_avx512<>+240(SB), Z2, Z1
-	VFMADD213PS.BCST constants_avx512<>+240(SB), Z5, Z4
-	VFMADD213PS.BCST constants_avx512<>+240(SB), Z8, Z7
-	VFMADD213PS.BCST constants_avx512<>+240(SB), Z11, Z10
+	VFMADD213PS.BCST constants_avx512<>+284(SB), Z2, Z1
+	VFMADD213PS.BCST constants_avx512<>+284(SB), Z5, Z4
+	VFMADD213PS.BCST constants_avx512<>+284(SB), Z8, Z7
+	VFMADD213PS.BCST constants_avx512<>+284(SB), Z11, Z10
 	VMULPS           Z1, Z0, Z1
 	VMULPS           Z4, Z3, Z2
 	VMULPS           Z7, Z6, Z4
@@ -1661,98 +1651,94 @@ loop59:
 	VBROADCASTSS     constants_avx512<>+168(SB), Z7
 	VBROADCASTSS     constants_avx512<>+168(SB), Z8
 	VBROADCASTSS     constants_avx512<>+168(SB), Z11
-	VPXORD           Z5, Z1, Z1
-	VPXORD           Z7, Z2, Z2
-	VPXORD           Z8, Z4, Z4
-	VPXORD           Z11, Z10, Z10
-	VBROADCASTSS     constants_avx512<>+0(SB), Z5
-	VBROADCASTSS     constants_avx512<>+0(SB), Z7
-	VBROADCASTSS     constants_avx512<>+0(SB), Z8
-	VBROADCASTSS     constants_avx512<>+0(SB), Z11
 	VMINPS           Z1, Z5, Z1
 	VMINPS           Z2, Z7, Z2
 	VMINPS           Z4, Z8, Z4
 	VMINPS           Z10, Z11, Z10
-	VBROADCASTSS     constants_avx512<>+4(SB), Z5
-	VBROADCASTSS     constants_avx512<>+4(SB), Z7
-	VBROADCASTSS     constants_avx512<>+4(SB), Z8
-	VBROADCASTSS     constants_avx512<>+4(SB), Z11
+	VBROADCASTSS     constants_avx512<>+172(SB), Z5
+	VBROADCASTSS     constants_avx512<>+172(SB), Z7
+	VBROADCASTSS     constants_avx512<>+172(SB), Z8
+	VBROADCASTSS     constants_avx512<>+172(SB), Z11
 	VMAXPS           Z1, Z5, Z1
 	VMAXPS           Z2, Z7, Z2
 	VMAXPS           Z4, Z8, Z4
 	VMAXPS           Z10, Z11, Z10
-	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z5
-	VMULPS.BCST      constants_avx512<>+8(SB), Z2, Z7
-	VMULPS.BCST      constants_avx512<>+8(SB), Z4, Z8
-	VMULPS.BCST      constants_avx512<>+8(SB), Z10, Z11
-	VRNDSCALEPS      $0x08, Z5, Z5
-	VRNDSCALEPS      $0x08, Z7, Z7
-	VRNDSCALEPS      $0x08, Z8, Z8
-	VRNDSCALEPS      $0x08, Z11, Z11
+	VBROADCASTSS     constants_avx512<>+176(SB), Z5
+	VBROADCASTSS     constants_avx512<>+176(SB), Z7
+	VBROADCASTSS     constants_avx512<>+176(SB), Z8
+	VBROADCASTSS     constants_avx512<>+176(SB), Z11
+	VMOVAPS          Z5, Z5
+	VMOVAPS          Z7, Z7
+	VMOVAPS          Z8, Z8
+	VMOVAPS          Z11, Z14
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z1, Z5
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z2, Z7
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z4, Z8
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z10, Z14
+	VADDPS.BCST      constants_avx512<>+184(SB), Z5, Z11
+	VADDPS.BCST      constants_avx512<>+184(SB), Z7, Z12
+	VADDPS.BCST      constants_avx512<>+184(SB), Z8, Z13
+	VADDPS.BCST      constants_avx512<>+184(SB), Z14, Z15
 	VMOVAPS          Z1, Z1
 	VMOVAPS          Z2, Z2
 	VMOVAPS          Z4, Z4
 	VMOVAPS          Z10, Z10
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z5, Z1
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z7, Z2
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z8, Z4
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z11, Z10
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z11, Z1
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z12, Z2
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z13, Z4
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z15, Z10
 	VMOVAPS          Z1, Z1
 	VMOVAPS          Z2, Z2
 	VMOVAPS          Z4, Z4
-	VMOVAPS          Z10, Z17
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z5, Z1
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z7, Z2
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z8, Z4
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z11, Z17
-	VBROADCASTSS     constants_avx512<>+20(SB), Z10
-	VBROADCASTSS     constants_avx512<>+20(SB), Z13
-	VBROADCASTSS     constants_avx512<>+20(SB), Z15
-	VBROADCASTSS     constants_avx512<>+20(SB), Z18
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z10
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z2, Z13
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z4, Z15
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z17, Z18
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z10
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z2, Z13
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z4, Z15
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z17, Z18
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z10
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z2, Z13
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z4, Z15
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z17, Z18
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z10
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z2, Z13
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z4, Z15
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z17, Z18
-	VMULPS           Z1, Z1, Z12
-	VMULPS           Z2, Z2, Z14
-	VMULPS           Z4, Z4, Z16
-	VMULPS           Z17, Z17, Z19
-	VMOVAPS          Z1, Z1
-	VMOVAPS          Z2, Z2
-	VMOVAPS          Z4, Z4
-	VMOVAPS          Z17, Z17
-	VFMADD231PS      Z12, Z10, Z1
-	VFMADD231PS      Z14, Z13, Z2
-	VFMADD231PS      Z16, Z15, Z4
-	VFMADD231PS      Z19, Z18, Z17
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VADDPS.BCST      constants_avx512<>+40(SB), Z4, Z4
-	VADDPS.BCST      constants_avx512<>+40(SB), Z17, Z10
-	VSCALEFPS        Z5, Z1, Z1
-	VSCALEFPS        Z7, Z2, Z2
-	VSCALEFPS        Z8, Z4, Z4
-	VSCALEFPS        Z11, Z10, Z5
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z2, Z2
-	VADDPS.BCST      constants_avx512<>+40(SB), Z4, Z4
-	VADDPS.BCST      constants_avx512<>+40(SB), Z5, Z5
-	VDIVPS           Z1, Z0, Z0
-	VDIVPS           Z2, Z3, Z1
-	VDIVPS           Z4, Z6, Z2
-	VDIVPS           Z5, Z9, Z3
+	VMOVAPS          Z10, Z10
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z11, Z1
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z12, Z2
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z13, Z4
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z15, Z10
+	VBROADCASTSS     constants_avx512<>+188(SB), Z11
+	VBROADCASTSS     constants_avx512<>+188(SB), Z12
+	VBROADCASTSS     constants_avx512<>+188(SB), Z13
+	VBROADCASTSS     constants_avx512<>+188(SB), Z15
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z4, Z13
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z10, Z15
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z4, Z13
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z10, Z15
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z4, Z13
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z10, Z15
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z4, Z13
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z10, Z15
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z4, Z13
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z10, Z15
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z2, Z12
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z4, Z13
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z10, Z15
+	VPSLLD           $0x17, Z5, Z1
+	VPSLLD           $0x17, Z7, Z2
+	VPSLLD           $0x17, Z8, Z4
+	VPSLLD           $0x17, Z14, Z5
+	VMOVAPS          Z11, Z7
+	VMOVAPS          Z12, Z8
+	VMOVAPS          Z13, Z10
+	VMOVAPS          Z15, Z11
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z7
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z2, Z8
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z4, Z10
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z5, Z11
+	VDIVPS           Z7, Z0, Z0
+	VDIVPS           Z8, Z3, Z1
+	VDIVPS           Z10, Z6, Z2
+	VDIVPS           Z11, Z9, Z3
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, 64(AX)
 	VMOVUPS          Z2, 128(AX)
@@ -1768,34 +1754,33 @@ loop61:
 	JL               next62
 	VMOVUPS          (CX), Z0
 	VMULPS           Z0, Z0, Z1
-	VBROADCASTSS     constants_avx512<>+236(SB), Z2
+	VBROADCASTSS     constants_avx512<>+280(SB), Z2
 	VMOVAPS          Z1, Z1
-	VFMADD213PS.BCST constants_avx512<>+240(SB), Z2, Z1
+	VFMADD213PS.BCST constants_avx512<>+284(SB), Z2, Z1
 	VMULPS           Z1, Z0, Z1
 	VBROADCASTSS     constants_avx512<>+168(SB), Z2
-	VPXORD           Z2, Z1, Z1
-	VBROADCASTSS     constants_avx512<>+0(SB), Z2
 	VMINPS           Z1, Z2, Z1
-	VBROADCASTSS     constants_avx512<>+4(SB), Z2
+	VBROADCASTSS     constants_avx512<>+172(SB), Z2
 	VMAXPS           Z1, Z2, Z1
-	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z2
-	VRNDSCALEPS      $0x08, Z2, Z2
+	VBROADCASTSS     constants_avx512<>+176(SB), Z2
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z1, Z2
+	VADDPS.BCST      constants_avx512<>+184(SB), Z2, Z3
 	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z1
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z3, Z1
 	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z1
-	VBROADCASTSS     constants_avx512<>+20(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z3
-	VMULPS           Z1, Z1, Z4
-	VMOVAPS          Z1, Z1
-	VFMADD231PS      Z4, Z3, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VSCALEFPS        Z2, Z1, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VDIVPS           Z1, Z0, Z0
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z3, Z1
+	VBROADCASTSS     constants_avx512<>+188(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z3
+	VPSLLD           $0x17, Z2, Z1
+	VMOVAPS          Z3, Z2
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z2
+	VDIVPS           Z2, Z0, Z0
 	VMOVUPS          Z0, (AX)
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
@@ -1810,34 +1795,33 @@ next62:
 	KMOVW            BX, K1
 	VMOVUPS.Z        (CX), K1, Z0
 	VMULPS           Z0, Z0, Z1
-	VBROADCASTSS     constants_avx512<>+236(SB), Z2
+	VBROADCASTSS     constants_avx512<>+280(SB), Z2
 	VMOVAPS          Z1, Z1
-	VFMADD213PS.BCST constants_avx512<>+240(SB), Z2, Z1
+	VFMADD213PS.BCST constants_avx512<>+284(SB), Z2, Z1
 	VMULPS           Z1, Z0, Z1
 	VBROADCASTSS     constants_avx512<>+168(SB), Z2
-	VPXORD           Z2, Z1, Z1
-	VBROADCASTSS     constants_avx512<>+0(SB), Z2
 	VMINPS           Z1, Z2, Z1
-	VBROADCASTSS     constants_avx512<>+4(SB), Z2
+	VBROADCASTSS     constants_avx512<>+172(SB), Z2
 	VMAXPS           Z1, Z2, Z1
-	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z2
-	VRNDSCALEPS      $0x08, Z2, Z2
+	VBROADCASTSS     constants_avx512<>+176(SB), Z2
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z1, Z2
+	VADDPS.BCST      constants_avx512<>+184(SB), Z2, Z3
 	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z1
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z3, Z1
 	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z1
-	VBROADCASTSS     constants_avx512<>+20(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z3
-	VMULPS           Z1, Z1, Z4
-	VMOVAPS          Z1, Z1
-	VFMADD231PS      Z4, Z3, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VSCALEFPS        Z2, Z1, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VDIVPS           Z1, Z0, Z0
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z3, Z1
+	VBROADCASTSS     constants_avx512<>+188(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z3
+	VPSLLD           $0x17, Z2, Z1
+	VMOVAPS          Z3, Z2
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z2
+	VDIVPS           Z2, Z0, Z0
 	VMOVUPS          Z0, K1, (AX)
 
 over63:
@@ -1862,98 +1846,94 @@ loop64:
 	VBROADCASTSS     constants_avx512<>+168(SB), Z3
 	VBROADCASTSS     constants_avx512<>+168(SB), Z5
 	VBROADCASTSS     constants_avx512<>+168(SB), Z7
-	VPXORD           Z1, Z0, Z1
-	VPXORD           Z3, Z2, Z3
-	VPXORD           Z5, Z4, Z5
-	VPXORD           Z7, Z6, Z10
-	VBROADCASTSS     constants_avx512<>+0(SB), Z7
-	VBROADCASTSS     constants_avx512<>+0(SB), Z8
-	VBROADCASTSS     constants_avx512<>+0(SB), Z9
-	VBROADCASTSS     constants_avx512<>+0(SB), Z11
-	VMINPS           Z1, Z7, Z1
-	VMINPS           Z3, Z8, Z3
-	VMINPS           Z5, Z9, Z5
-	VMINPS           Z10, Z11, Z10
-	VBROADCASTSS     constants_avx512<>+4(SB), Z7
-	VBROADCASTSS     constants_avx512<>+4(SB), Z8
-	VBROADCASTSS     constants_avx512<>+4(SB), Z9
-	VBROADCASTSS     constants_avx512<>+4(SB), Z11
+	VMINPS           Z0, Z1, Z1
+	VMINPS           Z2, Z3, Z3
+	VMINPS           Z4, Z5, Z5
+	VMINPS           Z6, Z7, Z10
+	VBROADCASTSS     constants_avx512<>+172(SB), Z7
+	VBROADCASTSS     constants_avx512<>+172(SB), Z8
+	VBROADCASTSS     constants_avx512<>+172(SB), Z9
+	VBROADCASTSS     constants_avx512<>+172(SB), Z11
 	VMAXPS           Z1, Z7, Z1
 	VMAXPS           Z3, Z8, Z3
 	VMAXPS           Z5, Z9, Z5
 	VMAXPS           Z10, Z11, Z10
-	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z7
-	VMULPS.BCST      constants_avx512<>+8(SB), Z3, Z8
-	VMULPS.BCST      constants_avx512<>+8(SB), Z5, Z9
-	VMULPS.BCST      constants_avx512<>+8(SB), Z10, Z11
-	VRNDSCALEPS      $0x08, Z7, Z7
-	VRNDSCALEPS      $0x08, Z8, Z8
-	VRNDSCALEPS      $0x08, Z9, Z9
-	VRNDSCALEPS      $0x08, Z11, Z11
+	VBROADCASTSS     constants_avx512<>+176(SB), Z7
+	VBROADCASTSS     constants_avx512<>+176(SB), Z8
+	VBROADCASTSS     constants_avx512<>+176(SB), Z9
+	VBROADCASTSS     constants_avx512<>+176(SB), Z11
+	VMOVAPS          Z7, Z7
+	VMOVAPS          Z8, Z8
+	VMOVAPS          Z9, Z9
+	VMOVAPS          Z11, Z14
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z1, Z7
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z3, Z8
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z5, Z9
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z10, Z14
+	VADDPS.BCST      constants_avx512<>+184(SB), Z7, Z11
+	VADDPS.BCST      constants_avx512<>+184(SB), Z8, Z12
+	VADDPS.BCST      constants_avx512<>+184(SB), Z9, Z13
+	VADDPS.BCST      constants_avx512<>+184(SB), Z14, Z15
 	VMOVAPS          Z1, Z1
 	VMOVAPS          Z3, Z3
 	VMOVAPS          Z5, Z5
 	VMOVAPS          Z10, Z10
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z7, Z1
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z8, Z3
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z9, Z5
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z11, Z10
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z11, Z1
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z12, Z3
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z13, Z5
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z15, Z10
 	VMOVAPS          Z1, Z1
 	VMOVAPS          Z3, Z3
 	VMOVAPS          Z5, Z5
-	VMOVAPS          Z10, Z17
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z7, Z1
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z8, Z3
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z9, Z5
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z11, Z17
-	VBROADCASTSS     constants_avx512<>+20(SB), Z10
-	VBROADCASTSS     constants_avx512<>+20(SB), Z13
-	VBROADCASTSS     constants_avx512<>+20(SB), Z15
-	VBROADCASTSS     constants_avx512<>+20(SB), Z18
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z10
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z3, Z13
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z5, Z15
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z17, Z18
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z10
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z3, Z13
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z5, Z15
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z17, Z18
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z10
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z3, Z13
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z5, Z15
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z17, Z18
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z10
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z3, Z13
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z5, Z15
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z17, Z18
-	VMULPS           Z1, Z1, Z12
-	VMULPS           Z3, Z3, Z14
-	VMULPS           Z5, Z5, Z16
-	VMULPS           Z17, Z17, Z19
-	VMOVAPS          Z1, Z1
-	VMOVAPS          Z3, Z3
-	VMOVAPS          Z5, Z5
-	VMOVAPS          Z17, Z17
-	VFMADD231PS      Z12, Z10, Z1
-	VFMADD231PS      Z14, Z13, Z3
-	VFMADD231PS      Z16, Z15, Z5
-	VFMADD231PS      Z19, Z18, Z17
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z3, Z3
-	VADDPS.BCST      constants_avx512<>+40(SB), Z5, Z5
-	VADDPS.BCST      constants_avx512<>+40(SB), Z17, Z10
-	VSCALEFPS        Z7, Z1, Z1
-	VSCALEFPS        Z8, Z3, Z3
-	VSCALEFPS        Z9, Z5, Z5
-	VSCALEFPS        Z11, Z10, Z7
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z3, Z3
-	VADDPS.BCST      constants_avx512<>+40(SB), Z5, Z5
-	VADDPS.BCST      constants_avx512<>+40(SB), Z7, Z7
-	VDIVPS           Z1, Z0, Z0
-	VDIVPS           Z3, Z2, Z1
-	VDIVPS           Z5, Z4, Z2
-	VDIVPS           Z7, Z6, Z3
+	VMOVAPS          Z10, Z10
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z11, Z1
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z12, Z3
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z13, Z5
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z15, Z10
+	VBROADCASTSS     constants_avx512<>+188(SB), Z11
+	VBROADCASTSS     constants_avx512<>+188(SB), Z12
+	VBROADCASTSS     constants_avx512<>+188(SB), Z13
+	VBROADCASTSS     constants_avx512<>+188(SB), Z15
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z3, Z12
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z5, Z13
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z10, Z15
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z3, Z12
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z5, Z13
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z10, Z15
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z3, Z12
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z5, Z13
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z10, Z15
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z3, Z12
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z5, Z13
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z10, Z15
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z3, Z12
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z5, Z13
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z10, Z15
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z11
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z3, Z12
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z5, Z13
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z10, Z15
+	VPSLLD           $0x17, Z7, Z1
+	VPSLLD           $0x17, Z8, Z3
+	VPSLLD           $0x17, Z9, Z5
+	VPSLLD           $0x17, Z14, Z7
+	VMOVAPS          Z11, Z8
+	VMOVAPS          Z12, Z9
+	VMOVAPS          Z13, Z10
+	VMOVAPS          Z15, Z11
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z8
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z3, Z9
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z5, Z10
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z7, Z11
+	VDIVPS           Z8, Z0, Z0
+	VDIVPS           Z9, Z2, Z1
+	VDIVPS           Z10, Z4, Z2
+	VDIVPS           Z11, Z6, Z3
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, 64(AX)
 	VMOVUPS          Z2, 128(AX)
@@ -1969,29 +1949,28 @@ loop66:
 	JL               next67
 	VMOVUPS          (CX), Z0
 	VBROADCASTSS     constants_avx512<>+168(SB), Z1
-	VPXORD           Z1, Z0, Z1
-	VBROADCASTSS     constants_avx512<>+0(SB), Z2
-	VMINPS           Z1, Z2, Z1
-	VBROADCASTSS     constants_avx512<>+4(SB), Z2
+	VMINPS           Z0, Z1, Z1
+	VBROADCASTSS     constants_avx512<>+172(SB), Z2
 	VMAXPS           Z1, Z2, Z1
-	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z2
-	VRNDSCALEPS      $0x08, Z2, Z2
+	VBROADCASTSS     constants_avx512<>+176(SB), Z2
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z1, Z2
+	VADDPS.BCST      constants_avx512<>+184(SB), Z2, Z3
 	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z1
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z3, Z1
 	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z1
-	VBROADCASTSS     constants_avx512<>+20(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z3
-	VMULPS           Z1, Z1, Z4
-	VMOVAPS          Z1, Z1
-	VFMADD231PS      Z4, Z3, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VSCALEFPS        Z2, Z1, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VDIVPS           Z1, Z0, Z0
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z3, Z1
+	VBROADCASTSS     constants_avx512<>+188(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z3
+	VPSLLD           $0x17, Z2, Z1
+	VMOVAPS          Z3, Z2
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z2
+	VDIVPS           Z2, Z0, Z0
 	VMOVUPS          Z0, (AX)
 	ADDQ             $+64, AX
 	ADDQ             $+64, CX
@@ -2006,29 +1985,28 @@ next67:
 	KMOVW            BX, K1
 	VMOVUPS.Z        (CX), K1, Z0
 	VBROADCASTSS     constants_avx512<>+168(SB), Z1
-	VPXORD           Z1, Z0, Z1
-	VBROADCASTSS     constants_avx512<>+0(SB), Z2
-	VMINPS           Z1, Z2, Z1
-	VBROADCASTSS     constants_avx512<>+4(SB), Z2
+	VMINPS           Z0, Z1, Z1
+	VBROADCASTSS     constants_avx512<>+172(SB), Z2
 	VMAXPS           Z1, Z2, Z1
-	VMULPS.BCST      constants_avx512<>+8(SB), Z1, Z2
-	VRNDSCALEPS      $0x08, Z2, Z2
+	VBROADCASTSS     constants_avx512<>+176(SB), Z2
+	VMOVAPS          Z2, Z2
+	VFMADD231PS.BCST constants_avx512<>+180(SB), Z1, Z2
+	VADDPS.BCST      constants_avx512<>+184(SB), Z2, Z3
 	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+12(SB), Z2, Z1
+	VFMADD231PS.BCST constants_avx512<>+120(SB), Z3, Z1
 	VMOVAPS          Z1, Z1
-	VFMADD231PS.BCST constants_avx512<>+16(SB), Z2, Z1
-	VBROADCASTSS     constants_avx512<>+20(SB), Z3
-	VFMADD213PS.BCST constants_avx512<>+24(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+28(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+32(SB), Z1, Z3
-	VFMADD213PS.BCST constants_avx512<>+36(SB), Z1, Z3
-	VMULPS           Z1, Z1, Z4
-	VMOVAPS          Z1, Z1
-	VFMADD231PS      Z4, Z3, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VSCALEFPS        Z2, Z1, Z1
-	VADDPS.BCST      constants_avx512<>+40(SB), Z1, Z1
-	VDIVPS           Z1, Z0, Z0
+	VFMADD231PS.BCST constants_avx512<>+112(SB), Z3, Z1
+	VBROADCASTSS     constants_avx512<>+188(SB), Z3
+	VFMADD213PS.BCST constants_avx512<>+192(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+196(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+200(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+204(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+76(SB), Z1, Z3
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z3
+	VPSLLD           $0x17, Z2, Z1
+	VMOVAPS          Z3, Z2
+	VFMADD213PS.BCST constants_avx512<>+40(SB), Z1, Z2
+	VDIVPS           Z2, Z0, Z0
 	VMOVUPS          Z0, K1, (AX)
 
 over68:
@@ -2049,18 +2027,18 @@ loop69:
 	VMOVUPS          64(CX), Z3
 	VMOVUPS          128(CX), Z6
 	VMOVUPS          192(CX), Z9
-	VBROADCASTSS     constants_avx512<>+244(SB), Z1
-	VBROADCASTSS     constants_avx512<>+244(SB), Z4
-	VBROADCASTSS     constants_avx512<>+244(SB), Z7
-	VBROADCASTSS     constants_avx512<>+244(SB), Z10
+	VBROADCASTSS     constants_avx512<>+288(SB), Z1
+	VBROADCASTSS     constants_avx512<>+288(SB), Z4
+	VBROADCASTSS     constants_avx512<>+288(SB), Z7
+	VBROADCASTSS     constants_avx512<>+288(SB), Z10
 	VMOVAPS          Z0, Z2
 	VMOVAPS          Z3, Z5
 	VMOVAPS          Z6, Z8
 	VMOVAPS          Z9, Z11
-	VFMADD213PS.BCST constants_avx512<>+232(SB), Z1, Z2
-	VFMADD213PS.BCST constants_avx512<>+232(SB), Z4, Z5
-	VFMADD213PS.BCST constants_avx512<>+232(SB), Z7, Z8
-	VFMADD213PS.BCST constants_avx512<>+232(SB), Z10, Z11
+	VFMADD213PS.BCST constants_avx512<>+276(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+276(SB), Z4, Z5
+	VFMADD213PS.BCST constants_avx512<>+276(SB), Z7, Z8
+	VFMADD213PS.BCST constants_avx512<>+276(SB), Z10, Z11
 	VBROADCASTSS     constants_avx512<>+56(SB), Z1
 	VBROADCASTSS     constants_avx512<>+56(SB), Z4
 	VBROADCASTSS     constants_avx512<>+56(SB), Z7
@@ -2095,9 +2073,9 @@ loop71:
 	CMPQ             DX, $+16
 	JL               next72
 	VMOVUPS          (CX), Z0
-	VBROADCASTSS     constants_avx512<>+244(SB), Z1
+	VBROADCASTSS     constants_avx512<>+288(SB), Z1
 	VMOVAPS          Z0, Z2
-	VFMADD213PS.BCST constants_avx512<>+232(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+276(SB), Z1, Z2
 	VBROADCASTSS     constants_avx512<>+56(SB), Z1
 	VMAXPS           Z2, Z1, Z1
 	VBROADCASTSS     constants_avx512<>+40(SB), Z2
@@ -2116,9 +2094,9 @@ next72:
 	BZHIL            DX, BX, BX
 	KMOVW            BX, K1
 	VMOVUPS.Z        (CX), K1, Z0
-	VBROADCASTSS     constants_avx512<>+244(SB), Z1
+	VBROADCASTSS     constants_avx512<>+288(SB), Z1
 	VMOVAPS          Z0, Z2
-	VFMADD213PS.BCST constants_avx512<>+232(SB), Z1, Z2
+	VFMADD213PS.BCST constants_avx512<>+276(SB), Z1, Z2
 	VBROADCASTSS     constants_avx512<>+56(SB), Z1
 	VMAXPS           Z2, Z1, Z1
 	VBROADCASTSS     constants_avx512<>+40(SB), Z2
@@ -2822,25 +2800,36 @@ DATA constants_avx512<>+148(SB)/4, $0xbd5be7f9
 DATA constants_avx512<>+152(SB)/4, $0x3e0881f9
 DATA constants_avx512<>+156(SB)/4, $0xbeaaaa92
 DATA constants_avx512<>+160(SB)/4, $0x40000000
-DATA constants_avx512<>+164(SB)/4, $0x3f19999a
-DATA constants_avx512<>+168(SB)/4, $0x80000000
-DATA constants_avx512<>+172(SB)/4, $0x38a4b5e3
-DATA constants_avx512<>+176(SB)/4, $0xba51fbd3
-DATA constants_avx512<>+180(SB)/4, $0x3baa02e6
-DATA constants_avx512<>+184(SB)/4, $0xbcdbfc88
-DATA constants_avx512<>+188(SB)/4, $0x3de7167c
-DATA constants_avx512<>+192(SB)/4, $0xbec0939f
-DATA constants_avx512<>+196(SB)/4, $0x3e0375d4
-DATA constants_avx512<>+200(SB)/4, $0x40833333
-DATA constants_avx512<>+204(SB)/4, $0xb9436f0a
-DATA constants_avx512<>+208(SB)/4, $0x3b412da7
-DATA constants_avx512<>+212(SB)/4, $0xbcb2e5d0
-DATA constants_avx512<>+216(SB)/4, $0x3dd329ac
-DATA constants_avx512<>+220(SB)/4, $0x3f235d74
-DATA constants_avx512<>+224(SB)/4, $0x3f904476
-DATA constants_avx512<>+228(SB)/4, $0x39b30cf3
-DATA constants_avx512<>+232(SB)/4, $0x3f000000
-DATA constants_avx512<>+236(SB)/4, $0x3d922279
-DATA constants_avx512<>+240(SB)/4, $0x3fcc422a
-DATA constants_avx512<>+244(SB)/4, $0x3e2aaaab
-GLOBL constants_avx512<>(SB), RODATA|NOPTR, $248
+DATA constants_avx512<>+164(SB)/4, $0xc0000000
+DATA constants_avx512<>+168(SB)/4, $0x42ae999a
+DATA constants_avx512<>+172(SB)/4, $0xc2b13333
+DATA constants_avx512<>+176(SB)/4, $0x4b40007f
+DATA constants_avx512<>+180(SB)/4, $0xbfb8aa3b
+DATA constants_avx512<>+184(SB)/4, $0xcb40007f
+DATA constants_avx512<>+188(SB)/4, $0x3ab84e4e
+DATA constants_avx512<>+192(SB)/4, $0xbc094852
+DATA constants_avx512<>+196(SB)/4, $0x3d2aa8ae
+DATA constants_avx512<>+200(SB)/4, $0xbe2aa9e0
+DATA constants_avx512<>+204(SB)/4, $0x3f000001
+DATA constants_avx512<>+208(SB)/4, $0x3f19999a
+DATA constants_avx512<>+212(SB)/4, $0x80000000
+DATA constants_avx512<>+216(SB)/4, $0x38a4b5e3
+DATA constants_avx512<>+220(SB)/4, $0xba51fbd3
+DATA constants_avx512<>+224(SB)/4, $0x3baa02e6
+DATA constants_avx512<>+228(SB)/4, $0xbcdbfc88
+DATA constants_avx512<>+232(SB)/4, $0x3de7167c
+DATA constants_avx512<>+236(SB)/4, $0xbec0939f
+DATA constants_avx512<>+240(SB)/4, $0x3e0375d4
+DATA constants_avx512<>+244(SB)/4, $0x40833333
+DATA constants_avx512<>+248(SB)/4, $0xb9436f0a
+DATA constants_avx512<>+252(SB)/4, $0x3b412da7
+DATA constants_avx512<>+256(SB)/4, $0xbcb2e5d0
+DATA constants_avx512<>+260(SB)/4, $0x3dd329ac
+DATA constants_avx512<>+264(SB)/4, $0x3f235d74
+DATA constants_avx512<>+268(SB)/4, $0x3f904476
+DATA constants_avx512<>+272(SB)/4, $0x39b30cf3
+DATA constants_avx512<>+276(SB)/4, $0x3f000000
+DATA constants_avx512<>+280(SB)/4, $0x3d922279
+DATA constants_avx512<>+284(SB)/4, $0x3fcc422a
+DATA constants_avx512<>+288(SB)/4, $0x3e2aaaab
+GLOBL constants_avx512<>(SB), RODATA|NOPTR, $292

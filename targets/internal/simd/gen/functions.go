@@ -63,17 +63,35 @@ func (m *vector) tanh(x v) v {
 		-0.3333325982093811, 0.1333083063364029, -0.05368802323937416, 0.02046942338347435, -0.005515167023986578,
 	})
 	low := m.fma(m.mul(q, square), x, x)
-	e := m.exp(m.add(a, a))
-	high := m.sub(m.constant(1), m.div(m.constant(2), m.addK(e, 1)))
+	high := m.sub(m.constant(1), m.div(m.constant(2), m.onePlusExp(m.mulK(a, -2))))
 	return m.choose(less, a, m.constant(0.6), low, m.or(high, m.sign(x)))
 }
 
 // sigmoid is 1/(1+e^-x): where the power overflows the quotient is zero.
 func (m *vector) sigmoid(x v) v { return m.div(m.constant(1), m.onePlusExp(x)) }
 
-// onePlusExp is 1+e^-x.
+// onePlusExp is 1+e^-x, infinite where the power is as good as that.
 func (m *vector) onePlusExp(x v) v {
-	return m.addK(m.exp(m.xor(x, m.constant(math.Copysign(0, -1)))), 1)
+	p, power := m.expNegative(x)
+	return m.fmaK(p, power, 1)
+}
+
+// expNegative gives p and a power of two whose product is e^-x: n = round(-x/ln 2)
+// and s = x + n ln 2 give p = e^-s and 2^n. It is shorter than exp, since it
+// knows no subnormal results: below about -88 the power is infinite, above 87 it
+// stays. Adding shift rounds n to an integer, which then stands, biased as an
+// exponent is, in the low bits of the sum.
+func (m *vector) expNegative(x v) (p, power v) {
+	const shift = 3<<22 + 127
+	x = m.atLeast(m.atMost(x, 87.3), -88.6)
+	biased := m.fmaMulK(x, -math.Log2E, m.constant(shift))
+	n := m.addK(biased, -shift)
+	s := m.fmaMulK(n, 0.693359375, x)
+	s = m.fmaMulK(n, -2.12194440e-4, s)
+	p = m.polynomial(s, []float64{
+		1, -1, 0.5000000596046448, -0.16666364669799805, 0.04166477173566818, -0.008379058912396431, 0.0014061422552913427,
+	})
+	return p, m.shiftLeft(biased, 23)
 }
 
 // erf is an odd polynomial below 1 and 1 - e^-q(|x|) above.
@@ -89,7 +107,8 @@ func (m *vector) erf(x v) v {
 		0.00034151188447140157, 1.127089262008667, 0.6381447315216064, 0.10310682654380798,
 		-0.021838098764419556, 0.0029476673807948828, -0.0001863801444415003,
 	})
-	high := m.sub(m.constant(1), m.exp(m.xor(q, m.constant(math.Copysign(0, -1)))))
+	power, scale := m.expNegative(q)
+	high := m.sub(m.constant(1), m.mul(power, scale))
 	return m.choose(less, a, m.constant(1), low, m.or(high, m.sign(x)))
 }
 

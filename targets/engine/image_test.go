@@ -41,6 +41,8 @@ var imageNets = []struct{ name, body string }{
 	{"squeeze excite", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) p = GlobalAveragePool(c) d = Conv(p, ws, b) s = HardSigmoid(d) y = Mul(c, s) }`},
 	{"max pool", `{ c = Conv(x, w1, b) y = MaxPool<kernel_shape = [3,3], strides = [2,2], pads = [1,1,1,1]>(c) }`},
 	{"max pool ceil", `{ c = Conv(x, w1, b) y = MaxPool<kernel_shape = [3,2], strides = [2,3], ceil_mode = 1>(c) }`},
+	{"max pool of wide windows", `{ c = Conv(x, w1, b) y = MaxPool<kernel_shape = [9,5], pads = [4,2,4,2]>(c) }`},
+	{"max pool dilated", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) p = MaxPool<kernel_shape = [3,2], dilations = [2,3], strides = [1,2], auto_pad = "SAME_LOWER">(c) y = Conv<pads = [1,1,1,1]>(p, w3s) }`},
 	{"mean pool", `{ c = Conv(x, w1, b) y = AveragePool<kernel_shape = [3,3], pads = [1,1,1,1]>(c) }`},
 	{"mean pool whole", `{ c = Conv(x, w1, b) y = AveragePool<kernel_shape = [3,3], pads = [1,1,1,1], count_include_pad = 1>(c) }`},
 	{"global max", `{ c = Conv(x, w1, b) y = GlobalMaxPool(c) }`},

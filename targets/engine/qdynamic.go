@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/op"
@@ -163,4 +165,70 @@ func (o *optimizer) dynamicProduct(n *graph.Node, w quantWeights, c *productChai
 	fill(unit, 1)
 	m.requantization = requantize(quantized{scale: 1}, unit, c.bias, m.sums, clamp, quantized{})
 	return m
+}
+
+// dynamicSpelling holds the operands of a product with an integer matrix that
+// gives floats: the first operand with its scale and zero point, unless the
+// product quantizes it itself, and the scale and zero point of the matrix.
+// What is not given is nil.
+type dynamicSpelling struct{ quantized, by, from, scale, zero, bias *graph.Value }
+
+// spellDynamic writes a DynamicQuantizeMatMul or MatMulIntegerToFloat whose
+// matrix can be packed as what [optimizer.fuseDynamicProducts] takes:
+//
+//	y = DynamicQuantizeMatMul(x, w, ws, wz, b)
+//
+// becomes
+//
+//	q, xs, z = DynamicQuantizeLinear(x)  m = MatMulInteger(q, w, z, wz)
+//	c = Cast<to = 1>(m)  s = Mul(xs, ws)  p = Mul(c, s)  y = Add(p, b)
+func (o *optimizer) spellDynamic(n *graph.Node, s dynamicSpelling) {
+	scale := o.constant(s.scale)
+	if scale == nil || scale.DType() != tensor.Float32 || n.In(0).Type == nil || n.Out(0).Type == nil {
+		return
+	}
+	if s.by != nil && (s.by.Type == nil || s.by.Type.Shape == nil || !isSingle(s.by.Type.Shape)) {
+		return
+	}
+	var made []*graph.Node
+	put := func(like *graph.Value, elem tensor.DType, op string, ins ...*graph.Value) *graph.Value {
+		m := o.place(n, graph.NewNode("", op, ins, 1))
+		m.Out(0).Type, m.Out(0).Inferred = retyped(like, elem), true
+		made = append(made, m)
+		return m.Out(0)
+	}
+	if s.quantized == nil {
+		q := o.place(n, graph.NewNode("", "DynamicQuantizeLinear", []*graph.Value{n.In(0)}, 3))
+		single := graph.DimsOf(tensor.Shape{})
+		for i, t := range []*graph.Type{retyped(n.In(0), tensor.Uint8), graph.TensorOf(tensor.Float32, single), graph.TensorOf(tensor.Uint8, single)} {
+			q.Out(i).Type, q.Out(i).Inferred = t, true
+		}
+		made = append(made, q)
+		s.quantized, s.by, s.from = q.Out(0), q.Out(1), q.Out(2)
+	}
+	y := put(n.Out(0), tensor.Int32, "MatMulInteger", s.quantized, n.In(1), s.from, s.zero)
+	product := y.Producer()
+	y = put(n.Out(0), tensor.Float32, "Cast", y)
+	y.Producer().SetAttr(graph.IntAttr("to", int64(tensor.Float32)))
+	var unit *graph.Value
+	if by, ok := o.scalar(s.by); ok {
+		t := scale.Clone()
+		for i := range t.Len() {
+			tensor.Data[float32](t)[i] *= by
+		}
+		unit = o.graph.AddInit(s.scale.Name()+"_unit", t)
+	} else {
+		unit = put(s.scale, tensor.Float32, "Mul", s.by, s.scale)
+	}
+	y = put(n.Out(0), tensor.Float32, "Mul", y, unit)
+	if s.bias != nil {
+		y = put(n.Out(0), tensor.Float32, "Add", y, s.bias)
+	}
+	if _, ok := o.integerMatrix(product); ok && o.graph.Replace(n.Out(0), y) {
+		o.graph.Remove(n)
+		return
+	}
+	for _, m := range slices.Backward(made) {
+		o.graph.Remove(m)
+	}
 }

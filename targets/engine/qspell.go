@@ -38,6 +38,10 @@ func (o *optimizer) spellQuantized() {
 				s.axis, s.attrs = 0, []*graph.Attr{graph.IntAttr("transB", 1)}
 			}
 			o.spell(n, s)
+		case n.Domain == "com.microsoft" && n.Op == "DynamicQuantizeMatMul":
+			o.spellDynamic(n, dynamicSpelling{scale: n.In(2), zero: n.In(3), bias: n.In(4)})
+		case n.Domain == "com.microsoft" && n.Op == "MatMulIntegerToFloat":
+			o.spellDynamic(n, dynamicSpelling{quantized: n.In(0), by: n.In(2), from: n.In(4), scale: n.In(3), zero: n.In(5), bias: n.In(6)})
 		}
 	}
 }
@@ -79,14 +83,18 @@ func (o *optimizer) spell(n *graph.Node, s spelling) {
 // spelled puts a node of ONNX in front of n, with a float32 result of the shape
 // of like.
 func (o *optimizer) spelled(n *graph.Node, name string, like *graph.Value, ins []*graph.Value, attrs ...*graph.Attr) *graph.Node {
-	m := graph.NewNode("", name, ins, 1, attrs...)
-	m.Name = n.Name
-	o.src.info[m] = nodeInfo{origin: o.src.info[n].origin, def: op.Find("", name, spellVersion), version: spellVersion}
-	o.graph.InsertBefore(n, m)
+	m := o.place(n, graph.NewNode("", name, ins, 1, attrs...))
 	if like != nil {
 		m.Out(0).Type, m.Out(0).Inferred = retyped(like, tensor.Float32), true
 	}
 	return m
+}
+
+// place puts a node of ONNX in front of n, which it is part of.
+func (o *optimizer) place(n, m *graph.Node) *graph.Node {
+	m.Name = n.Name
+	o.src.info[m] = nodeInfo{origin: o.src.info[n].origin, def: op.Find("", m.Op, spellVersion), version: spellVersion}
+	return o.graph.InsertBefore(n, m)
 }
 
 // floatBias returns the float32 form of an int32 bias of n, which counts in

@@ -20,11 +20,15 @@ var integerNets = []struct{ name, body, out, steps string }{
 	{"integers", `y = MatMulInteger(x, m, z)`, "int32", "DynamicMatMul"},
 	{"dynamic", `q, qs, qz = DynamicQuantizeLinear(f) i = MatMulInteger(q, d, qz) k = Mul(qs, ds) c = Cast<to = 1>(i) e = Mul(c, k) a = Add(e, db) g = Sigmoid(a) y = Add(g, f6)`, "float", "DynamicQuantizeLinear Mul DynamicMatMul Add"},
 	{"dynamic columns", `q, qs, qz = DynamicQuantizeLinear(f) i = MatMulInteger(q, d, qz) k = Mul(qs, dc) c = Cast<to = 1>(i) y = Mul(c, k)`, "float", "DynamicQuantizeLinear Mul DynamicMatMul"},
+	{"dynamic by itself", `p = com.microsoft.DynamicQuantizeMatMul(f, d, dc, dz, db) y = Relu(p)`, "float", "DynamicQuantizeLinear Mul DynamicMatMul"},
+	{"dynamic by itself, one scale", `y = com.microsoft.DynamicQuantizeMatMul(f, d, ds)`, "float", "DynamicQuantizeLinear Mul DynamicMatMul"},
+	{"integers to floats", `y = com.microsoft.MatMulIntegerToFloat(x, m, s, ms, z, mz)`, "float", "DynamicMatMul"},
+	{"signed integers to floats", `y = com.microsoft.MatMulIntegerToFloat(xs, m, s, t, sz, mz0)`, "float", "DynamicMatMul"},
 }
 
 const integerInits = `, float s = {0.03}, uint8 z = {121}, int8 sz = {-7}, float t = {0.21}, uint8 u = {130}, int8 wz = {0},
 	float[4] ms = {0.01, 0.02, 0.03, 0.015}, int8[4] mz = {0, 0, 0, 0}, int8 mz0 = {0}, int32[4] mb = {100, -2000, 30, 7}, int32[3] mb3 = {5, -900, 77},
-	int64[2] rows = {144, 7}, float ds = {0.02}, float[6] dc = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6}, float[6] db = {1, -1, 0.5, 0, 2, -3}`
+	int64[2] rows = {144, 7}, float ds = {0.02}, float[6] dc = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6}, float[6] db = {1, -1, 0.5, 0, 2, -3}, int8[6] dz = {0, 0, 0, 0, 0, 0}`
 
 // Integer operators give the same numbers by fused operators, on every target
 // and with any number of threads, as by themselves.

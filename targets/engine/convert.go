@@ -21,9 +21,9 @@ func (c *toImage) eval(e *op.Eval) error {
 	case x == nil || x.Rank() != c.axes:
 		return e.Errorf(0, "want %d axes", c.axes)
 	case x.DType() == tensor.Float32:
-		interleave(e, x, c.out, 0, e.Kernels.Transpose)
+		e.SetOut(0, interleave(e, x, c.out, 0, e.Kernels.Transpose))
 	case x.DType().Bits() == 8:
-		interleave(e, x, c.out, c.zero, transposeBytes)
+		e.SetOut(0, interleave(e, x, c.out, c.zero, transposeBytes))
 	default:
 		return e.Errorf(0, "want float or 8-bit integers")
 	}
@@ -45,12 +45,12 @@ func transposeBytes(dst []uint8, ldd int, src []uint8, lds, rows, cols int) {
 	}
 }
 
-func interleave[T tensor.Elem](e *op.Eval, x *tensor.Tensor, out halo, border T, transpose transposer[T]) {
+// interleave returns a tensor [N, C, H, W] or [N, C, W] as an image.
+func interleave[T tensor.Elem](e *op.Eval, x *tensor.Tensor, out halo, border T, transpose transposer[T]) *tensor.Tensor {
 	s := withRows(x.Shape())
 	n, ch, h, w := s[0], s[1], s[2], s[3]
 	if (ch == 1 || h*w == 1) && out == (halo{}) {
-		e.SetOut(0, x.Reshape(tensor.Shape{n, h, w, ch}))
-		return
+		return x.Reshape(tensor.Shape{n, h, w, ch})
 	}
 	y, t := newImage(e, x.DType(), n, h, w, ch, out, border)
 	src := tensor.Data[T](x)
@@ -64,7 +64,7 @@ func interleave[T tensor.Elem](e *op.Eval, x *tensor.Tensor, out halo, border T,
 			spread(transpose, y.row(i, r), ch, from[r*w:], h*w, w)
 		}
 	})
-	e.SetOut(0, t)
+	return t
 }
 
 // spread interleaves ch planes of the given number of pixels each. For the
@@ -95,27 +95,33 @@ type fromImage struct {
 func (c *fromImage) name() string { return "FromImage" }
 
 func (c *fromImage) eval(e *op.Eval) error {
+	t, err := (*tensor.Tensor)(nil), error(nil)
 	if x := e.Tensor(0); x != nil && x.DType().Bits() == 8 {
-		return separate(e, c, transposeBytes)
+		t, err = separate(e, x, c.axes, c.in, transposeBytes)
+	} else {
+		t, err = separate(e, x, c.axes, c.in, transposer[float32](e.Kernels.Transpose))
 	}
-	return separate(e, c, transposer[float32](e.Kernels.Transpose))
+	if err == nil {
+		e.SetOut(0, t)
+	}
+	return err
 }
 
-func separate[T tensor.Elem](e *op.Eval, c *fromImage, transpose transposer[T]) error {
-	in := c.in
-	x, err := imageOf[T](e.Tensor(0), in)
+// separate returns an image as a tensor [N, C, H, W], or, if axes is 3 and it
+// has one row, [N, C, W].
+func separate[T tensor.Elem](e *op.Eval, im *tensor.Tensor, axes int, in halo, transpose transposer[T]) (*tensor.Tensor, error) {
+	x, err := imageOf[T](im, in)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	shape := tensor.Shape{x.n, x.c, x.h, x.w}
-	if c.axes == 3 && x.h == 1 {
+	if axes == 3 && x.h == 1 {
 		shape = tensor.Shape{x.n, x.c, x.w}
 	}
 	if (x.c == 1 || x.h*x.w == 1) && in == (halo{}) {
-		e.SetOut(0, e.Tensor(0).Reshape(shape))
-		return nil
+		return im.Reshape(shape), nil
 	}
-	t := e.New(e.Tensor(0).DType(), shape)
+	t := e.New(im.DType(), shape)
 	dst := tensor.Data[T](t)
 	pixels := x.h * x.w
 	rows(e, &x, func(i, lo, hi int) {
@@ -128,6 +134,5 @@ func separate[T tensor.Elem](e *op.Eval, c *fromImage, transpose transposer[T]) 
 			transpose(to[r*x.w:], pixels, x.row(i, r), x.c, x.w, x.c)
 		}
 	})
-	e.SetOut(0, t)
-	return nil
+	return t, nil
 }

@@ -60,6 +60,7 @@ func (o *optimizer) rewrite(g *graph.Graph) {
 		o.combineAttention,
 		o.combineOneHot,
 		o.combineFocus,
+		o.fuseDynamicConvs,
 		o.sparseConvs,
 		o.layoutImages,
 		o.fuseBottlenecks,

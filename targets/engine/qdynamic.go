@@ -18,8 +18,44 @@ import (
 //	y = act(Cast(MatMulInteger(x, w, zero)) * scale + bias + res)
 type dynamicProduct struct {
 	qmatmul
-	sums   []int32 // of the columns of w
-	scaled bool
+	dynamic
+}
+
+// dynamic is what is known of a product when it runs.
+type dynamic struct {
+	sums   []int32 // of the columns of the weights
+	scaled bool    // input 2 is a scale of the sums
+}
+
+// zeroBias returns what takes the zero point, input 1, out of the sums.
+func (d *dynamic) zeroBias(e *op.Eval) ([]int32, error) {
+	z := e.Tensor(1)
+	if z == nil {
+		return nil, nil
+	}
+	if z.Len() != 1 || z.DType().Bits() != 8 {
+		return nil, e.Errorf(1, "want one 8-bit zero point")
+	}
+	zero := int32(tensor.Int64s(z)[0])
+	bias := tensor.Data[int32](e.New(tensor.Int32, tensor.Shape{len(d.sums)}))
+	for j, sum := range d.sums {
+		bias[j] = -zero * sum
+	}
+	return bias, nil
+}
+
+// columnScales returns the scale, input 2, of each column.
+func (d *dynamic) columnScales(e *op.Eval) ([]float32, error) {
+	s := e.Tensor(2)
+	if s == nil || s.DType() != tensor.Float32 || s.Len() != 1 && s.Len() != len(d.sums) {
+		return nil, e.Errorf(2, "want a scale, or one for each of %d columns", len(d.sums))
+	}
+	if s.Len() == len(d.sums) {
+		return tensor.Data[float32](s), nil
+	}
+	scales := tensor.Data[float32](e.New(tensor.Float32, tensor.Shape{len(d.sums)}))
+	fill(scales, tensor.Data[float32](s)[0])
+	return scales, nil
 }
 
 func (m *dynamicProduct) name() string { return "DynamicMatMul" }
@@ -43,37 +79,6 @@ func (m *dynamicProduct) eval(e *op.Eval) error {
 		return err
 	}
 	return m.float(e, &p, shape, 3)
-}
-
-// zeroBias returns what takes the zero point, input 1, out of the sums.
-func (m *dynamicProduct) zeroBias(e *op.Eval) ([]int32, error) {
-	z := e.Tensor(1)
-	if z == nil {
-		return nil, nil
-	}
-	if z.Len() != 1 || z.DType().Bits() != 8 {
-		return nil, e.Errorf(1, "want one 8-bit zero point")
-	}
-	zero := int32(tensor.Int64s(z)[0])
-	bias := tensor.Data[int32](e.New(tensor.Int32, tensor.Shape{m.n}))
-	for j, sum := range m.sums {
-		bias[j] = -zero * sum
-	}
-	return bias, nil
-}
-
-// columnScales returns the scale, input 2, of each column.
-func (m *dynamicProduct) columnScales(e *op.Eval) ([]float32, error) {
-	s := e.Tensor(2)
-	if s == nil || s.DType() != tensor.Float32 || s.Len() != 1 && s.Len() != m.n {
-		return nil, e.Errorf(2, "want a scale, or one for each of %d columns", m.n)
-	}
-	if s.Len() == m.n {
-		return tensor.Data[float32](s), nil
-	}
-	scales := tensor.Data[float32](e.New(tensor.Float32, tensor.Shape{m.n}))
-	fill(scales, tensor.Data[float32](s)[0])
-	return scales, nil
 }
 
 // fuseDynamicProducts makes one operator of products of integers with constant
@@ -154,7 +159,7 @@ func (c *productChain) takeScale() *graph.Value {
 
 func (o *optimizer) dynamicProduct(n *graph.Node, w quantWeights, c *productChain, scaled bool) *dynamicProduct {
 	w.transpose()
-	m := &dynamicProduct{scaled: scaled, sums: columnSums(w.data, w.shape[0])}
+	m := &dynamicProduct{dynamic: dynamic{columnSums(w.data, w.shape[0]), scaled}}
 	m.qmatmul = o.packedProduct(n.In(0).Type.Elem, w)
 	m.act = c.act
 	clamp := c.act

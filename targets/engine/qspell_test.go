@@ -22,6 +22,10 @@ var integerNets = []struct{ name, body, out, steps string }{
 	{"dynamic columns", `q, qs, qz = DynamicQuantizeLinear(f) i = MatMulInteger(q, d, qz) k = Mul(qs, dc) c = Cast<to = 1>(i) y = Mul(c, k)`, "float", "DynamicQuantizeLinear Mul DynamicMatMul"},
 	{"dynamic by itself", `p = com.microsoft.DynamicQuantizeMatMul(f, d, dc, dz, db) y = Relu(p)`, "float", "DynamicQuantizeLinear Mul DynamicMatMul"},
 	{"dynamic by itself, one scale", `y = com.microsoft.DynamicQuantizeMatMul(f, d, ds)`, "float", "DynamicQuantizeLinear Mul DynamicMatMul"},
+	{"convolution of integers", `y = ConvInteger<pads = [1,1,1,1]>(x, w, z)`, "int32", "DynamicConv"},
+	{"grouped convolution of signed integers", `y = ConvInteger<group = 8, strides = [2,1], pads = [0,1,2,1]>(xs, wg, sz)`, "int32", "DynamicConv"},
+	{"dynamic convolution", `q, qs, qz = DynamicQuantizeLinear(fx) i = ConvInteger<pads = [1,1,1,1]>(q, w, qz) k = Mul(qs, ds) c = Cast<to = 1>(i) e = Mul(c, k) a = Add(e, wb) y = Relu(a)`, "float", "DynamicQuantizeLinear Mul DynamicConv"},
+	{"dynamic convolution by filter", `q, qs, qz = DynamicQuantizeLinear(fx) i = ConvInteger(q, w, qz) k = Mul(qs, wb) c = Cast<to = 1>(i) e = Mul(k, c) y = Sigmoid(e)`, "float", "DynamicQuantizeLinear Mul DynamicConv"},
 	{"integers to floats", `y = com.microsoft.MatMulIntegerToFloat(x, m, s, ms, z, mz)`, "float", "DynamicMatMul"},
 	{"signed integers to floats", `y = com.microsoft.MatMulIntegerToFloat(xs, m, s, t, sz, mz0)`, "float", "DynamicMatMul"},
 }
@@ -48,14 +52,14 @@ func TestIntegerOperators(t *testing.T) {
 	}
 	contents := map[string]*tensor.Tensor{
 		"w": bytes(tensor.Int8, 8, 8, 3, 3), "v": bytes(tensor.Int8, 8, 8, 1, 1), "m": bytes(tensor.Int8, 7, 4), "mt": bytes(tensor.Int8, 3, 7),
-		"d": bytes(tensor.Int8, 8, 6), "ws": tensor.Vector[float32](.001, .002, .003, .004, .005, .006, .007, .0011),
+		"d": bytes(tensor.Int8, 8, 6), "wg": bytes(tensor.Int8, 8, 1, 3, 3), "wb": random(5, 8, 1, 1), "ws": tensor.Vector[float32](.001, .002, .003, .004, .005, .006, .007, .0011),
 		"b": tensor.Vector[int32](100, -50000, 3, 0, 77777, 12, -8, 1), "f6": random(3, 2, 5, 6),
 	}
-	in := feeds{"x": bytes(tensor.Uint8, 2, 8, 9, 7), "xs": bytes(tensor.Int8, 2, 8, 9, 7), "f": random(1, 2, 5, 8)}
+	in := feeds{"x": bytes(tensor.Uint8, 2, 8, 9, 7), "xs": bytes(tensor.Int8, 2, 8, 9, 7), "f": random(1, 2, 5, 8), "fx": random(4, 2, 8, 9, 7)}
 	for _, net := range integerNets {
 		t.Run(net.name, func(t *testing.T) {
 			m := parseWith(t, `<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]> g (uint8[2,8,9,7] x, int8[2,8,9,7] xs, float[2,5,8] f
-				, int8[8,8,3,3] w, int8[8,8,1,1] v, int8[7,4] m, int8[3,7] mt, int8[8,6] d, float[8] ws, int32[8] b, float[2,5,6] f6) => (`+net.out+` y)
+				, int8[8,8,3,3] w, int8[8,8,1,1] v, int8[7,4] m, int8[3,7] mt, int8[8,6] d, int8[8,1,3,3] wg, float[2,8,9,7] fx, float[8,1,1] wb, float[8] ws, int32[8] b, float[2,5,6] f6) => (`+net.out+` y)
 				<`+integerInits[1:]+`> {`+net.body+`}`, contents)
 			want := runModel(t, m, Options{Plain: true, Threads: 1}, in)["y"].(*tensor.Tensor)
 			for _, target := range targets.All() {

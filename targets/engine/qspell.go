@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -38,6 +40,10 @@ func (o *optimizer) spellQuantized() {
 				s.axis, s.attrs = 0, []*graph.Attr{graph.IntAttr("transB", 1)}
 			}
 			o.spell(n, s)
+		case n.Domain == "com.microsoft" && n.Op == "QLinearAveragePool":
+			o.spellPool(n, "AveragePool")
+		case n.Domain == "com.microsoft" && n.Op == "QLinearGlobalAveragePool":
+			o.spellPool(n, "GlobalAveragePool")
 		case n.Domain == "com.microsoft" && n.Op == "DynamicQuantizeMatMul":
 			o.spellDynamic(n, dynamicSpelling{scale: n.In(2), zero: n.In(3), bias: n.In(4)})
 		case n.Domain == "com.microsoft" && n.Op == "MatMulIntegerToFloat":
@@ -77,6 +83,27 @@ func (o *optimizer) spell(n *graph.Node, s spelling) {
 	}
 	for _, m := range []*graph.Node{y, core, w, x} {
 		o.graph.Remove(m)
+	}
+}
+
+// spellPool replaces n, a pool x, xs, xz, ys, yz, by one between dequantization
+// and quantization if its parameters are constant.
+func (o *optimizer) spellPool(n *graph.Node, core string) {
+	for _, v := range n.Ins()[1:] {
+		if o.constant(v) == nil {
+			return
+		}
+	}
+	if n.NumIn() != 5 || n.Int("channels_last", 0) != 0 || n.In(0).Type == nil || n.Out(0).Type == nil {
+		return
+	}
+	attrs := slices.DeleteFunc(n.Attrs(), func(a *graph.Attr) bool { return a.Name == "channels_last" })
+	x := o.spelled(n, "DequantizeLinear", n.In(0), n.Ins()[:3])
+	pool := o.spelled(n, core, n.Out(0), []*graph.Value{x.Out(0)}, attrs...)
+	y := o.spelled(n, "QuantizeLinear", nil, []*graph.Value{pool.Out(0), n.In(3), n.In(4)})
+	y.Out(0).Type, y.Out(0).Inferred = n.Out(0).Type, true
+	if o.graph.Replace(n.Out(0), y.Out(0)) {
+		o.graph.Remove(n)
 	}
 }
 

@@ -100,11 +100,12 @@ func (a *arena) take(n int, f op.Frame) *buffer {
 }
 
 // newBuffer returns a buffer of n bytes. One that will be given away is used
-// once: then large pages cost more than they gain.
+// once: then large pages cost more than they gain, and clearing it costs about
+// as much as filling it.
 func newBuffer(n int, once bool) *buffer {
 	var data []byte
 	if once {
-		data = alignedTo(n, align)
+		data = alignedIn(uncleared(n+align), n, align)
 	} else {
 		data = alignedBytes(n)
 	}

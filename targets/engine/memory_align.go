@@ -2,6 +2,7 @@ package engine
 
 import (
 	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/onnxpack/onnxpack/graph/tensor"
@@ -31,10 +32,23 @@ func alignedBytes(n int) []byte {
 
 // alignedTo returns n zeroed bytes, n > 0, that start at a multiple of to, a
 // power of 2.
-func alignedTo(n, to int) []byte {
-	raw := make([]byte, n+to)
+func alignedTo(n, to int) []byte { return alignedIn(make([]byte, n+to), n, to) }
+
+// alignedIn returns the first n bytes of raw, which has to more of them, from a
+// multiple of to on.
+func alignedIn(raw []byte, n, to int) []byte {
 	skip := int(-uintptr(unsafe.Pointer(&raw[0])) & uintptr(to-1))
 	return raw[skip : skip+n : skip+n]
+}
+
+// uncleared returns n > 0 bytes that hold anything, without the time that
+// clearing memory takes which was in use before. A [strings.Builder] takes
+// such for what is going to be written to it.
+func uncleared(n int) []byte {
+	var b strings.Builder
+	b.Grow(n)
+	b.WriteByte(0)
+	return unsafe.Slice(unsafe.StringData(b.String()), n)
 }
 
 // slab hands out memory for packed weights, which stays in use together.

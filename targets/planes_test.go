@@ -12,8 +12,9 @@ func planesCase(t testing.TB, c, h, w, stride, top, left int) *kernel.DepthwiseP
 	r := newRand(c, h, w, stride, top, left)
 	d := &kernel.DepthwisePlanes{C: c, H: h, W: w, Stride: stride, Top: top, Left: left, Lo: -2, Hi: 2}
 	d.OH, d.OW = max(0, h+2*top-3)/stride+1, max(0, w+2*left-3)/stride+1
-	d.LDI, d.LDO = h*w+3, d.OH*d.OW+2
-	d.In = normals(t, r, (c-1)*d.LDI+h*w)
+	d.LDR = w + h%3
+	d.LDI, d.LDO = h*d.LDR+3, d.OH*d.OW+2
+	d.In = normals(t, r, (c-1)*d.LDI+(h-1)*d.LDR+w)
 	d.Weights = normals(t, r, 9*c)
 	if w%3 != 0 {
 		d.Bias = normals(t, r, c)

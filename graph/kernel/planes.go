@@ -1,11 +1,11 @@
 package kernel
 
 // DepthwisePlanes is a depthwise convolution with windows of 3x3 over channels
-// that lie in planes: element (y, x) of channel c is In[c*LDI+y*W+x]. It
+// that lie in planes: element (y, x) of channel c is In[c*LDI+y*LDR+x]. It
 // computes OH x OW windows for each of C channels,
 //
 //	v = sum over ky, kx < 3 of
-//	    In[c*LDI + (oy*Stride-Top+ky)*W + ox*Stride-Left+kx] * Weights[c*9+ky*3+kx]
+//	    In[c*LDI + (oy*Stride-Top+ky)*LDR + ox*Stride-Left+kx] * Weights[c*9+ky*3+kx]
 //	Out[c*LDO+oy*OW+ox] = clamp(v + Bias[c], Lo, Hi)
 //
 // of which what lies outside of the plane is left out. Stride is 1 or 2. Bias
@@ -15,7 +15,7 @@ type DepthwisePlanes struct {
 	In, Weights, Bias, Out []float32
 	C, H, W, OH, OW        int
 	Stride, Top, Left      int
-	LDI, LDO               int
+	LDI, LDR, LDO          int
 	Lo, Hi                 float32
 }
 
@@ -39,7 +39,7 @@ func depthwisePlanes(d *DepthwisePlanes) {
 func (d *DepthwisePlanes) window(in, w []float32, y, x int) float32 {
 	v := float32(0)
 	for ky := max(0, -y); ky < min(3, d.H-y); ky++ {
-		row := in[(y+ky)*d.W:]
+		row := in[(y+ky)*d.LDR:]
 		for kx := max(0, -x); kx < min(3, d.W-x); kx++ {
 			v = fma32(row[x+kx], w[3*ky+kx], v)
 		}

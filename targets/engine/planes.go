@@ -28,9 +28,10 @@ func (d *planesDepthwise) name() string {
 	return "Depthwise"
 }
 
-// over returns the convolution over planes of h x w, without its operands.
-func (d *planesDepthwise) over(h, w int) (kernel.DepthwisePlanes, error) {
-	p := kernel.DepthwisePlanes{H: h, W: w, Stride: d.stride[0], LDI: h * w}
+// over returns the convolution over planes of h x w whose rows are step apart,
+// without its operands.
+func (d *planesDepthwise) over(h, w, step int) (kernel.DepthwisePlanes, error) {
+	p := kernel.DepthwisePlanes{H: h, W: w, Stride: d.stride[0], LDI: h * step, LDR: step}
 	var err error
 	if p.OH, p.Top, err = d.window.over(0, h); err == nil {
 		p.OW, p.Left, err = d.window.over(1, w)

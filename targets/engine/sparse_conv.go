@@ -54,7 +54,7 @@ func (s *sparseConv) name() string {
 type sparsePlan struct {
 	oh, ow    int
 	top, left int // padding
-	h, w      int // of a plane
+	h, w      int // of a plane; w is also the distance of rows of results
 	direct    bool
 	columns   []int32 // where in the planes each of the matrix's entries reads
 	// then is the depthwise convolution that follows, without its operands. Its
@@ -72,17 +72,20 @@ func (s *sparseConv) plan(h, w int) (*sparsePlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &sparsePlan{oh: oh, ow: ow, top: top, left: left, then: kernel.DepthwisePlanes{OH: oh, OW: ow}}
+	p := &sparsePlan{oh: oh, ow: ow, top: top, left: left, w: ow}
+	p.direct = s.kernel == [2]int{1, 1} && s.stride == [2]int{1, 1} && top == 0 && left == 0 && oh == h && ow == w
+	if !p.direct {
+		p.h, p.w = oh+(s.extent(0)-1)/s.stride[0], ow+(s.extent(1)-1)/s.stride[1]
+	}
+	p.then = kernel.DepthwisePlanes{OH: oh, OW: ow}
 	if s.then != nil {
-		if p.then, err = s.then.over(oh, ow); err != nil {
+		if p.then, err = s.then.over(oh, ow, p.w); err != nil {
 			return nil, err
 		}
 	}
-	if s.kernel == [2]int{1, 1} && s.stride == [2]int{1, 1} && top == 0 && left == 0 && oh == h && ow == w {
-		p.direct = true
+	if p.direct {
 		return p, nil
 	}
-	p.h, p.w = oh+(s.extent(0)-1)/s.stride[0], ow+(s.extent(1)-1)/s.stride[1]
 	taps := s.kernel[0] * s.kernel[1]
 	p.columns = make([]int32, len(s.columns))
 	for i, c := range s.columns {
@@ -158,9 +161,13 @@ func (s *sparseConv) some(k *kernel.Table, prod kernel.SparseF32, dst []float32,
 const hiddenLeast = 4 << 10
 
 // divide divides the computation of y by rows of blocks. fill computes so many
-// of them from row b on: the products and biases.
+// of them from row b on: the products and biases. If a depthwise convolution
+// follows, the rows of the images that it fills lie as far apart as the plan says.
 func (s *sparseConv) divide(e *op.Eval, p *sparsePlan, y, res []float32, fill func(to []float32, b, count int)) {
 	each := s.height * p.oh * p.ow
+	if s.then != nil {
+		each = s.height * p.oh * p.w
+	}
 	e.Parallel(s.blocks(), s.grain(p), func(lo, hi int) {
 		if s.then == nil {
 			fill(y[lo*each:hi*each], lo, hi-lo)
@@ -212,6 +219,10 @@ func (s *sparseConv) windows(e *op.Eval, p *sparsePlan, x, y, res []float32, h, 
 	wide := p.oh * p.w
 	prod := kernel.SparseF32{Columns: p.columns, X: planes, LDX: 1, LDO: wide, Pixels: wide - p.w + p.ow}
 	s.divide(e, p, y, res, func(to []float32, b, count int) {
+		if s.then != nil {
+			s.some(e.Kernels, prod, to, b, count, false)
+			return
+		}
 		sums, buf := borrow(&sparseScratch, s.height*wide)
 		defer sparseScratch.Put(buf)
 		for i := range count {
@@ -254,7 +265,22 @@ func strided(dst, src []float32, first, step int) {
 		}
 		return
 	}
-	for i := lo; i < len(dst) && first+i*step < len(src); i++ {
-		dst[i] = src[first+i*step]
+	if at := first + lo*step; lo < len(dst) && at < len(src) {
+		every(dst[lo:], src[at:], step)
+	}
+}
+
+// every sets dst[i] to src[i*step], as far as both go.
+func every(dst, src []float32, step int) {
+	n := min(len(dst), (len(src)+step-1)/step)
+	if step == 2 {
+		for ; n >= 4; n -= 4 {
+			d, s := dst[:4:4], src[:7:7]
+			d[0], d[1], d[2], d[3] = s[0], s[2], s[4], s[6]
+			dst, src = dst[4:], src[min(8, len(src)):]
+		}
+	}
+	for i := range n {
+		dst[i] = src[i*step]
 	}
 }

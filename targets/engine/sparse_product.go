@@ -14,6 +14,13 @@ var sparseProductLimit = sparseLimit{blocks: 0.35, single: 0.2}
 
 const sparseProductRows = 32
 
+// sparseRowLimit is the limit of products of one row, for which a dense matrix is
+// read as fast as memory allows. Kernels take as long for it as for rowPixels
+// rows.
+var sparseRowLimit = sparseLimit{blocks: 0.15}
+
+const rowPixels = 16
+
 // sparseProduct is a product of a float32 tensor [..., k] with a constant matrix
 // of few elements that are not zero, with what is computed along with it:
 //
@@ -47,13 +54,31 @@ func (s *sparseProduct) eval(e *op.Eval) error {
 		}
 		res = tensor.Data[float32](r)
 	}
-	s.product(e, tensor.Data[float32](x), tensor.Data[float32](y), res, shape[:len(shape)-1].Len())
+	if rows := shape[:len(shape)-1].Len(); rows == 1 {
+		s.row(e, tensor.Data[float32](x), tensor.Data[float32](y), res)
+	} else {
+		s.product(e, tensor.Data[float32](x), tensor.Data[float32](y), res, rows)
+	}
 	e.SetOut(0, y)
 	return nil
 }
 
 // sparseColumns is how many rows of the operand a thread takes at a time.
 const sparseColumns = 192
+
+// row computes a product of one row, whose operand and result are columns as they
+// are.
+func (s *sparseProduct) row(e *op.Eval, x, y, res []float32) {
+	p := kernel.SparseF32{X: x, Out: y, Bias: s.bias, LDX: 1, LDO: 1, Pixels: 1}
+	act := &s.act
+	if res != nil {
+		act = &activation{}
+	}
+	e.Parallel(s.blocks(), 1+macsPerPiece/s.work(rowPixels), func(lo, hi int) {
+		s.multiply(e.Kernels, p, act, kernel.Range{Lo: lo, Hi: hi})
+		s.finish(e.Kernels, y[lo*s.height:hi*s.height], res, lo*s.height)
+	})
+}
 
 // product computes so many rows of y. A thread transposes some of them, so that
 // they become the columns of the sparse kernels' matrix.
@@ -103,7 +128,13 @@ func (c *productChain) sparse(w []float32) *sparseProduct {
 		}
 		rows *= d.Size
 	}
-	if rows < sparseProductRows || !sparseProductLimit.hopes(w) {
+	limit := sparseProductLimit
+	if rows == 1 {
+		limit = sparseRowLimit
+	} else if rows < sparseProductRows {
+		return nil
+	}
+	if !limit.hopes(w) {
 		return nil
 	}
 	s := c.w.Shape()
@@ -114,7 +145,7 @@ func (c *productChain) sparse(w []float32) *sparseProduct {
 		c.o.kernels.Transpose(t, k, w, n, k, n)
 		w = t
 	}
-	m := newSparseMatrix(w, n, k, sparseProductLimit)
+	m := newSparseMatrix(w, n, k, limit)
 	if m == nil || min(n, k) < sparseFirm {
 		return nil
 	}

@@ -141,6 +141,7 @@ func TestSparseShapes(t *testing.T) {
 		"same upper":    windows(tensor.Shape{1, 32, 8, 8}, 32, "auto_pad = \"SAME_UPPER\", strides = [2,2]", 3, 3, 4, 0.1),
 		"no padding":    windows(tensor.Shape{1, 32, 3, 3}, 32, "", 3, 3, 4, 0.1),
 		"pixel stride":  windows(tensor.Shape{1, 40, 7, 7}, 32, "strides = [2,2]", 1, 1, 4, 0.1),
+		"one row":       product(tensor.Shape{1, 80}, 80, 4, 0.1, true),
 		"gemm":          product(tensor.Shape{50, 36}, 40, 4, 0.1, false),
 		"matmul":        product(tensor.Shape{3, 130, 40}, 40, 4, 0.1, true),
 		"matmul rows":   product(tensor.Shape{2, 33, 37}, 39, 1, 0.1, false),

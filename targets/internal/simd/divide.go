@@ -420,7 +420,7 @@ func depthwisePlanes(one, two func(*kernel.DepthwisePlanes)) func(*kernel.Depthw
 		if d.Stride == 2 {
 			f = two
 		}
-		if d.C == 0 || d.OH == 0 || d.OW == 0 {
+		if d.C == 0 || d.OH == 0 || d.OW == 0 || d.H == 0 {
 			return
 		}
 		whole := *d
@@ -428,7 +428,7 @@ func depthwisePlanes(one, two func(*kernel.DepthwisePlanes)) func(*kernel.Depthw
 		for c := 0; c < whole.C; c += n {
 			d.C = min(n, whole.C-c)
 			last := d.C - 1
-			d.In = whole.In[c*d.LDI:][:last*d.LDI+d.H*d.W]
+			d.In = whole.In[c*d.LDI:][:last*d.LDI+(d.H-1)*d.LDR+d.W]
 			d.Out = whole.Out[c*d.LDO:][:last*d.LDO+d.OH*d.OW]
 			d.Weights = whole.Weights[9*c:][:9*d.C]
 			if d.Bias != nil {

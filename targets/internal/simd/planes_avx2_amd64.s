@@ -8,7 +8,7 @@
 // Requires: AVX, AVX2, BMI2, CMOV, FMA3
 TEXT ·depthwise_planes_s1_avx2(SB), $136-8
 	MOVQ t+0(FP), AX
-	MOVQ 112(AX), DX
+	MOVQ 168(AX), DX
 	SHLQ $0x02, DX
 	MOVQ 128(AX), BX
 	SHLQ $0x02, BX
@@ -17,6 +17,618 @@ TEXT ·depthwise_planes_s1_avx2(SB), $136-8
 	JL   narrow1
 
 columns2:
+	MOVQ    128(AX), SI
+	SUBQ    $+8, SI
+	CMPQ    CX, SI
+	JGE     single3
+	SUBQ    CX, SI
+	MOVQ    $+8, DI
+	CMPQ    SI, DI
+	CMOVQLT SI, DI
+	SHLQ    $0x02, DI
+	MOVQ    CX, SI
+	SUBQ    152(AX), SI
+	TESTQ   SI, SI
+	JL      edge5
+	LEAQ    10(SI), SI
+	MOVQ    DI, R8
+	SHRQ    $0x02, R8
+	ADDQ    R8, SI
+	CMPQ    SI, 112(AX)
+	JG      edge5
+	MOVQ    CX, SI
+	SUBQ    152(AX), SI
+	MOVQ    96(AX), R8
+	MOVQ    (AX), R9
+	MOVQ    72(AX), R10
+	LEAQ    (R9)(SI*4), R9
+	LEAQ    (R10)(CX*4), R10
+	MOVQ    144(AX), SI
+	MOVQ    DX, R11
+	IMULQ   SI, R11
+	SUBQ    R11, R9
+	MOVQ    24(AX), SI
+	MOVQ    48(AX), R11
+
+channels7:
+	TESTQ        R8, R8
+	JLE          channelsover8
+	MOVQ         R9, R12
+	MOVQ         R10, R13
+	XORQ         R14, R14
+	SUBQ         144(AX), R14
+	VBROADCASTSS (SI), Y0
+	VBROADCASTSS 4(SI), Y1
+	VBROADCASTSS 8(SI), Y2
+	VBROADCASTSS 12(SI), Y3
+	VBROADCASTSS 16(SI), Y4
+	VBROADCASTSS 20(SI), Y5
+	VBROADCASTSS 24(SI), Y6
+	MOVQ         120(AX), R15
+	VBROADCASTSS constants_avx2<>+0(SB), Y7
+	VBROADCASTSS constants_avx2<>+0(SB), Y8
+	VBROADCASTSS constants_avx2<>+0(SB), Y9
+	VBROADCASTSS constants_avx2<>+0(SB), Y10
+	VBROADCASTSS constants_avx2<>+0(SB), Y11
+	VBROADCASTSS constants_avx2<>+0(SB), Y12
+	CMPQ         R14, 104(AX)
+	JAE          outside11
+	VMOVUPS      (R12), Y9
+	VMOVUPS      (R12)(DI*1), Y12
+	VFMADD231PS  Y0, Y9, Y7
+	VFMADD231PS  Y0, Y12, Y10
+	VMOVUPS      4(R12), Y9
+	VMOVUPS      4(R12)(DI*1), Y12
+	VFMADD231PS  Y1, Y9, Y7
+	VFMADD231PS  Y1, Y12, Y10
+	VMOVUPS      8(R12), Y9
+	VMOVUPS      8(R12)(DI*1), Y12
+	VFMADD231PS  Y2, Y9, Y7
+	VFMADD231PS  Y2, Y12, Y10
+
+outside11:
+	ADDQ        DX, R12
+	INCQ        R14
+	CMPQ        R14, 104(AX)
+	JAE         outside12
+	VMOVUPS     (R12), Y9
+	VMOVUPS     (R12)(DI*1), Y12
+	VFMADD231PS Y3, Y9, Y7
+	VFMADD231PS Y3, Y12, Y10
+	VFMADD231PS Y0, Y9, Y8
+	VFMADD231PS Y0, Y12, Y11
+	VMOVUPS     4(R12), Y9
+	VMOVUPS     4(R12)(DI*1), Y12
+	VFMADD231PS Y4, Y9, Y7
+	VFMADD231PS Y4, Y12, Y10
+	VFMADD231PS Y1, Y9, Y8
+	VFMADD231PS Y1, Y12, Y11
+	VMOVUPS     8(R12), Y9
+	VMOVUPS     8(R12)(DI*1), Y12
+	VFMADD231PS Y5, Y9, Y7
+	VFMADD231PS Y5, Y12, Y10
+	VFMADD231PS Y2, Y9, Y8
+	VFMADD231PS Y2, Y12, Y11
+
+outside12:
+	ADDQ DX, R12
+	INCQ R14
+
+rows9:
+	TESTQ        R15, R15
+	JLE          rowsover10
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y12, Y12, Y12
+	CMPQ         R14, 104(AX)
+	JAE          outside13
+	VMOVUPS      (R12), Y13
+	VMOVUPS      (R12)(DI*1), Y14
+	VFMADD231PS  Y6, Y13, Y7
+	VFMADD231PS  Y6, Y14, Y10
+	VFMADD231PS  Y3, Y13, Y8
+	VFMADD231PS  Y3, Y14, Y11
+	VFMADD231PS  Y0, Y13, Y9
+	VFMADD231PS  Y0, Y14, Y12
+	VMOVUPS      4(R12), Y13
+	VMOVUPS      4(R12)(DI*1), Y14
+	VBROADCASTSS 28(SI), Y15
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y10
+	VFMADD231PS  Y4, Y13, Y8
+	VFMADD231PS  Y4, Y14, Y11
+	VFMADD231PS  Y1, Y13, Y9
+	VFMADD231PS  Y1, Y14, Y12
+	VMOVUPS      8(R12), Y13
+	VMOVUPS      8(R12)(DI*1), Y14
+	VBROADCASTSS 32(SI), Y15
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y10
+	VFMADD231PS  Y5, Y13, Y8
+	VFMADD231PS  Y5, Y14, Y11
+	VFMADD231PS  Y2, Y13, Y9
+	VFMADD231PS  Y2, Y14, Y12
+
+outside13:
+	ADDQ         DX, R12
+	INCQ         R14
+	TESTQ        R11, R11
+	JEQ          nobias14
+	VBROADCASTSS (R11), Y13
+	VADDPS       Y13, Y7, Y7
+	VADDPS       Y13, Y10, Y10
+
+nobias14:
+	VBROADCASTSS 184(AX), Y13
+	VMAXPS       Y7, Y13, Y7
+	VMAXPS       Y10, Y13, Y10
+	VBROADCASTSS 188(AX), Y13
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      Y7, (R13)
+	VMINPS       Y10, Y13, Y10
+	VMOVUPS      Y10, (R13)(DI*1)
+	ADDQ         BX, R13
+	VMOVAPS      Y8, Y7
+	VMOVAPS      Y9, Y8
+	VMOVAPS      Y11, Y10
+	VMOVAPS      Y12, Y11
+	DECQ         R15
+	JMP          rows9
+
+rowsover10:
+	MOVQ  160(AX), R12
+	SHLQ  $0x02, R12
+	ADDQ  R12, R9
+	MOVQ  176(AX), R12
+	SHLQ  $0x02, R12
+	ADDQ  R12, R10
+	ADDQ  $+36, SI
+	TESTQ R11, R11
+	JEQ   nobias15
+	ADDQ  $+4, R11
+
+nobias15:
+	DECQ R8
+	JMP  channels7
+
+channelsover8:
+	JMP columnover6
+
+edge5:
+	MOVQ         CX, SI
+	SUBQ         152(AX), SI
+	XORQ         R10, R10
+	MOVQ         112(AX), R9
+	SUBQ         SI, R9
+	SUBQ         $+0, R9
+	CMPQ         R9, R10
+	CMOVQLT      R10, R9
+	MOVQ         $+8, R8
+	CMPQ         R9, R8
+	CMOVQGT      R8, R9
+	MOVQ         SI, R8
+	NEGQ         R8
+	SUBQ         $+0, R8
+	CMPQ         R8, R10
+	CMOVQLT      R10, R8
+	MOVQ         $-1, R10
+	BZHIQ        R9, R10, R10
+	SHRXQ        R8, R10, R10
+	SHLXQ        R8, R10, R10
+	VMOVD        R10, X0
+	VPBROADCASTD X0, Y0
+	VPAND        lanes_avx2<>+0(SB), Y0, Y0
+	VPCMPEQD     lanes_avx2<>+0(SB), Y0, Y0
+	XORQ         R10, R10
+	MOVQ         112(AX), R9
+	SUBQ         SI, R9
+	SUBQ         $+1, R9
+	CMPQ         R9, R10
+	CMOVQLT      R10, R9
+	MOVQ         $+8, R8
+	CMPQ         R9, R8
+	CMOVQGT      R8, R9
+	MOVQ         SI, R8
+	NEGQ         R8
+	SUBQ         $+1, R8
+	CMPQ         R8, R10
+	CMOVQLT      R10, R8
+	MOVQ         $-1, R10
+	BZHIQ        R9, R10, R10
+	SHRXQ        R8, R10, R10
+	SHLXQ        R8, R10, R10
+	VMOVD        R10, X1
+	VPBROADCASTD X1, Y1
+	VPAND        lanes_avx2<>+0(SB), Y1, Y1
+	VPCMPEQD     lanes_avx2<>+0(SB), Y1, Y1
+	XORQ         R10, R10
+	MOVQ         112(AX), R9
+	SUBQ         SI, R9
+	SUBQ         $+2, R9
+	CMPQ         R9, R10
+	CMOVQLT      R10, R9
+	MOVQ         $+8, R8
+	CMPQ         R9, R8
+	CMOVQGT      R8, R9
+	MOVQ         SI, R8
+	NEGQ         R8
+	SUBQ         $+2, R8
+	CMPQ         R8, R10
+	CMOVQLT      R10, R8
+	MOVQ         $-1, R10
+	BZHIQ        R9, R10, R10
+	SHRXQ        R8, R10, R10
+	SHLXQ        R8, R10, R10
+	VMOVD        R10, X2
+	VPBROADCASTD X2, Y2
+	VPAND        lanes_avx2<>+0(SB), Y2, Y2
+	VPCMPEQD     lanes_avx2<>+0(SB), Y2, Y2
+	MOVQ         DI, R8
+	SHRQ         $0x02, R8
+	ADDQ         SI, R8
+	XORQ         R11, R11
+	MOVQ         112(AX), R10
+	SUBQ         R8, R10
+	SUBQ         $+0, R10
+	CMPQ         R10, R11
+	CMOVQLT      R11, R10
+	MOVQ         $+8, R9
+	CMPQ         R10, R9
+	CMOVQGT      R9, R10
+	MOVQ         R8, R9
+	NEGQ         R9
+	SUBQ         $+0, R9
+	CMPQ         R9, R11
+	CMOVQLT      R11, R9
+	MOVQ         $-1, R11
+	BZHIQ        R10, R11, R11
+	SHRXQ        R9, R11, R11
+	SHLXQ        R9, R11, R11
+	VMOVD        R11, X3
+	VPBROADCASTD X3, Y3
+	VPAND        lanes_avx2<>+0(SB), Y3, Y3
+	VPCMPEQD     lanes_avx2<>+0(SB), Y3, Y3
+	XORQ         R11, R11
+	MOVQ         112(AX), R10
+	SUBQ         R8, R10
+	SUBQ         $+1, R10
+	CMPQ         R10, R11
+	CMOVQLT      R11, R10
+	MOVQ         $+8, R9
+	CMPQ         R10, R9
+	CMOVQGT      R9, R10
+	MOVQ         R8, R9
+	NEGQ         R9
+	SUBQ         $+1, R9
+	CMPQ         R9, R11
+	CMOVQLT      R11, R9
+	MOVQ         $-1, R11
+	BZHIQ        R10, R11, R11
+	SHRXQ        R9, R11, R11
+	SHLXQ        R9, R11, R11
+	VMOVD        R11, X4
+	VPBROADCASTD X4, Y4
+	VPAND        lanes_avx2<>+0(SB), Y4, Y4
+	VPCMPEQD     lanes_avx2<>+0(SB), Y4, Y4
+	XORQ         R10, R10
+	MOVQ         112(AX), R9
+	SUBQ         R8, R9
+	SUBQ         $+2, R9
+	CMPQ         R9, R10
+	CMOVQLT      R10, R9
+	MOVQ         $+8, R11
+	CMPQ         R9, R11
+	CMOVQGT      R11, R9
+	NEGQ         R8
+	SUBQ         $+2, R8
+	CMPQ         R8, R10
+	CMOVQLT      R10, R8
+	MOVQ         $-1, R10
+	BZHIQ        R9, R10, R10
+	SHRXQ        R8, R10, R10
+	SHLXQ        R8, R10, R10
+	VMOVD        R10, X5
+	VPBROADCASTD X5, Y5
+	VPAND        lanes_avx2<>+0(SB), Y5, Y5
+	VPCMPEQD     lanes_avx2<>+0(SB), Y5, Y5
+	MOVQ         96(AX), R8
+	MOVQ         (AX), R9
+	MOVQ         72(AX), R10
+	LEAQ         (R9)(SI*4), R9
+	LEAQ         (R10)(CX*4), R10
+	MOVQ         144(AX), SI
+	MOVQ         DX, R11
+	IMULQ        SI, R11
+	SUBQ         R11, R9
+	MOVQ         24(AX), SI
+	MOVQ         48(AX), R11
+
+channels16:
+	TESTQ        R8, R8
+	JLE          channelsover17
+	MOVQ         R9, R12
+	MOVQ         R10, R13
+	XORQ         R14, R14
+	SUBQ         144(AX), R14
+	VBROADCASTSS (SI), Y6
+	MOVQ         120(AX), R15
+	VBROADCASTSS constants_avx2<>+0(SB), Y7
+	VBROADCASTSS constants_avx2<>+0(SB), Y8
+	VBROADCASTSS constants_avx2<>+0(SB), Y9
+	VBROADCASTSS constants_avx2<>+0(SB), Y10
+	VBROADCASTSS constants_avx2<>+0(SB), Y11
+	VBROADCASTSS constants_avx2<>+0(SB), Y12
+	CMPQ         R14, 104(AX)
+	JAE          outside20
+	VMASKMOVPS   (R12), Y0, Y9
+	VMASKMOVPS   (R12)(DI*1), Y3, Y12
+	VFMADD231PS  Y6, Y9, Y7
+	VFMADD231PS  Y6, Y12, Y10
+	VMASKMOVPS   4(R12), Y1, Y9
+	VMASKMOVPS   4(R12)(DI*1), Y4, Y12
+	VBROADCASTSS 4(SI), Y13
+	VFMADD231PS  Y13, Y9, Y7
+	VFMADD231PS  Y13, Y12, Y10
+	VMASKMOVPS   8(R12), Y2, Y9
+	VMASKMOVPS   8(R12)(DI*1), Y5, Y12
+	VBROADCASTSS 8(SI), Y13
+	VFMADD231PS  Y13, Y9, Y7
+	VFMADD231PS  Y13, Y12, Y10
+
+outside20:
+	ADDQ         DX, R12
+	INCQ         R14
+	CMPQ         R14, 104(AX)
+	JAE          outside21
+	VMASKMOVPS   (R12), Y0, Y9
+	VMASKMOVPS   (R12)(DI*1), Y3, Y12
+	VBROADCASTSS 12(SI), Y13
+	VFMADD231PS  Y13, Y9, Y7
+	VFMADD231PS  Y13, Y12, Y10
+	VFMADD231PS  Y6, Y9, Y8
+	VFMADD231PS  Y6, Y12, Y11
+	VMASKMOVPS   4(R12), Y1, Y9
+	VMASKMOVPS   4(R12)(DI*1), Y4, Y12
+	VBROADCASTSS 16(SI), Y13
+	VFMADD231PS  Y13, Y9, Y7
+	VFMADD231PS  Y13, Y12, Y10
+	VBROADCASTSS 4(SI), Y13
+	VFMADD231PS  Y13, Y9, Y8
+	VFMADD231PS  Y13, Y12, Y11
+	VMASKMOVPS   8(R12), Y2, Y9
+	VMASKMOVPS   8(R12)(DI*1), Y5, Y12
+	VBROADCASTSS 20(SI), Y13
+	VFMADD231PS  Y13, Y9, Y7
+	VFMADD231PS  Y13, Y12, Y10
+	VBROADCASTSS 8(SI), Y13
+	VFMADD231PS  Y13, Y9, Y8
+	VFMADD231PS  Y13, Y12, Y11
+
+outside21:
+	ADDQ DX, R12
+	INCQ R14
+
+rows18:
+	TESTQ        R15, R15
+	JLE          rowsover19
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y12, Y12, Y12
+	CMPQ         R14, 104(AX)
+	JAE          outside22
+	VMASKMOVPS   (R12), Y0, Y13
+	VMASKMOVPS   (R12)(DI*1), Y3, Y14
+	VBROADCASTSS 24(SI), Y15
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y10
+	VBROADCASTSS 12(SI), Y15
+	VFMADD231PS  Y15, Y13, Y8
+	VFMADD231PS  Y15, Y14, Y11
+	VFMADD231PS  Y6, Y13, Y9
+	VFMADD231PS  Y6, Y14, Y12
+	VMASKMOVPS   4(R12), Y1, Y13
+	VMASKMOVPS   4(R12)(DI*1), Y4, Y14
+	VBROADCASTSS 28(SI), Y15
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y10
+	VBROADCASTSS 16(SI), Y15
+	VFMADD231PS  Y15, Y13, Y8
+	VFMADD231PS  Y15, Y14, Y11
+	VBROADCASTSS 4(SI), Y15
+	VFMADD231PS  Y15, Y13, Y9
+	VFMADD231PS  Y15, Y14, Y12
+	VMASKMOVPS   8(R12), Y2, Y13
+	VMASKMOVPS   8(R12)(DI*1), Y5, Y14
+	VBROADCASTSS 32(SI), Y15
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y10
+	VBROADCASTSS 20(SI), Y15
+	VFMADD231PS  Y15, Y13, Y8
+	VFMADD231PS  Y15, Y14, Y11
+	VBROADCASTSS 8(SI), Y15
+	VFMADD231PS  Y15, Y13, Y9
+	VFMADD231PS  Y15, Y14, Y12
+
+outside22:
+	ADDQ         DX, R12
+	INCQ         R14
+	TESTQ        R11, R11
+	JEQ          nobias23
+	VBROADCASTSS (R11), Y13
+	VADDPS       Y13, Y7, Y7
+	VADDPS       Y13, Y10, Y10
+
+nobias23:
+	VBROADCASTSS 184(AX), Y13
+	VMAXPS       Y7, Y13, Y7
+	VMAXPS       Y10, Y13, Y10
+	VBROADCASTSS 188(AX), Y13
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      Y7, (R13)
+	VMINPS       Y10, Y13, Y10
+	VMOVUPS      Y10, (R13)(DI*1)
+	ADDQ         BX, R13
+	VMOVAPS      Y8, Y7
+	VMOVAPS      Y9, Y8
+	VMOVAPS      Y11, Y10
+	VMOVAPS      Y12, Y11
+	DECQ         R15
+	JMP          rows18
+
+rowsover19:
+	MOVQ  160(AX), R12
+	SHLQ  $0x02, R12
+	ADDQ  R12, R9
+	MOVQ  176(AX), R12
+	SHLQ  $0x02, R12
+	ADDQ  R12, R10
+	ADDQ  $+36, SI
+	TESTQ R11, R11
+	JEQ   nobias24
+	ADDQ  $+4, R11
+
+nobias24:
+	DECQ R8
+	JMP  channels16
+
+channelsover17:
+columnover6:
+	ADDQ $+16, CX
+	CMPQ CX, 128(AX)
+	JL   columns2
+	JMP  columnsover4
+
+single3:
+	MOVQ    128(AX), SI
+	SUBQ    $+8, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
+	MOVQ    CX, SI
+	SUBQ    152(AX), SI
+	TESTQ   SI, SI
+	JL      edge25
+	LEAQ    10(SI), SI
+	CMPQ    SI, 112(AX)
+	JG      edge25
+	MOVQ    CX, SI
+	SUBQ    152(AX), SI
+	MOVQ    96(AX), DI
+	MOVQ    (AX), R8
+	MOVQ    72(AX), R9
+	LEAQ    (R8)(SI*4), R8
+	LEAQ    (R9)(CX*4), R9
+	MOVQ    144(AX), SI
+	MOVQ    DX, R10
+	IMULQ   SI, R10
+	SUBQ    R10, R8
+	MOVQ    24(AX), SI
+	MOVQ    48(AX), R10
+
+channels27:
+	TESTQ        DI, DI
+	JLE          channelsover28
+	MOVQ         R8, R11
+	MOVQ         R9, R12
+	XORQ         R13, R13
+	SUBQ         144(AX), R13
+	VBROADCASTSS (SI), Y0
+	VBROADCASTSS 4(SI), Y1
+	VBROADCASTSS 8(SI), Y2
+	VBROADCASTSS 12(SI), Y3
+	VBROADCASTSS 16(SI), Y4
+	VBROADCASTSS 20(SI), Y5
+	VBROADCASTSS 24(SI), Y6
+	VBROADCASTSS 28(SI), Y7
+	VBROADCASTSS 32(SI), Y8
+	MOVQ         120(AX), R14
+	VBROADCASTSS constants_avx2<>+0(SB), Y9
+	VBROADCASTSS constants_avx2<>+0(SB), Y10
+	VBROADCASTSS constants_avx2<>+0(SB), Y11
+	CMPQ         R13, 104(AX)
+	JAE          outside31
+	VMOVUPS      (R11), Y11
+	VFMADD231PS  Y0, Y11, Y9
+	VMOVUPS      4(R11), Y11
+	VFMADD231PS  Y1, Y11, Y9
+	VMOVUPS      8(R11), Y11
+	VFMADD231PS  Y2, Y11, Y9
+
+outside31:
+	ADDQ        DX, R11
+	INCQ        R13
+	CMPQ        R13, 104(AX)
+	JAE         outside32
+	VMOVUPS     (R11), Y11
+	VFMADD231PS Y3, Y11, Y9
+	VFMADD231PS Y0, Y11, Y10
+	VMOVUPS     4(R11), Y11
+	VFMADD231PS Y4, Y11, Y9
+	VFMADD231PS Y1, Y11, Y10
+	VMOVUPS     8(R11), Y11
+	VFMADD231PS Y5, Y11, Y9
+	VFMADD231PS Y2, Y11, Y10
+
+outside32:
+	ADDQ DX, R11
+	INCQ R13
+
+rows29:
+	TESTQ       R14, R14
+	JLE         rowsover30
+	VPXOR       Y11, Y11, Y11
+	CMPQ        R13, 104(AX)
+	JAE         outside33
+	VMOVUPS     (R11), Y12
+	VFMADD231PS Y6, Y12, Y9
+	VFMADD231PS Y3, Y12, Y10
+	VFMADD231PS Y0, Y12, Y11
+	VMOVUPS     4(R11), Y12
+	VFMADD231PS Y7, Y12, Y9
+	VFMADD231PS Y4, Y12, Y10
+	VFMADD231PS Y1, Y12, Y11
+	VMOVUPS     8(R11), Y12
+	VFMADD231PS Y8, Y12, Y9
+	VFMADD231PS Y5, Y12, Y10
+	VFMADD231PS Y2, Y12, Y11
+
+outside33:
+	ADDQ         DX, R11
+	INCQ         R13
+	TESTQ        R10, R10
+	JEQ          nobias34
+	VBROADCASTSS (R10), Y12
+	VADDPS       Y12, Y9, Y9
+
+nobias34:
+	VBROADCASTSS 184(AX), Y12
+	VMAXPS       Y9, Y12, Y9
+	VBROADCASTSS 188(AX), Y12
+	VMINPS       Y9, Y12, Y9
+	VMOVUPS      Y9, (R12)
+	ADDQ         BX, R12
+	VMOVAPS      Y10, Y9
+	VMOVAPS      Y11, Y10
+	DECQ         R14
+	JMP          rows29
+
+rowsover30:
+	MOVQ  160(AX), R11
+	SHLQ  $0x02, R11
+	ADDQ  R11, R8
+	MOVQ  176(AX), R11
+	SHLQ  $0x02, R11
+	ADDQ  R11, R9
+	ADDQ  $+36, SI
+	TESTQ R10, R10
+	JEQ   nobias35
+	ADDQ  $+4, R10
+
+nobias35:
+	DECQ DI
+	JMP  channels27
+
+channelsover28:
+	JMP columnover26
+
+edge25:
 	MOVQ         CX, SI
 	SUBQ         152(AX), SI
 	XORQ         R9, R9
@@ -97,9 +709,9 @@ columns2:
 	MOVQ         24(AX), SI
 	MOVQ         48(AX), R10
 
-channels4:
+channels36:
 	TESTQ        DI, DI
-	JLE          channelsover5
+	JLE          channelsover37
 	MOVQ         R8, R11
 	MOVQ         R9, R12
 	XORQ         R13, R13
@@ -117,7 +729,7 @@ channels4:
 	VBROADCASTSS constants_avx2<>+0(SB), Y12
 	VBROADCASTSS constants_avx2<>+0(SB), Y13
 	CMPQ         R13, 104(AX)
-	JAE          outside8
+	JAE          outside40
 	VMASKMOVPS   (R11), Y0, Y13
 	VFMADD231PS  Y3, Y13, Y11
 	VMASKMOVPS   4(R11), Y1, Y13
@@ -125,11 +737,11 @@ channels4:
 	VMASKMOVPS   8(R11), Y2, Y13
 	VFMADD231PS  Y5, Y13, Y11
 
-outside8:
+outside40:
 	ADDQ        DX, R11
 	INCQ        R13
 	CMPQ        R13, 104(AX)
-	JAE         outside9
+	JAE         outside41
 	VMASKMOVPS  (R11), Y0, Y13
 	VFMADD231PS Y6, Y13, Y11
 	VFMADD231PS Y3, Y13, Y12
@@ -140,16 +752,16 @@ outside8:
 	VFMADD231PS Y8, Y13, Y11
 	VFMADD231PS Y5, Y13, Y12
 
-outside9:
+outside41:
 	ADDQ DX, R11
 	INCQ R13
 
-rows6:
+rows38:
 	TESTQ        R14, R14
-	JLE          rowsover7
+	JLE          rowsover39
 	VPXOR        Y13, Y13, Y13
 	CMPQ         R13, 104(AX)
-	JAE          outside10
+	JAE          outside42
 	VMASKMOVPS   (R11), Y0, Y14
 	VFMADD231PS  Y9, Y14, Y11
 	VFMADD231PS  Y6, Y14, Y12
@@ -164,53 +776,49 @@ rows6:
 	VFMADD231PS  Y8, Y14, Y12
 	VFMADD231PS  Y5, Y14, Y13
 
-outside10:
+outside42:
 	ADDQ         DX, R11
 	INCQ         R13
 	TESTQ        R10, R10
-	JEQ          nobias11
+	JEQ          nobias43
 	VBROADCASTSS (R10), Y14
 	VADDPS       Y14, Y11, Y11
 
-nobias11:
-	VBROADCASTSS 176(AX), Y14
+nobias43:
+	VBROADCASTSS 184(AX), Y14
 	VMAXPS       Y11, Y14, Y11
-	VBROADCASTSS 180(AX), Y14
+	VBROADCASTSS 188(AX), Y14
 	VMINPS       Y11, Y14, Y11
 	VMOVUPS      Y11, (R12)
 	ADDQ         BX, R12
 	VMOVAPS      Y12, Y11
 	VMOVAPS      Y13, Y12
 	DECQ         R14
-	JMP          rows6
+	JMP          rows38
 
-rowsover7:
+rowsover39:
 	MOVQ  160(AX), R11
 	SHLQ  $0x02, R11
 	ADDQ  R11, R8
-	MOVQ  168(AX), R11
+	MOVQ  176(AX), R11
 	SHLQ  $0x02, R11
 	ADDQ  R11, R9
 	ADDQ  $+36, SI
 	TESTQ R10, R10
-	JEQ   nobias12
+	JEQ   nobias44
 	ADDQ  $+4, R10
 
-nobias12:
+nobias44:
 	DECQ DI
-	JMP  channels4
+	JMP  channels36
 
-channelsover5:
-	ADDQ    $+8, CX
-	CMPQ    CX, 128(AX)
-	JGE     columnsover3
-	MOVQ    128(AX), SI
-	SUBQ    $+8, SI
-	CMPQ    CX, SI
-	CMOVQGT SI, CX
-	JMP     columns2
+channelsover37:
+columnover26:
+	ADDQ $+8, CX
+	CMPQ CX, 128(AX)
+	JL   columns2
 
-columnsover3:
+columnsover4:
 	VZEROUPPER
 	RET
 
@@ -295,9 +903,9 @@ narrow1:
 	MOVQ         24(AX), CX
 	MOVQ         48(AX), SI
 
-channels13:
+channels45:
 	TESTQ        DI, DI
-	JLE          channelsover14
+	JLE          channelsover46
 	MOVQ         R8, R10
 	MOVQ         R9, R11
 	XORQ         R12, R12
@@ -315,7 +923,7 @@ channels13:
 	VBROADCASTSS constants_avx2<>+0(SB), Y12
 	VBROADCASTSS constants_avx2<>+0(SB), Y13
 	CMPQ         R12, 104(AX)
-	JAE          outside17
+	JAE          outside49
 	VMASKMOVPS   (R10), Y0, Y13
 	VFMADD231PS  Y3, Y13, Y11
 	VMASKMOVPS   4(R10), Y1, Y13
@@ -323,11 +931,11 @@ channels13:
 	VMASKMOVPS   8(R10), Y2, Y13
 	VFMADD231PS  Y5, Y13, Y11
 
-outside17:
+outside49:
 	ADDQ        DX, R10
 	INCQ        R12
 	CMPQ        R12, 104(AX)
-	JAE         outside18
+	JAE         outside50
 	VMASKMOVPS  (R10), Y0, Y13
 	VFMADD231PS Y6, Y13, Y11
 	VFMADD231PS Y3, Y13, Y12
@@ -338,16 +946,16 @@ outside17:
 	VFMADD231PS Y8, Y13, Y11
 	VFMADD231PS Y5, Y13, Y12
 
-outside18:
+outside50:
 	ADDQ DX, R10
 	INCQ R12
 
-rows15:
+rows47:
 	TESTQ        R13, R13
-	JLE          rowsover16
+	JLE          rowsover48
 	VPXOR        Y13, Y13, Y13
 	CMPQ         R12, 104(AX)
-	JAE          outside19
+	JAE          outside51
 	VMASKMOVPS   (R10), Y0, Y14
 	VFMADD231PS  Y9, Y14, Y11
 	VFMADD231PS  Y6, Y14, Y12
@@ -362,63 +970,63 @@ rows15:
 	VFMADD231PS  Y8, Y14, Y12
 	VFMADD231PS  Y5, Y14, Y13
 
-outside19:
+outside51:
 	ADDQ         DX, R10
 	INCQ         R12
 	TESTQ        SI, SI
-	JEQ          nobias20
+	JEQ          nobias52
 	VBROADCASTSS (SI), Y14
 	VADDPS       Y14, Y11, Y11
 
-nobias20:
-	VBROADCASTSS 176(AX), Y14
+nobias52:
+	VBROADCASTSS 184(AX), Y14
 	VMAXPS       Y11, Y14, Y11
-	VBROADCASTSS 180(AX), Y14
+	VBROADCASTSS 188(AX), Y14
 	VMINPS       Y11, Y14, Y11
 	MOVQ         128(AX), R14
 	MOVQ         R11, R15
 	TESTQ        $+4, R14
-	JEQ          piece21
+	JEQ          piece53
 	VMOVUPS      X11, (R15)
 	VEXTRACTF128 $0x01, Y11, X11
 	ADDQ         $+16, R15
 
-piece21:
+piece53:
 	TESTQ     $+2, R14
-	JEQ       piece22
+	JEQ       piece54
 	VMOVLPS   X11, (R15)
 	VPERMILPS $0x0e, X11, X11
 	ADDQ      $+8, R15
 
-piece22:
+piece54:
 	TESTQ  $+1, R14
-	JEQ    piece23
+	JEQ    piece55
 	VMOVSS X11, (R15)
 
-piece23:
+piece55:
 	ADDQ    BX, R11
 	VMOVAPS Y12, Y11
 	VMOVAPS Y13, Y12
 	DECQ    R13
-	JMP     rows15
+	JMP     rows47
 
-rowsover16:
+rowsover48:
 	MOVQ  160(AX), R10
 	SHLQ  $0x02, R10
 	ADDQ  R10, R8
-	MOVQ  168(AX), R10
+	MOVQ  176(AX), R10
 	SHLQ  $0x02, R10
 	ADDQ  R10, R9
 	ADDQ  $+36, CX
 	TESTQ SI, SI
-	JEQ   nobias24
+	JEQ   nobias56
 	ADDQ  $+4, SI
 
-nobias24:
+nobias56:
 	DECQ DI
-	JMP  channels13
+	JMP  channels45
 
-channelsover14:
+channelsover46:
 	VZEROUPPER
 	RET
 
@@ -426,15 +1034,353 @@ channelsover14:
 // Requires: AVX, AVX2, BMI2, CMOV, FMA3
 TEXT ·depthwise_planes_s2_avx2(SB), $136-8
 	MOVQ t+0(FP), AX
-	MOVQ 112(AX), DX
+	MOVQ 168(AX), DX
 	SHLQ $0x02, DX
 	MOVQ 128(AX), BX
 	SHLQ $0x02, BX
 	XORQ CX, CX
 	CMPQ 128(AX), $+8
-	JL   narrow25
+	JL   narrow57
 
-columns26:
+columns58:
+	MOVQ    128(AX), SI
+	SUBQ    $+8, SI
+	CMPQ    CX, SI
+	JGE     single59
+	SUBQ    CX, SI
+	MOVQ    $+8, DI
+	CMPQ    SI, DI
+	CMOVQLT SI, DI
+	SHLQ    $0x02, DI
+	MOVQ    CX, SI
+	SHLQ    $0x01, SI
+	SUBQ    152(AX), SI
+	TESTQ   SI, SI
+	JL      edge61
+	LEAQ    18(SI), SI
+	MOVQ    DI, R8
+	SHRQ    $0x01, R8
+	ADDQ    R8, SI
+	CMPQ    SI, 112(AX)
+	JG      edge61
+	MOVQ    CX, SI
+	SHLQ    $0x01, SI
+	SUBQ    152(AX), SI
+	MOVQ    96(AX), R8
+	MOVQ    (AX), R9
+	MOVQ    72(AX), R10
+	LEAQ    (R9)(SI*4), R9
+	LEAQ    (R10)(CX*4), R10
+	MOVQ    144(AX), SI
+	MOVQ    DX, R11
+	IMULQ   SI, R11
+	SUBQ    R11, R9
+	MOVQ    24(AX), SI
+	MOVQ    48(AX), R11
+
+channels63:
+	TESTQ        R8, R8
+	JLE          channelsover64
+	MOVQ         R9, R12
+	MOVQ         R10, R13
+	XORQ         R14, R14
+	SUBQ         144(AX), R14
+	VBROADCASTSS (SI), Y0
+	VBROADCASTSS 4(SI), Y1
+	VBROADCASTSS 8(SI), Y2
+	VBROADCASTSS 12(SI), Y3
+	VBROADCASTSS 16(SI), Y4
+	VBROADCASTSS 20(SI), Y5
+	VBROADCASTSS 24(SI), Y6
+	VBROADCASTSS 28(SI), Y7
+	MOVQ         120(AX), R15
+	VBROADCASTSS constants_avx2<>+0(SB), Y8
+	VBROADCASTSS constants_avx2<>+0(SB), Y9
+	VBROADCASTSS constants_avx2<>+0(SB), Y10
+	VBROADCASTSS constants_avx2<>+0(SB), Y11
+	CMPQ         R14, 104(AX)
+	JAE          outside67
+	VMOVUPS      (R12), Y9
+	VMOVUPS      32(R12), Y11
+	VSHUFPS      $0x88, Y11, Y9, Y12
+	VFMADD231PS  Y0, Y12, Y8
+	VSHUFPS      $0xdd, Y11, Y9, Y9
+	VFMADD231PS  Y1, Y9, Y8
+	VMOVUPS      8(R12), Y9
+	VMOVUPS      40(R12), Y11
+	VSHUFPS      $0x88, Y11, Y9, Y9
+	VFMADD231PS  Y2, Y9, Y8
+	VMOVUPS      (R12)(DI*2), Y9
+	VMOVUPS      32(R12)(DI*2), Y11
+	VSHUFPS      $0x88, Y11, Y9, Y12
+	VFMADD231PS  Y0, Y12, Y10
+	VSHUFPS      $0xdd, Y11, Y9, Y9
+	VFMADD231PS  Y1, Y9, Y10
+	VMOVUPS      8(R12)(DI*2), Y9
+	VMOVUPS      40(R12)(DI*2), Y11
+	VSHUFPS      $0x88, Y11, Y9, Y9
+	VFMADD231PS  Y2, Y9, Y10
+
+outside67:
+	ADDQ DX, R12
+	INCQ R14
+
+rows65:
+	TESTQ       R15, R15
+	JLE         rowsover66
+	CMPQ        R14, 104(AX)
+	JAE         outside68
+	VMOVUPS     (R12), Y9
+	VMOVUPS     32(R12), Y11
+	VSHUFPS     $0x88, Y11, Y9, Y12
+	VFMADD231PS Y3, Y12, Y8
+	VSHUFPS     $0xdd, Y11, Y9, Y9
+	VFMADD231PS Y4, Y9, Y8
+	VMOVUPS     8(R12), Y9
+	VMOVUPS     40(R12), Y11
+	VSHUFPS     $0x88, Y11, Y9, Y9
+	VFMADD231PS Y5, Y9, Y8
+	VMOVUPS     (R12)(DI*2), Y9
+	VMOVUPS     32(R12)(DI*2), Y11
+	VSHUFPS     $0x88, Y11, Y9, Y12
+	VFMADD231PS Y3, Y12, Y10
+	VSHUFPS     $0xdd, Y11, Y9, Y9
+	VFMADD231PS Y4, Y9, Y10
+	VMOVUPS     8(R12)(DI*2), Y9
+	VMOVUPS     40(R12)(DI*2), Y11
+	VSHUFPS     $0x88, Y11, Y9, Y9
+	VFMADD231PS Y5, Y9, Y10
+
+outside68:
+	ADDQ         DX, R12
+	INCQ         R14
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y11, Y11, Y11
+	CMPQ         R14, 104(AX)
+	JAE          outside69
+	VMOVUPS      (R12), Y12
+	VMOVUPS      32(R12), Y13
+	VSHUFPS      $0x88, Y13, Y12, Y14
+	VFMADD231PS  Y6, Y14, Y8
+	VFMADD231PS  Y0, Y14, Y9
+	VSHUFPS      $0xdd, Y13, Y12, Y12
+	VFMADD231PS  Y7, Y12, Y8
+	VFMADD231PS  Y1, Y12, Y9
+	VMOVUPS      8(R12), Y12
+	VMOVUPS      40(R12), Y13
+	VSHUFPS      $0x88, Y13, Y12, Y12
+	VBROADCASTSS 32(SI), Y13
+	VFMADD231PS  Y13, Y12, Y8
+	VFMADD231PS  Y2, Y12, Y9
+	VMOVUPS      (R12)(DI*2), Y12
+	VMOVUPS      32(R12)(DI*2), Y13
+	VSHUFPS      $0x88, Y13, Y12, Y14
+	VFMADD231PS  Y6, Y14, Y10
+	VFMADD231PS  Y0, Y14, Y11
+	VSHUFPS      $0xdd, Y13, Y12, Y12
+	VFMADD231PS  Y7, Y12, Y10
+	VFMADD231PS  Y1, Y12, Y11
+	VMOVUPS      8(R12)(DI*2), Y12
+	VMOVUPS      40(R12)(DI*2), Y13
+	VSHUFPS      $0x88, Y13, Y12, Y12
+	VBROADCASTSS 32(SI), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VFMADD231PS  Y2, Y12, Y11
+
+outside69:
+	ADDQ         DX, R12
+	INCQ         R14
+	TESTQ        R11, R11
+	JEQ          nobias70
+	VBROADCASTSS (R11), Y12
+	VADDPS       Y12, Y8, Y8
+	VADDPS       Y12, Y10, Y10
+
+nobias70:
+	VBROADCASTSS 184(AX), Y12
+	VMAXPS       Y8, Y12, Y8
+	VMAXPS       Y10, Y12, Y10
+	VBROADCASTSS 188(AX), Y12
+	VMINPS       Y8, Y12, Y8
+	VPERMPD      $0xd8, Y8, Y8
+	VMOVUPS      Y8, (R13)
+	VMINPS       Y10, Y12, Y10
+	VPERMPD      $0xd8, Y10, Y10
+	VMOVUPS      Y10, (R13)(DI*1)
+	ADDQ         BX, R13
+	VMOVAPS      Y9, Y8
+	VMOVAPS      Y11, Y10
+	DECQ         R15
+	JMP          rows65
+
+rowsover66:
+	MOVQ  160(AX), R12
+	SHLQ  $0x02, R12
+	ADDQ  R12, R9
+	MOVQ  176(AX), R12
+	SHLQ  $0x02, R12
+	ADDQ  R12, R10
+	ADDQ  $+36, SI
+	TESTQ R11, R11
+	JEQ   nobias71
+	ADDQ  $+4, R11
+
+nobias71:
+	DECQ R8
+	JMP  channels63
+
+channelsover64:
+	JMP columnover62
+
+edge61:
+	JMP single59
+
+columnover62:
+	ADDQ $+16, CX
+	CMPQ CX, 128(AX)
+	JL   columns58
+	JMP  columnsover60
+
+single59:
+	MOVQ    128(AX), SI
+	SUBQ    $+8, SI
+	CMPQ    CX, SI
+	CMOVQGT SI, CX
+	MOVQ    CX, SI
+	SHLQ    $0x01, SI
+	SUBQ    152(AX), SI
+	TESTQ   SI, SI
+	JL      edge72
+	LEAQ    18(SI), SI
+	CMPQ    SI, 112(AX)
+	JG      edge72
+	MOVQ    CX, SI
+	SHLQ    $0x01, SI
+	SUBQ    152(AX), SI
+	MOVQ    96(AX), DI
+	MOVQ    (AX), R8
+	MOVQ    72(AX), R9
+	LEAQ    (R8)(SI*4), R8
+	LEAQ    (R9)(CX*4), R9
+	MOVQ    144(AX), SI
+	MOVQ    DX, R10
+	IMULQ   SI, R10
+	SUBQ    R10, R8
+	MOVQ    24(AX), SI
+	MOVQ    48(AX), R10
+
+channels74:
+	TESTQ        DI, DI
+	JLE          channelsover75
+	MOVQ         R8, R11
+	MOVQ         R9, R12
+	XORQ         R13, R13
+	SUBQ         144(AX), R13
+	VBROADCASTSS (SI), Y0
+	VBROADCASTSS 4(SI), Y1
+	VBROADCASTSS 8(SI), Y2
+	VBROADCASTSS 12(SI), Y3
+	VBROADCASTSS 16(SI), Y4
+	VBROADCASTSS 20(SI), Y5
+	VBROADCASTSS 24(SI), Y6
+	VBROADCASTSS 28(SI), Y7
+	VBROADCASTSS 32(SI), Y8
+	MOVQ         120(AX), R14
+	VBROADCASTSS constants_avx2<>+0(SB), Y9
+	VBROADCASTSS constants_avx2<>+0(SB), Y10
+	CMPQ         R13, 104(AX)
+	JAE          outside78
+	VMOVUPS      (R11), Y10
+	VMOVUPS      32(R11), Y11
+	VSHUFPS      $0x88, Y11, Y10, Y12
+	VFMADD231PS  Y0, Y12, Y9
+	VSHUFPS      $0xdd, Y11, Y10, Y10
+	VFMADD231PS  Y1, Y10, Y9
+	VMOVUPS      8(R11), Y10
+	VMOVUPS      40(R11), Y11
+	VSHUFPS      $0x88, Y11, Y10, Y10
+	VFMADD231PS  Y2, Y10, Y9
+
+outside78:
+	ADDQ DX, R11
+	INCQ R13
+
+rows76:
+	TESTQ       R14, R14
+	JLE         rowsover77
+	CMPQ        R13, 104(AX)
+	JAE         outside79
+	VMOVUPS     (R11), Y10
+	VMOVUPS     32(R11), Y11
+	VSHUFPS     $0x88, Y11, Y10, Y12
+	VFMADD231PS Y3, Y12, Y9
+	VSHUFPS     $0xdd, Y11, Y10, Y10
+	VFMADD231PS Y4, Y10, Y9
+	VMOVUPS     8(R11), Y10
+	VMOVUPS     40(R11), Y11
+	VSHUFPS     $0x88, Y11, Y10, Y10
+	VFMADD231PS Y5, Y10, Y9
+
+outside79:
+	ADDQ        DX, R11
+	INCQ        R13
+	VPXOR       Y10, Y10, Y10
+	CMPQ        R13, 104(AX)
+	JAE         outside80
+	VMOVUPS     (R11), Y11
+	VMOVUPS     32(R11), Y12
+	VSHUFPS     $0x88, Y12, Y11, Y13
+	VFMADD231PS Y6, Y13, Y9
+	VFMADD231PS Y0, Y13, Y10
+	VSHUFPS     $0xdd, Y12, Y11, Y11
+	VFMADD231PS Y7, Y11, Y9
+	VFMADD231PS Y1, Y11, Y10
+	VMOVUPS     8(R11), Y11
+	VMOVUPS     40(R11), Y12
+	VSHUFPS     $0x88, Y12, Y11, Y11
+	VFMADD231PS Y8, Y11, Y9
+	VFMADD231PS Y2, Y11, Y10
+
+outside80:
+	ADDQ         DX, R11
+	INCQ         R13
+	TESTQ        R10, R10
+	JEQ          nobias81
+	VBROADCASTSS (R10), Y11
+	VADDPS       Y11, Y9, Y9
+
+nobias81:
+	VBROADCASTSS 184(AX), Y11
+	VMAXPS       Y9, Y11, Y9
+	VBROADCASTSS 188(AX), Y11
+	VMINPS       Y9, Y11, Y9
+	VPERMPD      $0xd8, Y9, Y9
+	VMOVUPS      Y9, (R12)
+	ADDQ         BX, R12
+	VMOVAPS      Y10, Y9
+	DECQ         R14
+	JMP          rows76
+
+rowsover77:
+	MOVQ  160(AX), R11
+	SHLQ  $0x02, R11
+	ADDQ  R11, R8
+	MOVQ  176(AX), R11
+	SHLQ  $0x02, R11
+	ADDQ  R11, R9
+	ADDQ  $+36, SI
+	TESTQ R10, R10
+	JEQ   nobias82
+	ADDQ  $+4, R10
+
+nobias82:
+	DECQ DI
+	JMP  channels74
+
+channelsover75:
+	JMP columnover73
+
+edge72:
 	MOVQ         CX, SI
 	SHLQ         $0x01, SI
 	SUBQ         152(AX), SI
@@ -538,9 +1484,9 @@ columns26:
 	MOVQ         24(AX), SI
 	MOVQ         48(AX), R10
 
-channels28:
+channels83:
 	TESTQ        DI, DI
-	JLE          channelsover29
+	JLE          channelsover84
 	MOVQ         R8, R11
 	MOVQ         R9, R12
 	XORQ         R13, R13
@@ -550,125 +1496,113 @@ channels28:
 	VBROADCASTSS 8(SI), Y6
 	VBROADCASTSS 12(SI), Y7
 	VBROADCASTSS 16(SI), Y8
+	VBROADCASTSS 20(SI), Y9
 	MOVQ         120(AX), R14
-	VBROADCASTSS constants_avx2<>+0(SB), Y9
 	VBROADCASTSS constants_avx2<>+0(SB), Y10
+	VBROADCASTSS constants_avx2<>+0(SB), Y11
 	CMPQ         R13, 104(AX)
-	JAE          outside32
-	VMASKMOVPS   (R11), Y0, Y10
-	VMASKMOVPS   32(R11), Y1, Y11
-	VSHUFPS      $0x88, Y11, Y10, Y12
-	VPERMPD      $0xd8, Y12, Y12
-	VFMADD231PS  Y4, Y12, Y9
-	VSHUFPS      $0xdd, Y11, Y10, Y10
-	VPERMPD      $0xd8, Y10, Y10
-	VFMADD231PS  Y5, Y10, Y9
-	VMASKMOVPS   8(R11), Y2, Y10
-	VMASKMOVPS   40(R11), Y3, Y11
-	VSHUFPS      $0x88, Y11, Y10, Y10
-	VPERMPD      $0xd8, Y10, Y10
-	VFMADD231PS  Y6, Y10, Y9
-
-outside32:
-	ADDQ DX, R11
-	INCQ R13
-
-rows30:
-	TESTQ        R14, R14
-	JLE          rowsover31
-	CMPQ         R13, 104(AX)
-	JAE          outside33
-	VMASKMOVPS   (R11), Y0, Y10
-	VMASKMOVPS   32(R11), Y1, Y11
-	VSHUFPS      $0x88, Y11, Y10, Y12
-	VPERMPD      $0xd8, Y12, Y12
-	VFMADD231PS  Y7, Y12, Y9
-	VSHUFPS      $0xdd, Y11, Y10, Y10
-	VPERMPD      $0xd8, Y10, Y10
-	VFMADD231PS  Y8, Y10, Y9
-	VMASKMOVPS   8(R11), Y2, Y10
-	VMASKMOVPS   40(R11), Y3, Y11
-	VSHUFPS      $0x88, Y11, Y10, Y10
-	VPERMPD      $0xd8, Y10, Y10
-	VBROADCASTSS 20(SI), Y11
-	VFMADD231PS  Y11, Y10, Y9
-
-outside33:
-	ADDQ         DX, R11
-	INCQ         R13
-	VPXOR        Y10, Y10, Y10
-	CMPQ         R13, 104(AX)
-	JAE          outside34
+	JAE          outside87
 	VMASKMOVPS   (R11), Y0, Y11
 	VMASKMOVPS   32(R11), Y1, Y12
 	VSHUFPS      $0x88, Y12, Y11, Y13
-	VPERMPD      $0xd8, Y13, Y13
-	VBROADCASTSS 24(SI), Y14
-	VFMADD231PS  Y14, Y13, Y9
 	VFMADD231PS  Y4, Y13, Y10
 	VSHUFPS      $0xdd, Y12, Y11, Y11
-	VPERMPD      $0xd8, Y11, Y11
-	VBROADCASTSS 28(SI), Y12
-	VFMADD231PS  Y12, Y11, Y9
 	VFMADD231PS  Y5, Y11, Y10
 	VMASKMOVPS   8(R11), Y2, Y11
 	VMASKMOVPS   40(R11), Y3, Y12
 	VSHUFPS      $0x88, Y12, Y11, Y11
-	VPERMPD      $0xd8, Y11, Y11
-	VBROADCASTSS 32(SI), Y12
-	VFMADD231PS  Y12, Y11, Y9
 	VFMADD231PS  Y6, Y11, Y10
 
-outside34:
+outside87:
+	ADDQ DX, R11
+	INCQ R13
+
+rows85:
+	TESTQ       R14, R14
+	JLE         rowsover86
+	CMPQ        R13, 104(AX)
+	JAE         outside88
+	VMASKMOVPS  (R11), Y0, Y11
+	VMASKMOVPS  32(R11), Y1, Y12
+	VSHUFPS     $0x88, Y12, Y11, Y13
+	VFMADD231PS Y7, Y13, Y10
+	VSHUFPS     $0xdd, Y12, Y11, Y11
+	VFMADD231PS Y8, Y11, Y10
+	VMASKMOVPS  8(R11), Y2, Y11
+	VMASKMOVPS  40(R11), Y3, Y12
+	VSHUFPS     $0x88, Y12, Y11, Y11
+	VFMADD231PS Y9, Y11, Y10
+
+outside88:
+	ADDQ         DX, R11
+	INCQ         R13
+	VPXOR        Y11, Y11, Y11
+	CMPQ         R13, 104(AX)
+	JAE          outside89
+	VMASKMOVPS   (R11), Y0, Y12
+	VMASKMOVPS   32(R11), Y1, Y13
+	VSHUFPS      $0x88, Y13, Y12, Y14
+	VBROADCASTSS 24(SI), Y15
+	VFMADD231PS  Y15, Y14, Y10
+	VFMADD231PS  Y4, Y14, Y11
+	VSHUFPS      $0xdd, Y13, Y12, Y12
+	VBROADCASTSS 28(SI), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VFMADD231PS  Y5, Y12, Y11
+	VMASKMOVPS   8(R11), Y2, Y12
+	VMASKMOVPS   40(R11), Y3, Y13
+	VSHUFPS      $0x88, Y13, Y12, Y12
+	VBROADCASTSS 32(SI), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VFMADD231PS  Y6, Y12, Y11
+
+outside89:
 	ADDQ         DX, R11
 	INCQ         R13
 	TESTQ        R10, R10
-	JEQ          nobias35
-	VBROADCASTSS (R10), Y11
-	VADDPS       Y11, Y9, Y9
+	JEQ          nobias90
+	VBROADCASTSS (R10), Y12
+	VADDPS       Y12, Y10, Y10
 
-nobias35:
-	VBROADCASTSS 176(AX), Y11
-	VMAXPS       Y9, Y11, Y9
-	VBROADCASTSS 180(AX), Y11
-	VMINPS       Y9, Y11, Y9
-	VMOVUPS      Y9, (R12)
+nobias90:
+	VBROADCASTSS 184(AX), Y12
+	VMAXPS       Y10, Y12, Y10
+	VBROADCASTSS 188(AX), Y12
+	VMINPS       Y10, Y12, Y10
+	VPERMPD      $0xd8, Y10, Y10
+	VMOVUPS      Y10, (R12)
 	ADDQ         BX, R12
-	VMOVAPS      Y10, Y9
+	VMOVAPS      Y11, Y10
 	DECQ         R14
-	JMP          rows30
+	JMP          rows85
 
-rowsover31:
+rowsover86:
 	MOVQ  160(AX), R11
 	SHLQ  $0x02, R11
 	ADDQ  R11, R8
-	MOVQ  168(AX), R11
+	MOVQ  176(AX), R11
 	SHLQ  $0x02, R11
 	ADDQ  R11, R9
 	ADDQ  $+36, SI
 	TESTQ R10, R10
-	JEQ   nobias36
+	JEQ   nobias91
 	ADDQ  $+4, R10
 
-nobias36:
+nobias91:
 	DECQ DI
-	JMP  channels28
+	JMP  channels83
 
-channelsover29:
-	ADDQ    $+8, CX
-	CMPQ    CX, 128(AX)
-	JGE     columnsover27
-	MOVQ    128(AX), SI
-	SUBQ    $+8, SI
-	CMPQ    CX, SI
-	CMOVQGT SI, CX
-	JMP     columns26
+channelsover84:
+columnover73:
+	ADDQ $+8, CX
+	CMPQ CX, 128(AX)
+	JL   columns58
 
-columnsover27:
+columnsover60:
 	VZEROUPPER
 	RET
 
-narrow25:
+narrow57:
 	MOVQ         CX, SI
 	SHLQ         $0x01, SI
 	SUBQ         152(AX), SI
@@ -772,9 +1706,9 @@ narrow25:
 	MOVQ         24(AX), CX
 	MOVQ         48(AX), SI
 
-channels37:
+channels92:
 	TESTQ        DI, DI
-	JLE          channelsover38
+	JLE          channelsover93
 	MOVQ         R8, R10
 	MOVQ         R9, R11
 	XORQ         R12, R12
@@ -784,131 +1718,123 @@ channels37:
 	VBROADCASTSS 8(CX), Y6
 	VBROADCASTSS 12(CX), Y7
 	VBROADCASTSS 16(CX), Y8
+	VBROADCASTSS 20(CX), Y9
 	MOVQ         120(AX), R13
-	VBROADCASTSS constants_avx2<>+0(SB), Y9
 	VBROADCASTSS constants_avx2<>+0(SB), Y10
+	VBROADCASTSS constants_avx2<>+0(SB), Y11
 	CMPQ         R12, 104(AX)
-	JAE          outside41
-	VMASKMOVPS   (R10), Y0, Y10
-	VMASKMOVPS   32(R10), Y1, Y11
-	VSHUFPS      $0x88, Y11, Y10, Y12
-	VPERMPD      $0xd8, Y12, Y12
-	VFMADD231PS  Y4, Y12, Y9
-	VSHUFPS      $0xdd, Y11, Y10, Y10
-	VPERMPD      $0xd8, Y10, Y10
-	VFMADD231PS  Y5, Y10, Y9
-	VMASKMOVPS   8(R10), Y2, Y10
-	VMASKMOVPS   40(R10), Y3, Y11
-	VSHUFPS      $0x88, Y11, Y10, Y10
-	VPERMPD      $0xd8, Y10, Y10
-	VFMADD231PS  Y6, Y10, Y9
-
-outside41:
-	ADDQ DX, R10
-	INCQ R12
-
-rows39:
-	TESTQ        R13, R13
-	JLE          rowsover40
-	CMPQ         R12, 104(AX)
-	JAE          outside42
-	VMASKMOVPS   (R10), Y0, Y10
-	VMASKMOVPS   32(R10), Y1, Y11
-	VSHUFPS      $0x88, Y11, Y10, Y12
-	VPERMPD      $0xd8, Y12, Y12
-	VFMADD231PS  Y7, Y12, Y9
-	VSHUFPS      $0xdd, Y11, Y10, Y10
-	VPERMPD      $0xd8, Y10, Y10
-	VFMADD231PS  Y8, Y10, Y9
-	VMASKMOVPS   8(R10), Y2, Y10
-	VMASKMOVPS   40(R10), Y3, Y11
-	VSHUFPS      $0x88, Y11, Y10, Y10
-	VPERMPD      $0xd8, Y10, Y10
-	VBROADCASTSS 20(CX), Y11
-	VFMADD231PS  Y11, Y10, Y9
-
-outside42:
-	ADDQ         DX, R10
-	INCQ         R12
-	VPXOR        Y10, Y10, Y10
-	CMPQ         R12, 104(AX)
-	JAE          outside43
+	JAE          outside96
 	VMASKMOVPS   (R10), Y0, Y11
 	VMASKMOVPS   32(R10), Y1, Y12
 	VSHUFPS      $0x88, Y12, Y11, Y13
-	VPERMPD      $0xd8, Y13, Y13
-	VBROADCASTSS 24(CX), Y14
-	VFMADD231PS  Y14, Y13, Y9
 	VFMADD231PS  Y4, Y13, Y10
 	VSHUFPS      $0xdd, Y12, Y11, Y11
-	VPERMPD      $0xd8, Y11, Y11
-	VBROADCASTSS 28(CX), Y12
-	VFMADD231PS  Y12, Y11, Y9
 	VFMADD231PS  Y5, Y11, Y10
 	VMASKMOVPS   8(R10), Y2, Y11
 	VMASKMOVPS   40(R10), Y3, Y12
 	VSHUFPS      $0x88, Y12, Y11, Y11
-	VPERMPD      $0xd8, Y11, Y11
-	VBROADCASTSS 32(CX), Y12
-	VFMADD231PS  Y12, Y11, Y9
 	VFMADD231PS  Y6, Y11, Y10
 
-outside43:
+outside96:
+	ADDQ DX, R10
+	INCQ R12
+
+rows94:
+	TESTQ       R13, R13
+	JLE         rowsover95
+	CMPQ        R12, 104(AX)
+	JAE         outside97
+	VMASKMOVPS  (R10), Y0, Y11
+	VMASKMOVPS  32(R10), Y1, Y12
+	VSHUFPS     $0x88, Y12, Y11, Y13
+	VFMADD231PS Y7, Y13, Y10
+	VSHUFPS     $0xdd, Y12, Y11, Y11
+	VFMADD231PS Y8, Y11, Y10
+	VMASKMOVPS  8(R10), Y2, Y11
+	VMASKMOVPS  40(R10), Y3, Y12
+	VSHUFPS     $0x88, Y12, Y11, Y11
+	VFMADD231PS Y9, Y11, Y10
+
+outside97:
+	ADDQ         DX, R10
+	INCQ         R12
+	VPXOR        Y11, Y11, Y11
+	CMPQ         R12, 104(AX)
+	JAE          outside98
+	VMASKMOVPS   (R10), Y0, Y12
+	VMASKMOVPS   32(R10), Y1, Y13
+	VSHUFPS      $0x88, Y13, Y12, Y14
+	VBROADCASTSS 24(CX), Y15
+	VFMADD231PS  Y15, Y14, Y10
+	VFMADD231PS  Y4, Y14, Y11
+	VSHUFPS      $0xdd, Y13, Y12, Y12
+	VBROADCASTSS 28(CX), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VFMADD231PS  Y5, Y12, Y11
+	VMASKMOVPS   8(R10), Y2, Y12
+	VMASKMOVPS   40(R10), Y3, Y13
+	VSHUFPS      $0x88, Y13, Y12, Y12
+	VBROADCASTSS 32(CX), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VFMADD231PS  Y6, Y12, Y11
+
+outside98:
 	ADDQ         DX, R10
 	INCQ         R12
 	TESTQ        SI, SI
-	JEQ          nobias44
-	VBROADCASTSS (SI), Y11
-	VADDPS       Y11, Y9, Y9
+	JEQ          nobias99
+	VBROADCASTSS (SI), Y12
+	VADDPS       Y12, Y10, Y10
 
-nobias44:
-	VBROADCASTSS 176(AX), Y11
-	VMAXPS       Y9, Y11, Y9
-	VBROADCASTSS 180(AX), Y11
-	VMINPS       Y9, Y11, Y9
+nobias99:
+	VBROADCASTSS 184(AX), Y12
+	VMAXPS       Y10, Y12, Y10
+	VBROADCASTSS 188(AX), Y12
+	VMINPS       Y10, Y12, Y10
+	VPERMPD      $0xd8, Y10, Y10
 	MOVQ         128(AX), R14
 	MOVQ         R11, R15
 	TESTQ        $+4, R14
-	JEQ          piece45
-	VMOVUPS      X9, (R15)
-	VEXTRACTF128 $0x01, Y9, X9
+	JEQ          piece100
+	VMOVUPS      X10, (R15)
+	VEXTRACTF128 $0x01, Y10, X10
 	ADDQ         $+16, R15
 
-piece45:
+piece100:
 	TESTQ     $+2, R14
-	JEQ       piece46
-	VMOVLPS   X9, (R15)
-	VPERMILPS $0x0e, X9, X9
+	JEQ       piece101
+	VMOVLPS   X10, (R15)
+	VPERMILPS $0x0e, X10, X10
 	ADDQ      $+8, R15
 
-piece46:
+piece101:
 	TESTQ  $+1, R14
-	JEQ    piece47
-	VMOVSS X9, (R15)
+	JEQ    piece102
+	VMOVSS X10, (R15)
 
-piece47:
+piece102:
 	ADDQ    BX, R11
-	VMOVAPS Y10, Y9
+	VMOVAPS Y11, Y10
 	DECQ    R13
-	JMP     rows39
+	JMP     rows94
 
-rowsover40:
+rowsover95:
 	MOVQ  160(AX), R10
 	SHLQ  $0x02, R10
 	ADDQ  R10, R8
-	MOVQ  168(AX), R10
+	MOVQ  176(AX), R10
 	SHLQ  $0x02, R10
 	ADDQ  R10, R9
 	ADDQ  $+36, CX
 	TESTQ SI, SI
-	JEQ   nobias48
+	JEQ   nobias103
 	ADDQ  $+4, SI
 
-nobias48:
+nobias103:
 	DECQ DI
-	JMP  channels37
+	JMP  channels92
 
-channelsover38:
+channelsover93:
 	VZEROUPPER
 	RET
 

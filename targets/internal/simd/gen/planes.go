@@ -35,12 +35,15 @@ type planesKernel struct {
 	t, x            reg.GPVirtual // the first column of the result
 	row, out, y     reg.GPVirtual // of the input, of the result; the input row's number
 	rowStep, outRow reg.GPVirtual
+	gap             reg.GPVirtual // bytes from the first vector of the result to the second
 	weights         reg.GPVirtual
-	held            []v // the weights, where there are registers for them
-	masks           []tail
-	sum             []v  // of the rows of the result that are under way, the oldest first
-	even, odd       v    // which lanes of two vectors, for AVX-512
-	narrow          bool // the result is narrower than a vector
+	held            []v    // the weights for which there are registers
+	masks           []tail // of the vectors that are loaded
+	stored          tail   // of the one that is stored, for AVX-512
+	sums            [][]v  // of each vector, of the rows of the result that are under way, the oldest first
+	even, odd       v      // which lanes of two vectors, for AVX-512
+	narrow          bool   // the result is narrower than a vector
+	inner           bool   // the column needs no masks
 }
 
 func (m *vector) depthwisePlanes(stride int) {
@@ -50,7 +53,7 @@ func (m *vector) depthwisePlanes(stride int) {
 	m.AllocLocal(frame)
 	p := &planesKernel{vector: m, stride: stride, t: m.GP64(), x: m.GP64()}
 	m.MOVQ(param(), p.t)
-	p.rowStep, p.outRow = m.step(p.t, unsafe.Offsetof(depthPlanes.W)), m.step(p.t, unsafe.Offsetof(depthPlanes.OW))
+	p.rowStep, p.outRow = m.step(p.t, unsafe.Offsetof(depthPlanes.LDR)), m.step(p.t, unsafe.Offsetof(depthPlanes.OW))
 	if m.lanes == 16 && stride == 2 {
 		p.even, p.odd = m.load(m.lanesAt(0), nil), m.load(m.lanesAt(64), nil)
 	}
@@ -64,7 +67,7 @@ func (m *vector) depthwisePlanes(stride int) {
 		p.columns()
 		m.Label(string(narrow))
 		p.narrow = true
-		p.column()
+		p.column(1)
 	}
 	m.done()
 }
@@ -72,46 +75,104 @@ func (m *vector) depthwisePlanes(stride int) {
 // columns emits the loop over the columns of the result. Masked stores are slow
 // before AVX-512, so there the last column overlaps the one before.
 func (p *planesKernel) columns() {
-	columns, done := operand.LabelRef(p.label("columns")), operand.LabelRef(p.label("columnsover"))
+	columns, single, done := operand.LabelRef(p.label("columns")), operand.LabelRef(p.label("single")), operand.LabelRef(p.label("columnsover"))
 	width := at(p.t, int(unsafe.Offsetof(depthPlanes.OW)))
 	p.Label(string(columns))
-	p.column()
+	if p.lanes == 16 {
+		p.column(1)
+	} else {
+		last := p.GP64()
+		p.MOVQ(width, last)
+		p.SUBQ(imm(p.lanes), last)
+		p.CMPQ(p.x, last)
+		p.JGE(single)
+		p.pair(last, single)
+		p.ADDQ(imm(2*p.lanes), p.x)
+		p.CMPQ(p.x, width)
+		p.JL(columns)
+		p.JMP(done)
+		p.Label(string(single))
+		p.MOVQ(width, last)
+		p.SUBQ(imm(p.lanes), last)
+		p.CMPQ(p.x, last)
+		p.CMOVQGT(last, p.x)
+		p.edgeOrInner(nil)
+	}
 	p.ADDQ(imm(p.lanes), p.x)
 	p.CMPQ(p.x, width)
-	p.JGE(done)
-	if p.lanes < 16 {
-		back := p.GP64()
-		p.MOVQ(width, back)
-		p.SUBQ(imm(p.lanes), back)
-		p.CMPQ(p.x, back)
-		p.CMOVQGT(back, p.x)
-	}
-	p.JMP(columns)
+	p.JL(columns)
 	p.Label(string(done))
 	p.VZEROUPPER()
 	p.RET()
 }
 
-// column emits the loop over the channels for one column of vectors.
-func (p *planesKernel) column() {
+// pair emits two columns at once, so that there is more to do while sums wait
+// for each other. The second one begins at last at the latest. For a stride of 2
+// there are no registers for the masks of two columns: such are left to single.
+func (p *planesKernel) pair(last reg.GPVirtual, single operand.LabelRef) {
+	p.SUBQ(p.x, last)
+	p.gap = p.GP64()
+	p.MOVQ(imm(p.lanes), p.gap)
+	p.CMPQ(last, p.gap)
+	p.CMOVQLT(last, p.gap)
+	p.SHLQ(operand.U8(2), p.gap)
+	p.edgeOrInner(&single)
+}
+
+// edgeOrInner emits a column, or a pair of them if that is what there is a label
+// for, and one of those whose windows lie within the width of the input, which
+// need no masks.
+func (p *planesKernel) edgeOrInner(single *operand.LabelRef) {
+	wide, edge, over := 1, operand.LabelRef(p.label("edge")), operand.LabelRef(p.label("columnover"))
+	if single != nil {
+		wide = 2
+	}
+	first, end := p.first(), p.GP64()
+	p.TESTQ(first, first)
+	p.JL(edge)
+	p.LEAQ(at(first, p.stride*p.lanes+2), end)
+	if wide == 2 {
+		between := p.GP64()
+		p.MOVQ(p.gap, between)
+		p.SHRQ(operand.U8(3-p.stride), between)
+		p.ADDQ(between, end)
+	}
+	p.CMPQ(end, at(p.t, int(unsafe.Offsetof(depthPlanes.W))))
+	p.JG(edge)
+	p.inner = true
+	p.column(wide)
+	p.inner = false
+	p.JMP(over)
+	p.Label(string(edge))
+	if wide == 2 && p.stride == 2 {
+		p.JMP(*single)
+	} else {
+		p.column(wide)
+	}
+	p.Label(string(over))
+}
+
+// first is the input's column that the column's first window begins with.
+func (p *planesKernel) first() reg.GPVirtual {
 	first := p.GP64()
 	p.MOVQ(p.x, first)
 	if p.stride == 2 {
 		p.SHLQ(operand.U8(1), first)
 	}
 	p.SUBQ(at(p.t, int(unsafe.Offsetof(depthPlanes.Left))), first)
-	p.masks = nil
-	starts := []int{0, 1, 2}
-	if p.stride == 2 {
-		starts = []int{0, p.lanes, 2, p.lanes + 2}
-	}
-	for _, s := range starts {
-		p.masks = append(p.masks, p.inside(first, s, unsafe.Offsetof(depthPlanes.W)))
+	return first
+}
+
+// column emits the loop over the channels for a column of so many vectors.
+func (p *planesKernel) column(wide int) {
+	first := p.first()
+	p.sums, p.masks = make([][]v, wide), nil
+	if !p.inner {
+		p.edgeMasks(first, wide)
 	}
 	if p.lanes == 16 {
-		p.masks = append(p.masks, p.inside(p.x, 0, unsafe.Offsetof(depthPlanes.OW)))
+		p.stored = p.inside(p.x, 0, unsafe.Offsetof(depthPlanes.OW))
 	}
-
 	left, in, out := p.field(p.t, unsafe.Offsetof(depthPlanes.C)), p.field(p.t, unsafe.Offsetof(depthPlanes.In)), p.field(p.t, unsafe.Offsetof(depthPlanes.Out))
 	p.LEAQ(indexed(in, first, 4, 0), in)
 	p.LEAQ(indexed(out, p.x, 4, 0), out)
@@ -141,6 +202,26 @@ func (p *planesKernel) column() {
 	p.DECQ(left)
 	p.JMP(channels)
 	p.Label(string(over))
+}
+
+// edgeMasks makes the masks of the vectors that a row is loaded in.
+func (p *planesKernel) edgeMasks(first reg.GPVirtual, wide int) {
+	starts := []int{0, 1, 2}
+	if p.stride == 2 {
+		starts = []int{0, p.lanes, 2, p.lanes + 2}
+	}
+	for i := range wide {
+		from := first
+		if i == 1 {
+			from = p.GP64()
+			p.MOVQ(p.gap, from)
+			p.SHRQ(operand.U8(3-p.stride), from)
+			p.ADDQ(first, from)
+		}
+		for _, s := range starts {
+			p.masks = append(p.masks, p.inside(from, s, unsafe.Offsetof(depthPlanes.W)))
+		}
+	}
 }
 
 // inside makes the mask of the lanes i for which first+start+i is from 0 to the
@@ -209,30 +290,35 @@ func (p *planesKernel) channel(in, out, bias reg.GPVirtual) {
 		p.held = append(p.held, p.broadcast(at(p.weights, 4*i)))
 	}
 	left := p.field(p.t, unsafe.Offsetof(depthPlanes.OH))
-	p.sum = p.filled(4-p.stride, 0)
+	for i := range p.sums {
+		p.sums[i] = p.filled(4-p.stride, 0)
+	}
 	loop, over := operand.LabelRef(p.label("rows")), operand.LabelRef(p.label("rowsover"))
 	// The rows of the input before the last one that the first row of the result
 	// needs.
+	p.inputRow(0)
 	if p.stride == 1 {
-		p.inputRow([]int{0}, p.sum)
-		p.inputRow([]int{1, 0}, p.sum)
-	} else {
-		p.inputRow([]int{0}, p.sum)
+		p.inputRow(1, 0)
 	}
 	p.Label(string(loop))
 	p.TESTQ(left, left)
 	p.JLE(over)
+	if p.stride == 2 {
+		p.inputRow(1)
+	}
+	for _, sum := range p.sums {
+		p.zero(sum[len(sum)-1])
+	}
 	if p.stride == 1 {
-		p.zero(p.sum[2])
-		p.inputRow([]int{2, 1, 0}, p.sum)
+		p.inputRow(2, 1, 0)
 	} else {
-		p.inputRow([]int{1}, p.sum)
-		p.zero(p.sum[1])
-		p.inputRow([]int{2, 0}, p.sum)
+		p.inputRow(2, 0)
 	}
 	p.finish(bias)
-	for i := range p.sum[1:] {
-		p.avo("VMOVAPS", p.sum[i+1], p.sum[i])
+	for _, sum := range p.sums {
+		for i := range sum[1:] {
+			p.avo("VMOVAPS", sum[i+1], sum[i])
+		}
 	}
 	p.DECQ(left)
 	p.JMP(loop)
@@ -241,50 +327,79 @@ func (p *planesKernel) channel(in, out, bias reg.GPVirtual) {
 
 // room is for how many weights there are registers.
 func (p *planesKernel) room() int {
-	switch {
-	case p.lanes == 16:
+	if p.lanes == 16 {
 		return 9
-	case p.stride == 1:
-		return 8
 	}
-	return 5
+	used := 1 + len(p.masks) + len(p.sums)*(4-p.stride)
+	if p.stride == 1 {
+		used += len(p.sums)
+	} else {
+		used += 3
+	}
+	return min(9, 16-used)
 }
 
 func (p *planesKernel) zero(a v) { p.avo(p.wide("VPXOR"), a, a, a) }
 
-// inputRow adds the current row of the input, unless it lies outside, to each of
-// the sums, in whose windows it is the row ky, and goes on to the next.
-func (p *planesKernel) inputRow(ky []int, sums []v) {
+// inputRow adds the current row of the input, unless it lies outside, to the sums
+// in whose windows it is the row ky, the oldest first, and goes on to the next.
+func (p *planesKernel) inputRow(ky ...int) {
 	outside := operand.LabelRef(p.label("outside"))
 	p.CMPQ(p.y, at(p.t, int(unsafe.Offsetof(depthPlanes.H))))
 	p.JAE(outside)
 	if p.stride == 1 {
 		for kx := range 3 {
-			p.tap(p.load(at(p.row, 4*kx), &p.masks[kx]), kx, ky, sums)
+			var x []v
+			for i := range p.sums {
+				x = append(x, p.element(i, 4*kx, kx))
+			}
+			p.tap(x, p.sums, kx, ky)
 		}
 	} else {
-		a, b := p.load(at(p.row, 0), &p.masks[0]), p.load(at(p.row, p.bytes()), &p.masks[1])
-		p.tap(p.evens(a, b), 0, ky, sums)
-		p.tap(p.odds(a, b), 1, ky, sums)
-		a, b = p.load(at(p.row, 8), &p.masks[2]), p.load(at(p.row, p.bytes()+8), &p.masks[3])
-		p.tap(p.evens(a, b), 2, ky, sums)
+		for i := range p.sums {
+			sums := p.sums[i : i+1]
+			a, b := p.element(i, 0, 0), p.element(i, p.bytes(), 1)
+			p.tap([]v{p.evens(a, b)}, sums, 0, ky)
+			p.tap([]v{p.odds(a, b)}, sums, 1, ky)
+			p.tap([]v{p.evens(p.element(i, 8, 2), p.element(i, p.bytes()+8, 3))}, sums, 2, ky)
+		}
 	}
 	p.Label(string(outside))
 	p.ADDQ(p.rowStep, p.row)
 	p.INCQ(p.y)
 }
 
-func (p *planesKernel) tap(x v, kx int, ky []int, sums []v) {
-	for i, k := range ky {
-		if n := 3*k + kx; n < len(p.held) {
-			p.avo("VFMADD231PS", p.held[n], x, sums[i])
-		} else {
-			p.avo("VFMADD231PS", p.broadcast(at(p.weights, 4*n)), x, sums[i])
+// element loads a vector of the current row for vector i of the result.
+func (p *planesKernel) element(i, offset, mask int) v {
+	from := at(p.row, offset)
+	if i == 1 {
+		from = indexed(p.row, p.gap, uint8(p.stride), offset)
+	}
+	if p.inner {
+		return p.load(from, nil)
+	}
+	return p.load(from, &p.masks[i*len(p.masks)/len(p.sums)+mask])
+}
+
+// tap adds x, for each vector, times the weights of the column kx of the window.
+func (p *planesKernel) tap(x []v, sums [][]v, kx int, ky []int) {
+	for at, k := range ky {
+		weight := p.weight(3*k + kx)
+		for i := range x {
+			p.avo("VFMADD231PS", weight, x[i], sums[i][at])
 		}
 	}
 }
 
-// evens and odds are every second element of a and b together.
+func (p *planesKernel) weight(i int) v {
+	if i < len(p.held) {
+		return p.held[i]
+	}
+	return p.broadcast(at(p.weights, 4*i))
+}
+
+// evens and odds are every second element of a and b together, for AVX2 the
+// middle quarters in each other's place: see finish.
 func (p *planesKernel) evens(a, b v) v { return p.pick(a, b, p.even, 0x88) }
 func (p *planesKernel) odds(a, b v) v  { return p.pick(a, b, p.odd, 0xdd) }
 
@@ -296,27 +411,39 @@ func (p *planesKernel) pick(a, b, lanes v, shuffle uint8) v {
 	}
 	dst := p.fresh()
 	p.avo("VSHUFPS", operand.U8(shuffle), b, a, dst)
-	p.avo("VPERMPD", operand.U8(0xd8), dst, dst)
 	return dst
 }
 
-// finish adds the bias to the oldest sum, limits and stores it.
+// finish adds the bias to the oldest sums, limits and stores them.
 func (p *planesKernel) finish(bias reg.GPVirtual) {
-	sum := p.sum[0]
 	none := operand.LabelRef(p.label("nobias"))
 	p.TESTQ(bias, bias)
 	p.JEQ(none)
-	p.avo("VADDPS", p.broadcast(at(bias, 0)), sum, sum)
+	add := p.broadcast(at(bias, 0))
+	for _, sum := range p.sums {
+		p.avo("VADDPS", add, sum[0], sum[0])
+	}
 	p.Label(string(none))
-	p.avo("VMAXPS", sum, p.broadcast(at(p.t, int(unsafe.Offsetof(depthPlanes.Lo)))), sum)
-	p.avo("VMINPS", sum, p.broadcast(at(p.t, int(unsafe.Offsetof(depthPlanes.Hi)))), sum)
-	switch {
-	case p.lanes == 16:
-		p.store(sum, at(p.out, 0), &p.masks[len(p.masks)-1])
-	case p.narrow:
-		p.pieces(sum.AsX())
-	default:
-		p.store(sum, at(p.out, 0), nil)
+	least := p.broadcast(at(p.t, int(unsafe.Offsetof(depthPlanes.Lo))))
+	for _, sum := range p.sums {
+		p.avo("VMAXPS", sum[0], least, sum[0])
+	}
+	most := p.broadcast(at(p.t, int(unsafe.Offsetof(depthPlanes.Hi))))
+	for i, sum := range p.sums {
+		p.avo("VMINPS", sum[0], most, sum[0])
+		if p.lanes < 16 && p.stride == 2 {
+			p.avo("VPERMPD", operand.U8(0xd8), sum[0], sum[0])
+		}
+		switch {
+		case p.lanes == 16:
+			p.store(sum[0], at(p.out, 0), &p.stored)
+		case p.narrow:
+			p.pieces(sum[0].AsX())
+		case i == 1:
+			p.store(sum[0], indexed(p.out, p.gap, 1, 0), nil)
+		default:
+			p.store(sum[0], at(p.out, 0), nil)
+		}
 	}
 	p.ADDQ(p.outRow, p.out)
 }

@@ -205,8 +205,12 @@ func evalMaxPool(e *Eval) error {
 		maxPool(e, p, y.Data, tensor.Float64s(x), math.Inf(-1), index)
 		return setReal(e, 0, y)
 	default:
-		y := newResult[float32](e, d, p.shape)
-		maxPool(e, p, y.Data, tensor.Float32s(x), float32(math.Inf(-1)), index)
+		y, least := newResult[float32](e, d, p.shape), float32(math.Inf(-1))
+		if index == nil && p.separable() {
+			p.rowsFirst(e, y.Data, tensor.Float32s(x), e.kernels().Max, least)
+		} else {
+			maxPool(e, p, y.Data, tensor.Float32s(x), least, index)
+		}
 		return setReal(e, 0, y)
 	}
 }
@@ -312,6 +316,20 @@ func evalAveragePool[T real](e *Eval) error {
 	x := realsOf[T](e, 0)
 	y := newResult[T](e, e.Tensor(0).DType(), p.shape)
 	counts := p.counts(e.Node.Int("count_include_pad", 0) != 0)
+	if src, ok := any(x).([]float32); ok && p.separable() {
+		dst := any(y.Data).([]float32)
+		if p.wholePlane() {
+			for i := range dst {
+				dst[i] = globalMean(e.kernels(), src[i*p.plane():][:p.plane()])
+			}
+			return setReal(e, 0, y)
+		}
+		p.rowsFirst(e, dst, src, e.kernels().Add, 0)
+		for i := range dst {
+			dst[i] /= float32(max(counts[i%len(counts)], 1))
+		}
+		return setReal(e, 0, y)
+	}
 	runs, step, pixels, plane := p.allRuns(), p.step(), p.pixels(), p.plane()
 	p.each(e, func(in, out int) {
 		dst := y.Data[out : out+pixels]

@@ -61,23 +61,10 @@ func (o *optimizer) residualAfter(n *graph.Node) (*graph.Node, *graph.Value) {
 		return nil, nil
 	}
 	r := add.In(1 - i)
-	if !o.isFloat32(n.Out(0)) || !o.isFloat32(r) || r == n.Out(0) || !sameKnown(n.Out(0).Type.Shape, r.Type.Shape) {
+	if !o.isFloat32(n.Out(0)) || !o.isFloat32(r) || r == n.Out(0) || !sameDims(n.Out(0), r) {
 		return nil, nil
 	}
 	return add, r
-}
-
-// sameKnown reports whether two shapes are known to be equal.
-func sameKnown(a, b graph.Dims) bool {
-	if len(a) == 0 || len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] || a[i].Sym == "" && !a[i].IsKnown() {
-			return false
-		}
-	}
-	return true
 }
 
 // sparseFound returns the sparse operators of the graph's convolutions. Small

@@ -118,18 +118,16 @@ func (s *sparseProduct) finish(k *kernel.Table, y, res []float32, at int) {
 }
 
 // sparse returns the product as one with a sparse matrix, nil if that does not
-// pay, or if it is not known that there are rows enough.
+// pay. If it is not known how many rows there are, it has to pay for one.
 func (c *productChain) sparse(w []float32) *sparseProduct {
-	rows := 1
+	rows, known := 1, true
 	shape := c.x.Type.Shape
 	for _, d := range shape[:len(shape)-1] {
-		if !d.IsKnown() {
-			return nil
-		}
 		rows *= d.Size
+		known = known && d.IsKnown()
 	}
 	limit := sparseProductLimit
-	if rows == 1 {
+	if rows == 1 || !known {
 		limit = sparseRowLimit
 	} else if rows < sparseProductRows {
 		return nil

@@ -26,7 +26,8 @@ const (
 // measuredShares returns the shares of each layer's weights that together make
 // up share with the least sum of measured losses, each layer being pruned
 // alone: the divergence of the outputs from the original's, or with labels the
-// rise of the loss, whichever is more.
+// rise of the loss, whichever is more; of layers that are pruned in turn, what
+// remains once those behind them have made up for it.
 func (p *pruner) measuredShares(share float64) ([]float64, error) {
 	if p.curves == nil {
 		curves, err := p.scan()
@@ -39,7 +40,31 @@ func (p *pruner) measuredShares(share float64) ([]float64, error) {
 	for i, l := range p.layers {
 		sizes[i] = float64(len(l.w))
 	}
-	return leastLoss(p.curves, sizes, share), nil
+	curves := p.curves
+	if p.o.InTurn {
+		curves = madeUp(curves)
+	}
+	return leastLoss(curves, sizes, share), nil
+}
+
+// madeUpFor is how much of what a layer loses each layer behind it that is
+// fitted anew makes up for, over what it leaves.
+const madeUpFor = 0.35
+
+// madeUp returns the curves of layers that are pruned in turn, which stand in
+// this order. Each was measured with the others as they were; in turn, those
+// behind it are fitted to the original's results on what it leaves them. With n
+// layers behind it, a layer's loss counts 1/(1+n*madeUpFor).
+func madeUp(curves []curve) []curve {
+	list := make([]curve, len(curves))
+	for i, c := range curves {
+		left := 1 / (1 + madeUpFor*float64(len(curves)-1-i))
+		list[i].shares = c.shares
+		for _, loss := range c.losses {
+			list[i].losses = append(list[i].losses, left*loss)
+		}
+	}
+	return list
 }
 
 // curve holds the loss at rising shares of zeros, from none on.

@@ -126,6 +126,7 @@ func (p *pruner) observe(batch []*layer, what need) error {
 			continue
 		}
 		l.moments = saliency.NewMoments(l.matrix, what == hessian, kernels, p.job.Env.Threads)
+		l.moments.Centered = p.restoresMean(l)
 		for _, in := range l.inputs {
 			if readers[in.Value] == nil {
 				values = append(values, in.Value)

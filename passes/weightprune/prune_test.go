@@ -75,6 +75,40 @@ func squaredError(l *layer, x []float64) float64 {
 	return sum
 }
 
+// TestCentered expects that scores which leave the means of inputs to the bias
+// err less, once it makes up for them, than scores that count them.
+func TestCentered(t *testing.T) {
+	l := sample(t, 1)
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 8 {
+		c := &saliency.Columns{N: 50, Groups: [][]float32{make([]float32, 50*l.matrix.Cols)}}
+		for i := range c.Groups[0] {
+			c.Groups[0][i] = float32(r.NormFloat64()) + float32(i/c.N%5)
+		}
+		if err := l.moments.Add(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.moments.Centered = true
+	deviations := saliency.Wanda(l.w, l.moments)
+	l.moments.Centered = false
+	sizes := saliency.Wanda(l.w, l.moments)
+	for _, p := range patterns {
+		drop := len(l.w) / 2
+		if g := p.grid(l.matrix); p.M == 0 {
+			drop = g.tiles() / 2
+		}
+		byDeviation, bySize := masked(l.w, p.choose(l.matrix, deviations, drop, true)), masked(l.w, p.choose(l.matrix, sizes, drop, true))
+		l.moments.Centered = true
+		with, without := squaredError(l, byDeviation), squaredError(l, bySize)
+		l.moments.Centered = false
+		t.Logf("%v: error %.0f by deviations, %.0f by sizes", p, with, without)
+		if with >= without {
+			t.Errorf("%v: the error by deviations is %.0f, by sizes %.0f", p, with, without)
+		}
+	}
+}
+
 var patterns = []Pattern{{}, {N: 2, M: 4}, {Rows: 4, Cols: 1}, {Rows: 1, Cols: 4}}
 
 // TestMethods expects that methods which know the inputs err less than those

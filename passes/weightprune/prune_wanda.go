@@ -12,8 +12,9 @@ var PruneWanda = passes.Define(passes.Pass{
 
 The score of a weight is its magnitude times the root of the mean square of the
 input that it multiplies, observed on calibration data; within a layer, scores
-are compared among the weights of one output. (Sun et al. 2023, arXiv
-2306.11695.)`,
+are compared among the weights of one output. Where a bias is repaired to make up
+for the mean of what goes, the mean square is that of the input's deviations from
+its mean. (Sun et al. 2023, arXiv 2306.11695; An et al. 2023, arXiv 2312.11983.)`,
 	Kind:  passes.Lossy,
 	Needs: passes.Calibration,
 }, defaults(), pruneWanda)

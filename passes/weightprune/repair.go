@@ -29,6 +29,21 @@ func (p *pruner) repair(original *graph.Model) error {
 	return nil
 }
 
+// restoresMean reports whether the repairs give the results of l the mean back
+// that they had, so that of its inputs only the deviations count.
+func (p *pruner) restoresMean(l *layer) bool {
+	if !p.o.keepsOriginal() {
+		return false
+	}
+	for _, u := range l.uses {
+		n := u.node
+		if n.Is("ConvTranspose") || biasValues(n, l.matrix.Groups*l.matrix.Rows) == nil || twin(n, p.original) == nil {
+			return false
+		}
+	}
+	return true
+}
+
 // reestimate gives every BatchNormalization, from the first to the last, the
 // mean and variance that its input now has on calibration data.
 func reestimate(j *passes.Job) error {

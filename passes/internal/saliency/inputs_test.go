@@ -155,9 +155,13 @@ func TestMoments(t *testing.T) {
 				t.Fatalf("%v: product %d is %v on one thread, %v on three", shape, i, h, other[i])
 			}
 		}
-		for i, x := range one.MeanSquares(g) {
-			if math.Abs(x-got[i*in.Matrix.Cols+i]) > 1e-5 {
-				t.Errorf("%v: mean square %d is %v, want %v", shape, i, x, got[i*in.Matrix.Cols+i])
+		for _, centered := range []bool{false, true} {
+			one.Centered = centered
+			h := one.Hessian(g)
+			for i, x := range one.Energies(g) {
+				if math.Abs(x-h[i*in.Matrix.Cols+i]) > 1e-5 {
+					t.Errorf("%v: energy %d is %v, want %v", shape, i, x, h[i*in.Matrix.Cols+i])
+				}
 			}
 		}
 	}

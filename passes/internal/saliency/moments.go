@@ -15,8 +15,9 @@ import (
 type Moments struct {
 	Matrix *Matrix
 	Count  int // columns
-	// Centered makes Hessian that of the deviations of inputs from their means:
-	// it is that of a weight whose results have a bias to make up for their mean.
+	// Centered makes Hessian and Energies those of the deviations of inputs from
+	// their means: they are those of a weight whose results have a bias to make up
+	// for their mean.
 	Centered bool
 
 	sums    [][]float64 // by group, of Cols
@@ -103,6 +104,17 @@ func (s *Moments) divided(x []float64) []float64 {
 		y[i] = v / float64(max(1, s.Count))
 	}
 	return y
+}
+
+// Energies returns the diagonal of the Hessian of a group.
+func (s *Moments) Energies(g int) []float64 {
+	e := s.MeanSquares(g)
+	if s.Centered {
+		for i, mean := range s.Means(g) {
+			e[i] = max(e[i]-mean*mean, 0)
+		}
+	}
+	return e
 }
 
 // HasHessian reports whether products are summed.

@@ -121,17 +121,18 @@ func nth(x []float64, k int) float64 {
 }
 
 // Wanda scores weight w[o,i] by |w[o,i]| * sqrt(mean of x[i]^2), the size of
-// the input that it multiplies. Scores are meant to be compared within one row.
-// (Sun et al. 2023, arXiv 2306.11695.)
+// the input that it multiplies, or of the input's deviations from its mean if
+// the moments are Centered. Scores are meant to be compared within one row. (Sun
+// et al. 2023, arXiv 2306.11695; An et al. 2023, arXiv 2312.11983.)
 func Wanda(w []float64, m *Moments) []float64 {
-	return byColumn(w, m.Matrix, func(g int) []float64 { return mapped(m.MeanSquares(g), math.Sqrt) },
+	return byColumn(w, m.Matrix, func(g int) []float64 { return mapped(m.Energies(g), math.Sqrt) },
 		func(x, norm float64) float64 { return math.Abs(x) * norm })
 }
 
 // OBD scores a weight by half its square times the diagonal of the Hessian
 // (LeCun et al. 1989), here that of the squared error of the node's result.
 func OBD(w []float64, m *Moments) []float64 {
-	return byColumn(w, m.Matrix, m.MeanSquares, func(x, h float64) float64 { return x * x * h / 2 })
+	return byColumn(w, m.Matrix, m.Energies, func(x, h float64) float64 { return x * x * h / 2 })
 }
 
 // OBS scores a weight by half its square over the diagonal of the inverse of

@@ -138,7 +138,35 @@ func (s *sparseConv) image(e *op.Eval, p *sparsePlan, x, y, res []float32, h, w 
 	}
 	pixels := p.oh * p.ow
 	prod := kernel.SparseF32{X: x, LDX: pixels, LDO: pixels, Pixels: pixels}
+	if s.then == nil && pixels >= pixelsLeast*pixelsEach {
+		s.byPixels(e, prod, y, res)
+		return
+	}
 	s.divide(e, p, y, res, func(to []float32, b, count int) { s.some(e.Kernels, prod, to, b, count, res != nil) })
+}
+
+// pixelsEach is a number of pixels that kernels take at once, pixelsLeast how many
+// times that there are at least for the work to be divided by pixels.
+const pixelsEach, pixelsLeast = 48, 4
+
+// byPixels computes an image some pixels at a time. A thread reads the operand at
+// its own pixels only, where to divide by rows would have every thread read all of
+// it.
+func (s *sparseConv) byPixels(e *op.Eval, prod kernel.SparseF32, y, res []float32) {
+	pixels := prod.Pixels
+	pieces := pixels / pixelsEach
+	e.Parallel(pieces, ceilDiv(macsPerPiece, s.work(pixelsEach)*s.blocks()), func(lo, hi int) {
+		from, to := lo*pixelsEach, hi*pixelsEach
+		if hi == pieces {
+			to = pixels
+		}
+		part := prod
+		part.X, part.Pixels = prod.X[from:], to-from
+		s.some(e.Kernels, part, y[from:], 0, s.blocks(), res != nil)
+		for at := from; at < len(y) && (res != nil || s.act.apply != nil); at += pixels {
+			s.finish(e.Kernels, y[at:at+to-from], res, at)
+		}
+	})
 }
 
 // some computes so many rows of blocks from row b on into dst, with the clamp of

@@ -234,6 +234,10 @@ func (s *sparseConv) finish(k *kernel.Table, y, res []float32, at int) {
 	}
 }
 
+// sumsMost is up to how many sums of windows are computed at once: the more rows
+// there are, the more of what they read is in the cache, but so are the sums.
+const sumsMost = 64 << 10
+
 // windows computes an image from one of h x w pixels.
 func (s *sparseConv) windows(e *op.Eval, p *sparsePlan, x, y, res []float32, h, w int) {
 	each := s.stride[0] * s.stride[1] * p.h * p.w
@@ -251,11 +255,13 @@ func (s *sparseConv) windows(e *op.Eval, p *sparsePlan, x, y, res []float32, h, 
 			s.some(e.Kernels, prod, to, b, count, false)
 			return
 		}
-		sums, buf := borrow(&sparseScratch, s.height*wide)
+		most := max(1, min(count, sumsMost/(s.height*wide)))
+		sums, buf := borrow(&sparseScratch, most*s.height*wide)
 		defer sparseScratch.Put(buf)
-		for i := range count {
-			s.some(e.Kernels, prod, sums, b+i, 1, res != nil)
-			for j := range s.height {
+		for i := 0; i < count; i += most {
+			n := min(most, count-i)
+			s.some(e.Kernels, prod, sums, b+i, n, res != nil)
+			for j := range n * s.height {
 				for r := range p.oh {
 					copy(to[:p.ow], sums[j*wide+r*p.w:])
 					to = to[p.ow:]

@@ -230,3 +230,32 @@ func BenchmarkMapRows(b *testing.B) {
 		}
 	}
 }
+
+// The rows lie together or apart, and what is between them stays as it was.
+func TestRowsApart(t *testing.T) {
+	eachTable(t, func(t *testing.T, table *kernel.Table) {
+		for _, c := range []struct{ rows, n, dst, a, b int }{
+			{0, 5, 5, 5, 5}, {3, 0, 4, 4, 4}, {1, 1, 1, 1, 1}, {7, 1, 3, 1, 2}, {5, 7, 7, 7, 7}, {4, 8, 9, 8, 8},
+			{3, 15, 15, 40, 16}, {6, 16, 33, 16, 16}, {2, 33, 64, 33, 0}, {5, 100, 128, 100, 101}, {700, 31, 31, 32, 31},
+			{2, 16384 + 7, 16400, 16391, 16392},
+		} {
+			length := func(step int) int { return max(0, (c.rows-1)*step) + c.n }
+			a, b := normals(t, newRand(c.n), length(c.a)), normals(t, newRand(c.n, 1), length(c.b))
+			copied, sums := guarded[float32](t, length(c.dst)), guarded[float32](t, length(c.dst))
+			wantCopied, wantSums := make([]float32, len(copied)), make([]float32, len(sums))
+			for i := range copied {
+				copied[i], sums[i], wantCopied[i], wantSums[i] = 3, 4, 3, 4
+			}
+			for r := range c.rows {
+				for i := range c.n {
+					wantCopied[r*c.dst+i] = a[r*c.a+i]
+					wantSums[r*c.dst+i] = a[r*c.a+i] + b[r*c.b+i]
+				}
+			}
+			table.CopyRows(copied, c.dst, a, c.a, c.rows, c.n)
+			table.AddRows(sums, c.dst, a, c.a, b, c.b, c.rows, c.n)
+			sameF32(t, fmt.Sprintf("copy of %+v", c), copied, wantCopied, 0)
+			sameF32(t, fmt.Sprintf("sum of %+v", c), sums, wantSums, 0)
+		}
+	})
+}

@@ -48,6 +48,11 @@ type Table struct {
 	// Add, Sub, Mul, Div, Max and Min are dst[i] = a[i] op b[i]. Max and Min
 	// give NaN where either operand is.
 	Add, Sub, Mul, Div, Max, Min func(dst, a, b []float32)
+	// CopyRows copies n elements of each of so many rows, which begin dstStep
+	// and aStep apart; AddRows adds those of b to them. dst may be a or b, if
+	// the steps are equal.
+	CopyRows func(dst []float32, dstStep int, a []float32, aStep, rows, n int)
+	AddRows  func(dst []float32, dstStep int, a []float32, aStep int, b []float32, bStep, rows, n int)
 	// AddScalar and MulScalar are dst[i] = a[i] op c.
 	AddScalar, MulScalar func(dst, a []float32, c float32)
 
@@ -129,6 +134,7 @@ func Generic() *Table {
 		PoolMax: poolMax, PoolSum: poolSum,
 
 		Add: add, Sub: sub, Mul: mul, Div: div, Max: maxOf, Min: minOf,
+		CopyRows: copyRows, AddRows: addRows,
 		AddScalar: addScalar, MulScalar: mulScalar,
 
 		Clamp: clampAll, LeakyRelu: leakyRelu, HardSigmoid: hardSigmoid, HardSwish: hardSwish,

@@ -75,6 +75,18 @@ func minOf(dst, a, b []float32) {
 	}
 }
 
+func copyRows(dst []float32, dstStep int, a []float32, aStep, rows, n int) {
+	for r := range rows {
+		copy(dst[r*dstStep:][:n], a[r*aStep:][:n])
+	}
+}
+
+func addRows(dst []float32, dstStep int, a []float32, aStep int, b []float32, bStep, rows, n int) {
+	for r := range rows {
+		add(dst[r*dstStep:][:n], a[r*aStep:], b[r*bStep:])
+	}
+}
+
 func addScalar(dst, a []float32, c float32) {
 	for i, v := range a[:len(dst)] {
 		dst[i] = v + c

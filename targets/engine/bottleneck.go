@@ -41,18 +41,19 @@ func (b *bottleneck) eval(e *op.Eval) error {
 	if err != nil || s == nil {
 		return b.whole(e)
 	}
+	var r *image[float32]
+	if b.project.added != noResidual {
+		res, err := imageOf[float32](e.Tensor(1), b.project.res)
+		if err != nil || !sameSize(&res.pixels, &pixels{n: x.n, h: s.slide.oh, w: s.slide.ow, c: b.project.cout}) {
+			return b.whole(e)
+		}
+		r = &res
+	}
 	y, t, err := newPart[float32](e, b.project.into, tensor.Float32, x.n, s.slide.oh, s.slide.ow, b.project.cout, b.project.out, 0)
 	if err != nil {
 		return err
 	}
-	if len(e.In) > 1 && b.project.into == nil {
-		r, err := imageOf[float32](e.Tensor(1), b.project.res)
-		if err != nil || !sameSize(&r.pixels, &y.pixels) {
-			return b.whole(e)
-		}
-		s.res = &r
-	}
-	s.e, s.x, s.y = e, &x, &y
+	s.e, s.x, s.y, s.res = e, &x, &y, r
 	e.Parallel(x.n*y.h, max(2*s.rows, 8), func(lo, hi int) {
 		for lo < hi {
 			n, from := lo/y.h, lo%y.h
@@ -176,7 +177,7 @@ func (s *strip) expand(n, from, to int, dst []float32) {
 	} else {
 		p.A = p.A[at*p.LDA:]
 	}
-	s.product(&p, &c.act)
+	s.product(&p, epilogue{act: &c.act})
 }
 
 // project computes the rows [from, to) of the result from src.
@@ -190,20 +191,20 @@ func (s *strip) project(n, from, to int, src []float32) {
 	} else {
 		p.C = p.C[at*p.LDC:]
 	}
+	then := epilogue{act: &c.act}
 	if s.res != nil {
-		p.Res, p.LDR = s.res.data, c.cout
 		if s.last.rrows != nil {
-			p.RRows = s.last.rrows[at:]
+			c.addTo(&p, &then, s.res.data, s.last.rrows[at:])
 		} else {
-			p.Res = p.Res[at*p.LDR:]
+			c.addTo(&p, &then, s.res.data[at*c.cout:], nil)
 		}
 	}
-	s.product(&p, &c.act)
+	s.product(&p, then)
 }
 
 // product computes all of p in this thread.
-func (s *strip) product(p *kernel.ProductF32, act *activation) {
-	productBlock(s.e.Kernels, p, act, kernel.Range{Lo: 0, Hi: p.M}, kernel.Range{Lo: 0, Hi: p.N})
+func (s *strip) product(p *kernel.ProductF32, then epilogue) {
+	productBlock(s.e.Kernels, p, then, kernel.Range{Lo: 0, Hi: p.M}, kernel.Range{Lo: 0, Hi: p.N})
 }
 
 // fuseBottlenecks joins convolutions around a depthwise one.

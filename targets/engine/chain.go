@@ -8,6 +8,7 @@ import (
 // convChain is a convolution with what can be computed along with it:
 //
 //	c = Conv(x, w, b)  n = BatchNormalization(c, …)  a = Add(n, r)  y = Relu(a)
+//	c = Conv(x, w, b)  n = BatchNormalization(c, …)  a = Relu(n)  y = Add(a, r)
 type convChain struct {
 	l        *layout
 	nodes    []*graph.Node // in order, the convolution first
@@ -18,6 +19,7 @@ type convChain struct {
 	up       *upWindow      // of a transposed convolution with a stride
 	bias     []float32      // nil if none
 	residual *graph.Value   // nil if none
+	added    residual       // where it is
 	act      activation
 }
 
@@ -115,14 +117,14 @@ func (c *convChain) extend() {
 			return
 		}
 		c.nodes = append(c.nodes, n)
-		if c.act.name != "" {
-			return
-		}
 	}
 }
 
 // take adds what n, which reads the chain's result as input i, computes.
 func (c *convChain) take(n *graph.Node, i int) bool {
+	if c.act.name != "" {
+		return c.takeLast(n, i)
+	}
 	if act, ok := c.l.activationOf(n); ok && i == 0 {
 		c.act = act
 		return true
@@ -141,12 +143,30 @@ func (c *convChain) take(n *graph.Node, i int) bool {
 	if t := c.l.constant(other); t != nil {
 		return c.takeConstant(n, t)
 	}
-	if n.Op == "Add" && !c.depthwise() && c.up == nil && c.l.isFloat32(other) && len(other.Type.Shape) == c.rank {
-		c.residual = other
+	if n.Op == "Add" && c.addsImages() && c.l.isFloat32(other) && len(other.Type.Shape) == c.rank {
+		c.residual, c.added = other, beforeActivation
 		return true
 	}
 	return false
 }
+
+// takeLast takes the addition of an image as large as the result behind the
+// activation.
+func (c *convChain) takeLast(n *graph.Node, i int) bool {
+	if c.residual != nil || !n.Is("Add") || n.Opset() < 7 || !c.addsImages() {
+		return false
+	}
+	other := n.In(1 - i)
+	if c.l.constant(other) != nil || !c.l.isFloat32(other) || !sameDims(n.In(i), other) {
+		return false
+	}
+	c.residual, c.added = other, behindActivation
+	return true
+}
+
+// addsImages reports whether the operator that computes the chain can add a
+// residual.
+func (c *convChain) addsImages() bool { return !c.depthwise() && c.up == nil }
 
 // takeConstant adds or multiplies by one number for all filters, or one for
 // each.
@@ -216,5 +236,7 @@ func (c *convChain) machine() imageMachine {
 	if c.depthwise() {
 		return newDepthwise(c.window, c.weights, c.bias, c.act)
 	}
-	return newConv(c.l.kernels, &c.l.memory, c.window, c.groups, c.weights, c.bias, c.act)
+	m := newConv(c.l.kernels, &c.l.memory, c.window, c.groups, c.weights, c.bias, c.act)
+	m.added = c.added
+	return m
 }

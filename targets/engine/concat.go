@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
@@ -49,7 +50,7 @@ func join[T tensor.Elem](e *op.Eval, c *concatImage, border T) error {
 		for i := lo; i < hi; i++ {
 			at := 0
 			for k := range parts {
-				copyPixels(y.row(n, i)[at:], channels, &parts[k], n, i)
+				copyPixels(e.Kernels, y.row(n, i)[at:], channels, parts[k].row(n, i), parts[k].c)
 				at += parts[k].c
 			}
 		}
@@ -58,11 +59,19 @@ func join[T tensor.Elem](e *op.Eval, c *concatImage, border T) error {
 	return nil
 }
 
-// copyPixels copies a row of an image to pixels that are step apart.
-func copyPixels[T tensor.Elem](dst []T, step int, im *image[T], n, y int) {
-	src := im.row(n, y)
-	for x := range im.w {
-		copy(dst[x*step:], src[x*im.c:(x+1)*im.c])
+// copyPixels copies the pixels of c channels that src holds to pixels that are
+// step apart.
+func copyPixels[T tensor.Elem](k *kernel.Table, dst []T, step int, src []T, c int) {
+	if c == 0 {
+		return
+	}
+	count := len(src) / c
+	if to, ok := any(dst).([]float32); ok {
+		k.CopyRows(to, step, any(src).([]float32), c, count, c)
+		return
+	}
+	for i := range count {
+		copy(dst[i*step:], src[i*c:(i+1)*c])
 	}
 }
 
@@ -79,7 +88,7 @@ func (c *concatImage) joinRest(e *op.Eval) error {
 		}
 		rows(e, &p, func(n, lo, hi int) {
 			for k := lo; k < hi; k++ {
-				copyPixels(y.row(n, k), y.step(), &p, n, k)
+				copyPixels(e.Kernels, y.row(n, k), y.step(), p.row(n, k), p.c)
 			}
 		})
 		e.SetOut(0, t)
@@ -155,7 +164,7 @@ func joins(m machine) bool {
 }
 
 func (c *conv) join(j *joined, out halo) bool {
-	if c.act.apply != nil { // which is fast on pixels that lie together
+	if c.added == beforeActivation { // of an image that may be smaller
 		return false
 	}
 	c.into, c.out = j, out
@@ -216,7 +225,7 @@ func (o *optimizer) joinOperands(n *graph.Node, c *concatImage) {
 	var larger *graph.Value
 	for p := range o.graph.Nodes() { // in the order in which they run
 		m, ok := o.src.info[p].machine.(joinable)
-		if reader, _ := next(p); !ok || reader != n || p.NumIn() != 1 {
+		if reader, _ := next(p); !ok || reader != n {
 			continue
 		}
 		v := p.Out(0)

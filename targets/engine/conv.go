@@ -9,6 +9,7 @@ import (
 // conv is a convolution of float32 images with bias, residual and activation:
 //
 //	y = act(Conv(x, w) + bias + res)
+//	y = act(Conv(x, w) + bias) + res
 type conv struct {
 	convGeometry
 	packed [][]float32 // per group
@@ -16,7 +17,17 @@ type conv struct {
 	first  firstPack   // of packed, if tiled is not nil
 	bias   []float32   // nil if none
 	act    activation
+	added  residual
 }
+
+// residual says where a convolution adds its input 1.
+type residual uint8
+
+const (
+	noResidual residual = iota
+	beforeActivation
+	behindActivation
+)
 
 func (c *conv) name() string {
 	if c.act.name != "" {
@@ -109,7 +120,7 @@ func (c *conv) eval(e *op.Eval) error {
 	if err != nil {
 		return e.Errorf(0, "%w", err)
 	}
-	if len(e.In) < 2 || c.into != nil {
+	if c.added == noResidual {
 		y, t, err := newPart[float32](e, c.into, tensor.Float32, x.n, p.oh, p.ow, c.cout, c.out, 0)
 		if err != nil {
 			return err
@@ -121,28 +132,38 @@ func (c *conv) eval(e *op.Eval) error {
 	return c.evalResidual(e, p, &x)
 }
 
-// evalResidual adds input 1 within the product if it is as large as the
+// evalResidual adds input 1 along with the product if it is as large as the
 // result, and after it, with broadcasting, if not.
 func (c *conv) evalResidual(e *op.Eval, p *convPlan, x *image[float32]) error {
 	r, err := imageOf[float32](e.Tensor(1), c.res)
 	if err != nil {
 		return err
 	}
-	y, t := newImage[float32](e, tensor.Float32, x.n, p.oh, p.ow, c.cout, c.out, 0)
+	y, t, err := newPart[float32](e, c.into, tensor.Float32, x.n, p.oh, p.ow, c.cout, c.out, 0)
+	if err != nil {
+		return err
+	}
 	if sameSize(&r.pixels, &y.pixels) {
 		c.run(e, p, x, &y, &r, &c.act)
 		e.SetOut(0, t)
 		return nil
 	}
-	c.run(e, p, x, &y, nil, &activation{})
-	add := binaryImage{op: opAdd, act: c.act, a: c.out, b: c.res, out: c.out}
+	if c.into != nil {
+		return e.Errorf(1, "%v cannot be added to %v", &r, &y)
+	}
+	first, then := c.act, activation{}
+	if c.added == beforeActivation {
+		first, then = then, first
+	}
+	c.run(e, p, x, &y, nil, &first)
+	add := binaryImage{op: opAdd, act: then, a: c.out, b: c.res, out: c.out}
 	return add.combine(e, &y, &r)
 }
 
 // run computes y from x and, unless it is nil, res.
 func (c *conv) run(e *op.Eval, p *convPlan, x, y, res *image[float32], act *activation) {
 	if c.tiled != nil && c.tiled.pays(&y.pixels) {
-		c.tiled.run(e, x, y, res, c.bias, act, p.top, p.left)
+		c.tiled.run(e, x, y, res, c.added, c.bias, act, p.top, p.left)
 		return
 	}
 	each, perGroup := c.cin/c.groups, c.cout/c.groups
@@ -151,9 +172,20 @@ func (c *conv) run(e *op.Eval, p *convPlan, x, y, res *image[float32], act *acti
 		if c.bias != nil {
 			prod.Bias = c.bias[g*perGroup:]
 		}
+		then := epilogue{act: act}
 		if res != nil {
-			prod.Res, prod.RRows, prod.LDR = res.data[g*perGroup:], p.rrows, c.cout
+			c.addTo(&prod, &then, res.data[g*perGroup:], p.rrows)
 		}
-		productF32(e, &prod, act)
+		productF32(e, &prod, then)
+	}
+}
+
+// addTo has a residual added to a product, or behind it. Its rows are those
+// listed, if any.
+func (c *conv) addTo(p *kernel.ProductF32, then *epilogue, res []float32, rows []int32) {
+	if c.added == behindActivation {
+		then.add, then.addRows, then.addLD = res, rows, c.cout
+	} else {
+		p.Res, p.RRows, p.LDR = res, rows, c.cout
 	}
 }

@@ -49,6 +49,11 @@ var imageNets = []struct{ name, body string }{
 	{"reduce mean", `{ c = Conv(x, w1, b) y = ReduceMean<axes = [-1,2]>(c) }`},
 	{"concat", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv(x, w1) e = Concat<axis = 1>(c, d, x) y = Conv<pads = [1,1,1,1]>(e, wc) }`},
 	{"concat in place", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) p = MaxPool<kernel_shape = [3,3], pads = [1,1,1,1]>(c) d = Conv(x, w1) r = Relu(d) y = Concat<axis = 1>(r, p) }`},
+	{"residual behind an activation", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv<pads = [1,1,1,1]>(c, w3s, b) s = Sigmoid(d) m = Mul(d, s) a = Add(m, c) y = Conv(a, ws) }`},
+	{"residual behind a clamp", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv(c, ws, b) r = Relu(d) y = Add(c, r) }`},
+	{"residual behind, broadcast", `{ c = Conv(x, w1, b) p = GlobalAveragePool(c) r = Conv(p, ws) d = Tanh(c) y = Add(d, r) }`},
+	{"tiles, residual behind", `{ c = Conv<pads = [1,1,1,1]>(x, w32) d = Conv<pads = [1,1,1,1]>(c, wt, b40) e = Conv<pads = [1,1,1,1]>(c, wt) f = Tanh(d) g = Add(e, f) y = Relu(g) }`},
+	{"concat of activated in place", `{ c = Conv<pads = [1,1,1,1]>(x, w32) d = Conv<pads = [1,1,1,1]>(c, wt, b40) s = Sigmoid(d) m = Mul(d, s) e = Conv(x, w1, b) f = Tanh(e) g = Conv(f, ws) h = HardSwish(g) i = Add(h, f) j = Concat<axis = 1>(i, m, x) y = Conv(j, w60) }`},
 	{"concat of some in place", `{ c = Conv<group = 2, pads = [1,1,1,1]>(x, wg, b) d = Conv(x, w1, b) t = Tanh(d) e = Concat<axis = 1>(t, c, x) y = Conv<pads = [1,1,1,1]>(e, wc) }`},
 	{"concat of one twice", `{ c = Conv(x, w1, b) d = Conv(x, w1) y = Concat<axis = 1>(c, d, c) }`},
 	{"concat of tiles and resized", `{ c = Conv<pads = [1,1,1,1]>(x, w32) d = Conv<pads = [1,1,1,1]>(c, wt, b40) m = MaxPool<kernel_shape = [3,1], strides = [3,1]>(c) u = Resize<coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">(m, , threefold) y = Concat<axis = 1>(u, d) }`},
@@ -80,7 +85,7 @@ func imageWeights() map[string]*tensor.Tensor {
 		"wg": random(6, 12, 4, 3, 3), "wd": random(7, 8, 1, 3, 3), "wc": random(8, 5, 32, 3, 3),
 		"b": random(9, 12), "bd": random(10, 8), "k": random(11, 12, 1, 1), "k1": random(12, 1, 12, 1, 1),
 		"gamma": random(13, 12), "beta": random(14, 12), "mean": random(15, 12), "variance": positive,
-		"w32": random(16, 32, 8, 3, 3), "wt": random(17, 40, 32, 3, 3), "b40": random(18, 40),
+		"w32": random(16, 32, 8, 3, 3), "wt": random(17, 40, 32, 3, 3), "b40": random(18, 40), "w60": random(24, 3, 60, 1, 1),
 		"wu": random(19, 8, 6, 4, 5), "bu": random(20, 6), "wn": random(23, 4, 6, 3, 3), "wug": random(21, 8, 3, 3, 3), "wud": random(22, 8, 1, 3, 3),
 		"merged":    tensor.Vector[int64](0, 12, -1),
 		"threefold": tensor.Vector[float32](1, 1, 3, 1),
@@ -268,7 +273,7 @@ func TestConcatInPlace(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		copied int // operands that the Concat copies; 0 if there is none left
-	}{{"concat in place", 0}, {"concat of tiles and resized", 0}, {"concat of some in place", 2}} {
+	}{{"concat in place", 0}, {"concat of tiles and resized", 0}, {"concat of activated in place", 1}, {"concat of some in place", 1}} {
 		i := slices.IndexFunc(imageNets, func(net struct{ name, body string }) bool { return net.name == c.name })
 		s, err := Compile(t.Context(), imageNet(t, imageNets[i].body), Options{})
 		if err != nil {

@@ -44,7 +44,7 @@ func (m *matmul) eval(e *op.Eval) error {
 		}
 		p.Res, p.LDR = tensor.Data[float32](r), m.n
 	}
-	productF32(e, &p, &m.act)
+	productF32(e, &p, epilogue{act: &m.act})
 	e.SetOut(0, y)
 	return nil
 }

@@ -14,36 +14,14 @@ const macsPerPiece = 1 << 18
 // tiles lends the scratch of tile kernels.
 var tiles = sync.Pool{New: func() any { return new(kernel.TileF32) }}
 
-// productF32 computes p, divided among threads, and then act, whose clamp p
-// already has, on what it stored.
-func productF32(e *op.Eval, p *kernel.ProductF32, act *activation) {
+// productF32 computes p, divided among threads, and then what follows.
+func productF32(e *op.Eval, p *kernel.ProductF32, then epilogue) {
 	gemm := &e.Kernels.GemmF32
 	d := divide(p.M, p.N, p.Depth(), gemm.MR, gemm.NR)
 	e.Parallel(d.count, d.grain, func(lo, hi int) {
 		rows, cols := d.block(lo, hi)
-		productBlock(e.Kernels, p, act, rows, cols)
+		productBlock(e.Kernels, p, then, rows, cols)
 	})
-}
-
-// activatedBlock is how many elements of a product are computed before an
-// activation passes over them, while they are in the L1 cache.
-const activatedBlock = 6 << 10
-
-// productBlock computes the given rows and columns of p, and act of them.
-func productBlock(k *kernel.Table, p *kernel.ProductF32, act *activation, rows, cols kernel.Range) {
-	tile := tiles.Get().(*kernel.TileF32)
-	if act.apply == nil {
-		k.GemmF32.Block(tile, p, rows, cols)
-	} else {
-		step := roundUp(ceilDiv(activatedBlock, max(1, cols.Hi-cols.Lo)), k.GemmF32.MR)
-		for i := rows.Lo; i < rows.Hi; i += step {
-			part := kernel.Range{Lo: i, Hi: min(i+step, rows.Hi)}
-			k.GemmF32.Block(tile, p, part, cols)
-			applyRows(k, p, act, part, cols)
-		}
-	}
-	*tile = kernel.TileF32{}
-	tiles.Put(tile)
 }
 
 // division says how a product of m by n is divided among threads: into count
@@ -87,24 +65,3 @@ func (d *division) block(lo, hi int) (rows, cols kernel.Range) {
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 func roundUp(x, to int) int { return (x + to - 1) / to * to }
-
-// applyRows applies an activation to a block of a product, as many rows at once
-// as lie together.
-func applyRows(k *kernel.Table, p *kernel.ProductF32, act *activation, rows, cols kernel.Range) {
-	at := func(i int) int {
-		if p.CRows != nil {
-			return int(p.CRows[i])
-		}
-		return i * p.LDC
-	}
-	width := cols.Hi - cols.Lo
-	for i := rows.Lo; i < rows.Hi; {
-		first, end := at(i), i+1
-		for width == p.N && end < rows.Hi && at(end) == first+(end-i)*width {
-			end++
-		}
-		run := p.C[first+cols.Lo:][:(end-i)*width]
-		act.apply(k, run, run)
-		i = end
-	}
-}

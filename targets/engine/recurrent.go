@@ -187,7 +187,7 @@ func (p *stepProduct) columns(lo, hi int) {
 func multiply(e *op.Eval, c, a, b, bias []float32, m, n, k int) {
 	p := kernel.ProductF32{A: a, B: b, C: c, Bias: bias}
 	p.M, p.N, p.K, p.LDA, p.LDC = m, n, k, k, n
-	productF32(e, &p, &activation{})
+	productF32(e, &p, epilogue{act: &activation{}})
 }
 
 // packRecurrent replaces the LSTM and GRU nodes that have a packed form.

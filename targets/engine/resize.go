@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
@@ -81,13 +82,13 @@ func resizePixels[T tensor.Elem](e *op.Eval, r *resizeImage, border T) error {
 	rows(e, &x, func(n, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			first := y.row(n, i*r.times[0])
-			repeatPixels(first, x.row(n, i), x.c, y.step(), r.times[1])
+			repeatPixels(e.Kernels, first, x.row(n, i), x.c, y.step(), r.times[1])
 			for k := 1; k < r.times[0]; k++ {
 				to := y.row(n, i*r.times[0]+k)
 				if y.gap == 0 {
 					copy(to, first)
 				} else {
-					repeatPixels(to, x.row(n, i), x.c, y.step(), r.times[1])
+					repeatPixels(e.Kernels, to, x.row(n, i), x.c, y.step(), r.times[1])
 				}
 			}
 		}
@@ -98,15 +99,15 @@ func resizePixels[T tensor.Elem](e *op.Eval, r *resizeImage, border T) error {
 
 // repeatPixels repeats each of the pixels of c channels that src holds, to pixels
 // that are step apart.
-func repeatPixels[T tensor.Elem](dst, src []T, c, step, times int) {
+func repeatPixels[T tensor.Elem](k *kernel.Table, dst, src []T, c, step, times int) {
+	if len(src) == 0 {
+		return
+	}
 	if times == 1 && step == c {
 		copy(dst, src)
 		return
 	}
-	for at := 0; len(src) >= c && c > 0; src = src[c:] {
-		for range times {
-			copy(dst[at:], src[:c])
-			at += step
-		}
+	for i := range times {
+		copyPixels(k, dst[i*step:], times*step, src, c)
 	}
 }

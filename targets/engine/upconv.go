@@ -232,7 +232,7 @@ func (m *upConv) eval(e *op.Eval) error {
 			if len(p.bias) > 0 {
 				prod.Bias = p.bias[g*perGroup:]
 			}
-			productF32(e, &prod, &activation{})
+			productF32(e, &prod, epilogue{act: &activation{}})
 		}
 	}
 	if m.act.apply != nil { // on whole rows: the pixels of a phase lie apart

@@ -122,13 +122,14 @@ func (w *winograd) groupSize(mr, tiles int) int {
 // winogradScratch lends transformed tiles and their sums.
 var winogradScratch = sync.Pool{New: func() any { return new([]float32) }}
 
-// run computes y = act(conv(x) + bias + res); the image (top, left) stands
-// before x's first pixel as padding. bias and res may be nil. Threads share the
+// run computes y = act(conv(x) + bias + res), or has res added behind the
+// activation; the image (top, left) stands before x's first pixel as padding.
+// bias and res may be nil. Threads share the
 // groups of tiles, or the channels of the result if there is one group.
-func (w *winograd) run(e *op.Eval, x, y, res *image[float32], bias []float32, act *activation, top, left int) {
+func (w *winograd) run(e *op.Eval, x, y, res *image[float32], added residual, bias []float32, act *activation, top, left int) {
 	gemm := &e.Kernels.GemmF32
 	g := tileGroup{
-		w: w, e: e, x: x, y: y, res: res, bias: bias, act: act, top: top, left: left,
+		w: w, e: e, x: x, y: y, res: res, added: added, bias: bias, act: act, top: top, left: left,
 		weights: w.matrices(e), across: tilesAlong(y.w), down: tilesAlong(y.h),
 	}
 	tiles := y.n * g.across * g.down
@@ -167,6 +168,7 @@ type tileGroup struct {
 	w            *winograd
 	e            *op.Eval
 	x, y, res    *image[float32]
+	added        residual
 	weights      []float32
 	bias         []float32
 	act          *activation
@@ -222,27 +224,44 @@ func (g *tileGroup) finish(sums []float32, step, i int, channels kernel.Range) {
 	if g.act.lo != 0 || g.act.hi != 0 {
 		out.Lo, out.Hi = g.act.lo, g.act.hi
 	}
+	var res []float32
 	if g.res != nil {
-		out.Res, out.ResRowStep, out.ResPixelStep = g.res.data[g.res.at(n, y0)+x0*c+first:], g.res.rowStep(), c
+		res = g.res.data[g.res.at(n, y0)+x0*c+first:]
+	}
+	if res != nil && g.added == beforeActivation {
+		out.Res, out.ResRowStep, out.ResPixelStep = res, g.res.rowStep(), c
+		res = nil
+	}
+	if res != nil || g.act.apply != nil {
+		g.activated(&out, res)
+		return
 	}
 	g.e.Kernels.WinogradOutput(&out)
-	if g.act.apply != nil {
-		g.activate(&out)
-	}
 }
 
-// activate applies the activation to the pixels that out stored.
-func (g *tileGroup) activate(out *kernel.WinogradOutput) {
+// activated computes the pixels of out, where they lie together, applies the
+// activation to them and moves them to their place, with the pixels of res if it
+// is not nil.
+func (g *tileGroup) activated(out *kernel.WinogradOutput, res []float32) {
+	const pixels = kernel.WinogradOut * kernel.WinogradOut
+	buf := epilogueScratch.Get().(*[]float32)
+	if len(*buf) < pixels*out.C {
+		var mem slab
+		*buf = mem.floats(pixels * out.C)
+	}
+	block, k, at := (*buf)[:out.H*out.W*out.C], g.e.Kernels, *out
+	at.Out, at.RowStep, at.PixelStep = block, out.W*out.C, out.C
+	k.WinogradOutput(&at)
+	if g.act.apply != nil {
+		g.act.apply(k, block, block)
+	}
 	for r := range out.H {
-		row := out.Out[r*out.RowStep:]
-		if out.C == out.PixelStep {
-			row = row[:out.W*out.C]
-			g.act.apply(g.e.Kernels, row, row)
-			continue
-		}
-		for x := range out.W {
-			pixel := row[x*out.PixelStep:][:out.C]
-			g.act.apply(g.e.Kernels, pixel, pixel)
+		dst, src := out.Out[r*out.RowStep:], block[r*at.RowStep:]
+		if res == nil {
+			k.CopyRows(dst, out.PixelStep, src, out.C, out.W, out.C)
+		} else {
+			k.AddRows(dst, out.PixelStep, src, out.C, res[r*g.res.rowStep():], g.w.cout, out.W, out.C)
 		}
 	}
+	epilogueScratch.Put(buf)
 }

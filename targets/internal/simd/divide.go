@@ -53,6 +53,38 @@ func binary(f func(dst, a, b []float32)) func(dst, a, b []float32) {
 	}
 }
 
+// copyRows and addRows take kernels over rows that lie apart.
+func copyRows(f func(dst []float32, dstStep int, a []float32, aStep, rows, n int)) func(dst []float32, dstStep int, a []float32, aStep, rows, n int) {
+	return func(dst []float32, dstStep int, a []float32, aStep, rows, n int) {
+		for ; rows > 0 && n > 0; rows -= rowsPerCall(n) {
+			some := min(rows, rowsPerCall(n))
+			last := some - 1
+			_, _ = dst[last*dstStep:][:n], a[last*aStep:][:n]
+			f(dst, dstStep, a, aStep, some, n)
+			if some < rows {
+				dst, a = dst[some*dstStep:], a[some*aStep:]
+			}
+		}
+	}
+}
+
+func addRows(f func(dst []float32, dstStep int, a []float32, aStep int, b []float32, bStep, rows, n int)) func(dst []float32, dstStep int, a []float32, aStep int, b []float32, bStep, rows, n int) {
+	return func(dst []float32, dstStep int, a []float32, aStep int, b []float32, bStep, rows, n int) {
+		for ; rows > 0 && n > 0; rows -= rowsPerCall(n) {
+			some := min(rows, rowsPerCall(n))
+			last := some - 1
+			_, _, _ = dst[last*dstStep:][:n], a[last*aStep:][:n], b[last*bStep:][:n]
+			f(dst, dstStep, a, aStep, b, bStep, some, n)
+			if some < rows {
+				dst, a, b = dst[some*dstStep:], a[some*aStep:], b[some*bStep:]
+			}
+		}
+	}
+}
+
+// rowsPerCall is how many rows of n elements make a run.
+func rowsPerCall(n int) int { return max(1, run/n) }
+
 // fold reduces each run and joins the results.
 func fold(f func(src []float32) float32, join func(a, b float32) float32) func(src []float32) float32 {
 	return func(src []float32) float32 {

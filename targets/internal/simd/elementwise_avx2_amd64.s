@@ -1946,6 +1946,151 @@ over105:
 	VZEROUPPER
 	RET
 
+// func copyrows_f32_avx2(dst []float32, dstStep int, a []float32, aStep int, rows int, n int)
+// Requires: AVX
+TEXT ·copyrows_f32_avx2(SB), $136-80
+	MOVQ dstStep+24(FP), AX
+	SHLQ $0x02, AX
+	MOVQ dst_base+0(FP), CX
+	MOVQ aStep+56(FP), BX
+	SHLQ $0x02, BX
+	MOVQ a_base+32(FP), SI
+	MOVQ rows+64(FP), R8
+
+rows106:
+	DECQ R8
+	JL   done107
+	MOVQ n+72(FP), R9
+	MOVQ CX, DX
+	ADDQ AX, CX
+	MOVQ SI, DI
+	ADDQ BX, SI
+
+loop108:
+	CMPQ    R9, $+32
+	JL      next109
+	VMOVUPS (DI), Y0
+	VMOVUPS Y0, (DX)
+	VMOVUPS 32(DI), Y0
+	VMOVUPS Y0, 32(DX)
+	VMOVUPS 64(DI), Y0
+	VMOVUPS Y0, 64(DX)
+	VMOVUPS 96(DI), Y0
+	VMOVUPS Y0, 96(DX)
+	ADDQ    $+128, DX
+	ADDQ    $+128, DI
+	SUBQ    $+32, R9
+	JMP     loop108
+
+next109:
+loop110:
+	CMPQ    R9, $+8
+	JL      next111
+	VMOVUPS (DI), Y0
+	VMOVUPS Y0, (DX)
+	ADDQ    $+32, DX
+	ADDQ    $+32, DI
+	SUBQ    $+8, R9
+	JMP     loop110
+
+next111:
+	TESTQ      R9, R9
+	JEQ        over112
+	LEAQ       maskTable<>+0(SB), R10
+	NEGQ       R9
+	VMOVDQU    64(R10)(R9*4), Y0
+	VMASKMOVPS (DI), Y0, Y1
+	VMASKMOVPS Y1, Y0, (DX)
+
+over112:
+	JMP rows106
+
+done107:
+	VZEROUPPER
+	RET
+
+// func addrows_f32_avx2(dst []float32, dstStep int, a []float32, aStep int, b []float32, bStep int, rows int, n int)
+// Requires: AVX
+TEXT ·addrows_f32_avx2(SB), $136-112
+	MOVQ dstStep+24(FP), AX
+	SHLQ $0x02, AX
+	MOVQ dst_base+0(FP), CX
+	MOVQ aStep+56(FP), BX
+	SHLQ $0x02, BX
+	MOVQ a_base+32(FP), SI
+	MOVQ bStep+88(FP), R8
+	SHLQ $0x02, R8
+	MOVQ b_base+64(FP), R9
+	MOVQ rows+96(FP), R11
+
+rows113:
+	DECQ R11
+	JL   done114
+	MOVQ n+104(FP), R12
+	MOVQ CX, DX
+	ADDQ AX, CX
+	MOVQ SI, DI
+	ADDQ BX, SI
+	MOVQ R9, R10
+	ADDQ R8, R9
+
+loop115:
+	CMPQ    R12, $+32
+	JL      next116
+	VMOVUPS (DI), Y0
+	VMOVUPS (R10), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DX)
+	VMOVUPS 32(DI), Y0
+	VMOVUPS 32(R10), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(DX)
+	VMOVUPS 64(DI), Y0
+	VMOVUPS 64(R10), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 64(DX)
+	VMOVUPS 96(DI), Y0
+	VMOVUPS 96(R10), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 96(DX)
+	ADDQ    $+128, DX
+	ADDQ    $+128, DI
+	ADDQ    $+128, R10
+	SUBQ    $+32, R12
+	JMP     loop115
+
+next116:
+loop117:
+	CMPQ    R12, $+8
+	JL      next118
+	VMOVUPS (DI), Y0
+	VMOVUPS (R10), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DX)
+	ADDQ    $+32, DX
+	ADDQ    $+32, DI
+	ADDQ    $+32, R10
+	SUBQ    $+8, R12
+	JMP     loop117
+
+next118:
+	TESTQ      R12, R12
+	JEQ        over119
+	LEAQ       maskTable<>+0(SB), R13
+	NEGQ       R12
+	VMOVDQU    64(R13)(R12*4), Y0
+	VMASKMOVPS (DI), Y0, Y1
+	VMASKMOVPS (R10), Y0, Y2
+	VADDPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (DX)
+
+over119:
+	JMP rows113
+
+done114:
+	VZEROUPPER
+	RET
+
 DATA constants_avx2<>+0(SB)/4, $0x42b20000
 DATA constants_avx2<>+4(SB)/4, $0x42b20000
 DATA constants_avx2<>+8(SB)/4, $0x42b20000

@@ -2759,6 +2759,151 @@ over123:
 	VZEROUPPER
 	RET
 
+// func copyrows_f32_avx512(dst []float32, dstStep int, a []float32, aStep int, rows int, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·copyrows_f32_avx512(SB), $136-80
+	MOVQ dstStep+24(FP), AX
+	SHLQ $0x02, AX
+	MOVQ dst_base+0(FP), CX
+	MOVQ aStep+56(FP), BX
+	SHLQ $0x02, BX
+	MOVQ a_base+32(FP), SI
+	MOVQ rows+64(FP), R8
+
+rows124:
+	DECQ R8
+	JL   done125
+	MOVQ n+72(FP), R9
+	MOVQ CX, DX
+	ADDQ AX, CX
+	MOVQ SI, DI
+	ADDQ BX, SI
+
+loop126:
+	CMPQ    R9, $+64
+	JL      next127
+	VMOVUPS (DI), Z0
+	VMOVUPS Z0, (DX)
+	VMOVUPS 64(DI), Z0
+	VMOVUPS Z0, 64(DX)
+	VMOVUPS 128(DI), Z0
+	VMOVUPS Z0, 128(DX)
+	VMOVUPS 192(DI), Z0
+	VMOVUPS Z0, 192(DX)
+	ADDQ    $+256, DX
+	ADDQ    $+256, DI
+	SUBQ    $+64, R9
+	JMP     loop126
+
+next127:
+loop128:
+	CMPQ    R9, $+16
+	JL      next129
+	VMOVUPS (DI), Z0
+	VMOVUPS Z0, (DX)
+	ADDQ    $+64, DX
+	ADDQ    $+64, DI
+	SUBQ    $+16, R9
+	JMP     loop128
+
+next129:
+	TESTQ     R9, R9
+	JEQ       over130
+	MOVL      $-1, R10
+	BZHIL     R9, R10, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (DI), K1, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+over130:
+	JMP rows124
+
+done125:
+	VZEROUPPER
+	RET
+
+// func addrows_f32_avx512(dst []float32, dstStep int, a []float32, aStep int, b []float32, bStep int, rows int, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·addrows_f32_avx512(SB), $136-112
+	MOVQ dstStep+24(FP), AX
+	SHLQ $0x02, AX
+	MOVQ dst_base+0(FP), CX
+	MOVQ aStep+56(FP), BX
+	SHLQ $0x02, BX
+	MOVQ a_base+32(FP), SI
+	MOVQ bStep+88(FP), R8
+	SHLQ $0x02, R8
+	MOVQ b_base+64(FP), R9
+	MOVQ rows+96(FP), R11
+
+rows131:
+	DECQ R11
+	JL   done132
+	MOVQ n+104(FP), R12
+	MOVQ CX, DX
+	ADDQ AX, CX
+	MOVQ SI, DI
+	ADDQ BX, SI
+	MOVQ R9, R10
+	ADDQ R8, R9
+
+loop133:
+	CMPQ    R12, $+64
+	JL      next134
+	VMOVUPS (DI), Z0
+	VMOVUPS (R10), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (DX)
+	VMOVUPS 64(DI), Z0
+	VMOVUPS 64(R10), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, 64(DX)
+	VMOVUPS 128(DI), Z0
+	VMOVUPS 128(R10), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, 128(DX)
+	VMOVUPS 192(DI), Z0
+	VMOVUPS 192(R10), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, 192(DX)
+	ADDQ    $+256, DX
+	ADDQ    $+256, DI
+	ADDQ    $+256, R10
+	SUBQ    $+64, R12
+	JMP     loop133
+
+next134:
+loop135:
+	CMPQ    R12, $+16
+	JL      next136
+	VMOVUPS (DI), Z0
+	VMOVUPS (R10), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (DX)
+	ADDQ    $+64, DX
+	ADDQ    $+64, DI
+	ADDQ    $+64, R10
+	SUBQ    $+16, R12
+	JMP     loop135
+
+next136:
+	TESTQ     R12, R12
+	JEQ       over137
+	MOVL      $-1, R13
+	BZHIL     R12, R13, R13
+	KMOVW     R13, K1
+	VMOVUPS.Z (DI), K1, Z0
+	VMOVUPS.Z (R10), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+over137:
+	JMP rows131
+
+done132:
+	VZEROUPPER
+	RET
+
 DATA constants_avx512<>+0(SB)/4, $0x42b20000
 DATA constants_avx512<>+4(SB)/4, $0xc2d00000
 DATA constants_avx512<>+8(SB)/4, $0x3fb8aa3b

@@ -203,6 +203,16 @@ func normalizescaled_f32_avx2(dst, src, gamma []float32, mean, inv float32)
 //go:noescape
 func normalizeaffine_f32_avx2(dst, src, gamma, beta []float32, mean, inv float32)
 
+// copyrows_f32_avx2 is dst[r*dstStep+i] = a[r*aStep+i] for rows of n.
+//
+//go:noescape
+func copyrows_f32_avx2(dst []float32, dstStep int, a []float32, aStep int, rows, n int)
+
+// addrows_f32_avx2 is dst[r*dstStep+i] = a[r*aStep+i] + b[r*bStep+i] for rows of n.
+//
+//go:noescape
+func addrows_f32_avx2(dst []float32, dstStep int, a []float32, aStep int, b []float32, bStep, rows, n int)
+
 // add_f32_avx512 is dst[i] = a[i] + b[i].
 //
 //go:noescape
@@ -327,6 +337,16 @@ func normalizescaled_f32_avx512(dst, src, gamma []float32, mean, inv float32)
 //
 //go:noescape
 func normalizeaffine_f32_avx512(dst, src, gamma, beta []float32, mean, inv float32)
+
+// copyrows_f32_avx512 is dst[r*dstStep+i] = a[r*aStep+i] for rows of n.
+//
+//go:noescape
+func copyrows_f32_avx512(dst []float32, dstStep int, a []float32, aStep int, rows, n int)
+
+// addrows_f32_avx512 is dst[r*dstStep+i] = a[r*aStep+i] + b[r*bStep+i] for rows of n.
+//
+//go:noescape
+func addrows_f32_avx512(dst []float32, dstStep int, a []float32, aStep int, b []float32, bStep, rows, n int)
 
 // sum_f32_avx2 is the sum of src.
 //

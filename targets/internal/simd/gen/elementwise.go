@@ -10,6 +10,7 @@ func elementwise(s isa) func(*file) {
 		m.arithmetic()
 		m.activations()
 		m.scalars()
+		m.matrices()
 		m.end()
 	}
 }

@@ -294,9 +294,14 @@ func addRuns[T number](axpy func(dst, x []float32, a float32), out, in []T, a T,
 	}
 }
 
+// fillWith sets every element to v, most of them by copies of those before.
 func fillWith[T any](s []T, v T) {
-	for i := range s {
+	const first = 16
+	for i := range s[:min(first, len(s))] {
 		s[i] = v
+	}
+	for n := first; n < len(s); n *= 2 {
+		copy(s[n:], s[:n])
 	}
 }
 

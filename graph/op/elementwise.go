@@ -190,9 +190,7 @@ func zipRows(e *Eval, w *walk, z, x, y *tensor.Tensor, row func(dst, a, b []floa
 			for k := range off {
 				if steps[k] == 0 && n > 1 {
 					part = min(n, spreadLen)
-					for i := range part {
-						spread[k][i] = src[k][off[k]]
-					}
+					fillWith(spread[k][:part], src[k][off[k]])
 				}
 			}
 			for i := 0; i < n; i += part {

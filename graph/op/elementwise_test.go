@@ -103,3 +103,37 @@ func TestLanes(t *testing.T) {
 		}
 	}
 }
+
+// Lanes that are read side by side are those that are read one by one.
+func TestFoldLanes(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	for _, s := range []tensor.Shape{{7}, {3, 1}, {5, 40}, {2, 9, 33}, {2, 3, 4, 17}, {3, 0, 5}, {1, 64, 16}} {
+		x := randomFloats(r, s)
+		src := tensor.Data[float32](x)
+		whole := make([]int64, len(src))
+		for i := range whole {
+			whole[i] = int64(i)
+		}
+		for bits := range 1 << len(s) {
+			var axes []int
+			for a := range s {
+				if bits>>a&1 != 0 {
+					axes = append(axes, a)
+				}
+			}
+			l := newLanes(s, axes...)
+			e := &Eval{Kernels: kernel.Generic()}
+			got, numbers := make([]float32, l.count), make([]int64, l.count)
+			foldLanes(e, l, got, src, func(lane []float32) float32 { return e.Kernels.Sum(lane) + 1 })
+			foldLanes(e, l, numbers, whole, func(lane []int64) int64 { return sumOf(lane) + 1 })
+			for i := range got {
+				if want := e.Kernels.Sum(readLane(l, i, src, make([]float32, l.size))) + 1; got[i] != want {
+					t.Errorf("%v over %v: lane %d gives %v, want %v", s, axes, i, got[i], want)
+				}
+				if want := sumOf(readLane(l, i, whole, make([]int64, l.size))) + 1; numbers[i] != want {
+					t.Errorf("%v over %v: lane %d of integers gives %v, want %v", s, axes, i, numbers[i], want)
+				}
+			}
+		}
+	}
+}

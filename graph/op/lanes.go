@@ -132,9 +132,54 @@ func mapLanes[S, D any](e *Eval, l *lanes, dst []D, src []S, f func(dst []D, src
 // foldLanes makes element i of dst by f from lane i of src.
 func foldLanes[S, D any](e *Eval, l *lanes, dst []D, src []S, f func([]S) D) {
 	e.Parallel(l.count, l.laneGrain(), func(lo, hi int) {
-		buf := make([]S, l.size)
-		for i := lo; i < hi; i++ {
-			dst[i] = f(readLane(l, i, src, buf))
+		if l.contiguous() {
+			for i := lo; i < hi; i++ {
+				dst[i] = f(readLane(l, i, src, nil))
+			}
+			return
+		}
+		buf := make([]S, sideBySide*l.size)
+		for i := lo; i < hi; {
+			n := l.neighbours(i, min(sideBySide, hi-i))
+			readLanes(e, l, i, n, src, buf)
+			for k := range n {
+				dst[i+k] = f(buf[k*l.size : (k+1)*l.size])
+			}
+			i += n
 		}
 	})
+}
+
+// sideBySide is how many lanes are read at once where their elements are
+// neighbours: those of a cache line.
+const sideBySide = 16
+
+// neighbours returns how many lanes from i on, up to most, begin side by side.
+func (l *lanes) neighbours(i, most int) int {
+	n := 1
+	for n < most && l.base(i+n) == l.base(i)+n {
+		n++
+	}
+	return n
+}
+
+// readLanes copies n lanes from i on, which begin side by side, to buf, one after
+// the other.
+func readLanes[T any](e *Eval, l *lanes, i, n int, src, buf []T) {
+	if l.offsets != nil || n == 1 {
+		for k := range n {
+			readLane(l, i+k, src, buf[k*l.size:(k+1)*l.size])
+		}
+		return
+	}
+	from := src[l.base(i):]
+	if floats, ok := any(from).([]float32); ok {
+		e.Kernels.Transpose(any(buf).([]float32), l.size, floats, l.step, l.size, n)
+		return
+	}
+	for j := range l.size {
+		for k, v := range from[j*l.step:][:n] {
+			buf[k*l.size+j] = v
+		}
+	}
 }

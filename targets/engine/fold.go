@@ -36,19 +36,42 @@ func (s *Session) fold(ctx context.Context, low *lowering, g *graph.Graph) error
 		if !ok {
 			continue
 		}
-		e := &op.Eval{
-			Call: op.Call{Node: n, Version: info.version}, Kernels: s.kernels, Context: ctx,
-			In: ins, Out: make([]tensor.Value, n.NumOut()),
+		compute := func() {
+			e := &op.Eval{
+				Call: op.Call{Node: n, Version: info.version}, Kernels: s.kernels, Context: ctx,
+				In: ins, Out: make([]tensor.Value, n.NumOut()),
+			}
+			if call(&step{node: n, info: info, eval: info.def.Eval}, e) == nil {
+				low.fix(n, e)
+			}
 		}
-		if call(&step{node: n, info: info, eval: info.def.Eval}, e) == nil {
-			low.fix(n, e)
+		if isQuantOp(n, "DequantizeLinear") && n.Out(0) != nil && manyWeights(ins) {
+			low.later[n.Out(0)] = compute
+		} else {
+			compute()
 		}
 	}
 	return nil
 }
 
+// fewWeights is up to how many weights are dequantized before it is known
+// whether anything reads them so: most operators take the integers.
+const fewWeights = 4 << 10
+
+func manyWeights(ins []tensor.Value) bool {
+	if len(ins) == 0 {
+		return false
+	}
+	x, ok := ins[0].(*tensor.Tensor)
+	return ok && x.Len() > fewWeights
+}
+
 // known returns what v always holds, nil if that is not known at compile time.
 func (l *lowering) known(v *graph.Value) tensor.Value {
+	if compute := l.later[v]; compute != nil {
+		delete(l.later, v)
+		compute()
+	}
 	if t := l.fixed[v]; t != nil {
 		return t
 	}

@@ -57,6 +57,7 @@ func newBody(p *program) *body {
 type lowering struct {
 	src   *source
 	fixed map[*graph.Value]tensor.Value // results known at compile time
+	later map[*graph.Value]func()       // sets fixed where that is asked for
 }
 
 // programBuilder lowers one graph.
@@ -153,7 +154,7 @@ func (b *programBuilder) step(n *graph.Node) error {
 // folded reports whether every result of n is known already.
 func (b *programBuilder) folded(n *graph.Node) bool {
 	for _, v := range n.Outs() {
-		if v != nil && b.fixed[v] == nil {
+		if v != nil && b.known(v) == nil {
 			return false
 		}
 	}

@@ -56,8 +56,10 @@ func integerGemm(k *kernel.Table, typ tensor.DType, flat []int8, taps, run, n in
 func columnSums(flat []int8, n int) []int32 {
 	sums := make([]int32, n)
 	per := len(flat) / n
-	for i, w := range flat {
-		sums[i/per] += int32(w)
+	for i := range sums {
+		for _, w := range flat[i*per : (i+1)*per] {
+			sums[i] += int32(w)
+		}
 	}
 	return sums
 }

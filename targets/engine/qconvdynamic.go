@@ -140,7 +140,7 @@ func (o *optimizer) dynamicConv(n *graph.Node) *dynamicConv {
 		zeros = tensor.Int64s(z)
 	}
 	w := quantWeights{shape: t.Shape()}
-	if !w.center(tensor.Int64s(t), zeros, 0) {
+	if !w.center(t, zeros, 0) {
 		return nil
 	}
 	groups := int(n.Int("group", 1))

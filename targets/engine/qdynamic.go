@@ -128,7 +128,7 @@ func (o *optimizer) integerMatrix(n *graph.Node) (quantWeights, bool) {
 		}
 		zeros = tensor.Int64s(z)
 	}
-	return w, w.center(tensor.Int64s(q), zeros, 1) && w.rest == nil
+	return w, w.center(q, zeros, 1) && w.rest == nil
 }
 
 // isSingle reports whether a tensor of at most one axis has one element.

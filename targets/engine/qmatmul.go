@@ -198,9 +198,12 @@ func (o *optimizer) tableBehind(n *graph.Node) *table {
 func (w *quantWeights) transpose() {
 	rows, cols := w.shape[0], w.shape[1]
 	data := make([]int8, len(w.data))
-	for r := range rows {
-		for c := range cols {
-			data[c*rows+r] = w.data[r*cols+c]
+	const few = 64 // columns whose rows of the result stay in the cache
+	for lo := 0; lo < cols; lo += few {
+		for r := range rows {
+			for c, x := range w.data[r*cols+lo : r*cols+min(lo+few, cols)] {
+				data[(lo+c)*rows+r] = x
+			}
 		}
 	}
 	w.data, w.shape = data, tensor.Shape{cols, rows}

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"math"
+	"slices"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/kernel"
@@ -115,31 +117,67 @@ func (o *optimizer) weights(v *graph.Value, axis int) (quantWeights, bool) {
 		}
 		zeros = tensor.Int64s(z)
 	}
-	return w, w.center(tensor.Int64s(q), zeros, axis)
+	return w, w.center(q, zeros, axis)
 }
 
-// center stores the integers minus their zero points: as two summands where
-// int8 is too narrow for them, if they fit in two.
-func (w *quantWeights) center(q, zeros []int64, axis int) bool {
-	per := 1
+// denseIntegers reports whether v is dequantized from integers so few of which
+// stand for zero that it is beyond the limit: then it need not be dequantized
+// to see that.
+func (o *optimizer) denseIntegers(v *graph.Value, limit sparseLimit) bool {
+	if v == nil || v.Producer() == nil || !isQuantOp(v.Producer(), "DequantizeLinear") {
+		return false
+	}
+	q, zero := o.constant(v.Producer().In(0)), uint8(0)
+	if z := v.Producer().In(2); z != nil {
+		t := o.constant(z)
+		if t == nil || t.Len() == 0 || t.DType().Bits() != 8 {
+			return false
+		}
+		zero = t.Bytes()[0]
+		if slices.ContainsFunc(t.Bytes(), func(b byte) bool { return b != zero }) {
+			return false
+		}
+	}
+	if q == nil || q.DType().Bits() != 8 {
+		return false
+	}
+	zeros := bytes.Count(q.Bytes(), []byte{zero})
+	return float64(q.Len()-zeros) > max(limit.blocks, limit.single)*float64(q.Len())
+}
+
+// center stores the integers q of 8 bits minus their zero points: as two
+// summands where int8 is too narrow for them, if they fit in two.
+func (w *quantWeights) center(q *tensor.Tensor, zeros []int64, axis int) bool {
+	per, signed := 1, q.DType() == tensor.Int8
 	for _, d := range w.shape[axis+1:] {
 		per *= d
 	}
-	w.data = make([]int8, len(q))
-	for i, x := range q {
-		x -= zeros[i/per%w.shape[axis]%len(zeros)]
-		fit := min(max(x, math.MinInt8), math.MaxInt8)
-		w.data[i] = int8(fit)
-		if x == fit {
-			continue
+	if signed && !slices.ContainsFunc(zeros, func(z int64) bool { return z != 0 }) {
+		w.data = tensor.Data[int8](q)
+		return true
+	}
+	data := tensor.Data[uint8](q)
+	w.data = make([]int8, len(data))
+	for i := 0; i < len(data); i += per {
+		zero := zeros[i/per%w.shape[axis]%len(zeros)]
+		for j, b := range data[i : i+per] {
+			x := int64(b) - zero
+			if signed {
+				x = int64(int8(b)) - zero
+			}
+			fit := min(max(x, math.MinInt8), math.MaxInt8)
+			w.data[i+j] = int8(fit)
+			if x == fit {
+				continue
+			}
+			if x-fit > math.MaxInt8 {
+				return false
+			}
+			if w.rest == nil {
+				w.rest = make([]int8, len(data))
+			}
+			w.rest[i+j] = int8(x - fit)
 		}
-		if x-fit > math.MaxInt8 {
-			return false
-		}
-		if w.rest == nil {
-			w.rest = make([]int8, len(q))
-		}
-		w.rest[i] = int8(x - fit)
 	}
 	return true
 }
@@ -226,14 +264,18 @@ func requantize(in quantized, scales, bias []float32, colSums []int32, act activ
 // Each index of w's first axis has a bias.
 func (w *quantWeights) fitsBias(bias []float32, in quantized) bool {
 	per := len(w.data) / len(bias)
-	for j, b := range bias {
-		limit := float64(math.MaxInt32)
-		for i := j * per; i < (j+1)*per; i++ {
-			limit -= 2 * math.MaxUint8 * math.Abs(float64(w.data[i]))
-			if w.rest != nil {
-				limit -= 2 * math.MaxUint8 * math.Abs(float64(w.rest[i]))
-			}
+	sizes := func(list []int8) (sum int64) {
+		for _, x := range list {
+			sum += max(int64(x), -int64(x))
 		}
+		return sum
+	}
+	for j, b := range bias {
+		sum := sizes(w.data[j*per : (j+1)*per])
+		if w.rest != nil {
+			sum += sizes(w.rest[j*per : (j+1)*per])
+		}
+		limit := float64(math.MaxInt32 - 2*math.MaxUint8*sum)
 		if !(math.Abs(float64(b)) <= float64(in.scale)*float64(w.scales[j])*limit) {
 			return false
 		}

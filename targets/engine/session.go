@@ -80,7 +80,7 @@ func compile(ctx context.Context, m *graph.Model, o Options, given []string) (*S
 			return nil, err
 		}
 	}
-	low := &lowering{src: src, fixed: map[*graph.Value]tensor.Value{}}
+	low := &lowering{src: src, fixed: map[*graph.Value]tensor.Value{}, later: map[*graph.Value]func(){}}
 	if o.Observe == nil {
 		if err := s.fold(ctx, low, src.graph); err != nil {
 			return nil, err

@@ -131,6 +131,9 @@ func (o *optimizer) sparseConv(n *graph.Node) *sparseConv {
 	if !n.Is("Conv") || n.Int("group", 1) != 1 || !o.isFloat32(n.In(0)) {
 		return nil
 	}
+	if o.denseIntegers(n.In(1), sparsePixelLimit) {
+		return nil
+	}
 	w := o.constant(n.In(1))
 	if w == nil || w.DType() != tensor.Float32 || w.Rank() != 4 {
 		return nil

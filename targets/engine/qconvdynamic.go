@@ -78,7 +78,7 @@ func (c *dynamicConv) give(e *op.Eval, y *tensor.Tensor) error {
 	}
 	if c.act.apply != nil {
 		data := tensor.Data[float32](moved)
-		e.Parallel(len(data), activatedBlock, func(lo, hi int) { c.act.apply(e.Kernels, data[lo:hi], data[lo:hi]) })
+		e.Parallel(len(data), epilogueBlock, func(lo, hi int) { c.act.apply(e.Kernels, data[lo:hi], data[lo:hi]) })
 	}
 	e.SetOut(0, moved.Bitcast(y.DType()))
 	return nil

@@ -180,14 +180,6 @@ func joined(w, g []float64, f func(x, d float64) float64) []float64 {
 	return s
 }
 
-// Movement scores a weight by how far it moves away from zero in training, w
-// times its change, which for plain gradient descent is the sum of -w*dL/dw.
-// Weights that move towards zero score least. (Sanh et al. 2020, arXiv
-// 2005.07683.)
-func Movement(w, change []float64) []float64 {
-	return joined(w, change, func(x, d float64) float64 { return x * d })
-}
-
 // Random scores n weights by chance, as a control.
 func Random(n int, r *rand.Rand) []float64 {
 	s := make([]float64, n)

@@ -23,18 +23,26 @@ var (
 var binaryOps = []*binaryOp{opAdd, opSub, opMul, opDiv}
 
 // binaryImage combines two images element by element; an axis of size 1 is
-// repeated. An activation may follow.
+// repeated. The addition of a third, as large as the result, may follow, and an
+// activation:
+//
+//	m = Mul(a, b)  s = Add(m, c)  y = Relu(s)
 type binaryImage struct {
-	op        *binaryOp
-	act       activation
-	a, b, out halo
+	op           *binaryOp
+	adds         bool // input 2
+	act          activation
+	a, b, c, out halo
 }
 
 func (m *binaryImage) name() string {
-	if m.act.name != "" {
-		return m.op.name + "+" + m.act.name
+	name := m.op.name
+	if m.adds {
+		name += "+Add"
 	}
-	return m.op.name
+	if m.act.name != "" {
+		name += "+" + m.act.name
+	}
+	return name
 }
 
 func (m *binaryImage) eval(e *op.Eval) error {
@@ -46,19 +54,33 @@ func (m *binaryImage) eval(e *op.Eval) error {
 	if err != nil {
 		return err
 	}
-	return m.combine(e, &a, &b)
+	if !m.adds {
+		return m.combine(e, &a, &b, nil)
+	}
+	c, err := imageOf[float32](e.Tensor(2), m.c)
+	if err != nil {
+		return err
+	}
+	return m.combine(e, &a, &b, &c)
 }
 
-func (m *binaryImage) combine(e *op.Eval, a, b *image[float32]) error {
+// combine combines a and b, and adds c unless it is nil.
+func (m *binaryImage) combine(e *op.Eval, a, b, c *image[float32]) error {
 	shape, err := tensor.Broadcast(tensor.Shape{a.n, a.c, a.h, a.w}, tensor.Shape{b.n, b.c, b.h, b.w})
 	if err != nil {
 		return err
 	}
 	y, t := newImage[float32](e, tensor.Float32, shape[0], shape[2], shape[3], shape[1], m.out, 0)
+	if c != nil && !sameSize(&c.pixels, &y.pixels) {
+		return e.Errorf(2, "%v cannot be added to %v", c, &y)
+	}
 	vector := m.op.vector(e.Kernels)
 	rows(e, &y, func(n, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			m.row(vector, y.row(n, i), &y, rowOf(a, n, i), a, rowOf(b, n, i), b)
+			if c != nil {
+				e.Kernels.Add(y.row(n, i), y.row(n, i), c.row(n, i))
+			}
 			if m.act.name != "" {
 				m.act.run(e.Kernels, y.row(n, i), y.row(n, i))
 			}

@@ -157,7 +157,7 @@ func (c *conv) evalResidual(e *op.Eval, p *convPlan, x *image[float32]) error {
 	}
 	c.run(e, p, x, &y, nil, &first)
 	add := binaryImage{op: opAdd, act: then, a: c.out, b: c.res, out: c.out}
-	return add.combine(e, &y, &r)
+	return add.combine(e, &y, &r, nil)
 }
 
 // run computes y from x and, unless it is nil, res.

@@ -34,9 +34,14 @@ func (p *globalPool) place(ins []halo, out halo) { p.in, p.out = ins[0], out }
 func (u *unaryImage) border(int) halo            { return halo{} }
 func (u *unaryImage) place(ins []halo, out halo) { u.in, u.out = ins[0], out }
 
-func (m *binaryImage) border(int) halo            { return halo{} }
-func (m *binaryImage) place(ins []halo, out halo) { m.a, m.b, m.out = ins[0], ins[1], out }
-func (m *binaryImage) fuse(a activation)          { m.act = a }
+func (m *binaryImage) border(int) halo   { return halo{} }
+func (m *binaryImage) fuse(a activation) { m.act = a }
+func (m *binaryImage) place(ins []halo, out halo) {
+	m.a, m.b, m.out = ins[0], ins[1], out
+	if m.adds {
+		m.c = ins[2]
+	}
+}
 
 func (s *scaleImage) border(int) halo            { return halo{} }
 func (s *scaleImage) place(ins []halo, out halo) { s.in, s.out = ins[0], out }

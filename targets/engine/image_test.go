@@ -39,6 +39,8 @@ var imageNets = []struct{ name, body string }{
 	{"residual of conv", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) d = Conv(x, w1) y = Add(c, d) }`},
 	{"broadcast residual", `{ c = Conv(x, w1, b) p = GlobalAveragePool(c) d = Conv(p, ws) y = Add(d, c) }`},
 	{"squeeze excite", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) p = GlobalAveragePool(c) d = Conv(p, ws, b) s = HardSigmoid(d) y = Mul(c, s) }`},
+	{"squeeze excite and itself", `{ c = Conv<pads = [1,1,1,1]>(x, w3, b) p = GlobalAveragePool(c) d = Conv(p, ws, b) s = HardSigmoid(d) m = Mul(c, s) a = Add(c, m) r = Relu(a) y = Conv<pads = [1,1,1,1]>(r, w3s) }`},
+	{"sum of a product", `{ c = Conv(x, w1, b) d = Conv(x, w1) m = Mul(c, d) a = Add(m, d) y = Sub(a, c) }`},
 	{"max pool", `{ c = Conv(x, w1, b) y = MaxPool<kernel_shape = [3,3], strides = [2,2], pads = [1,1,1,1]>(c) }`},
 	{"max pool ceil", `{ c = Conv(x, w1, b) y = MaxPool<kernel_shape = [3,2], strides = [2,3], ceil_mode = 1>(c) }`},
 	{"max pool of wide windows", `{ c = Conv(x, w1, b) y = MaxPool<kernel_shape = [9,5], pads = [4,2,4,2]>(c) }`},
@@ -287,6 +289,23 @@ func TestConcatInPlace(t *testing.T) {
 		}
 		if copied != c.copied {
 			t.Errorf("%s: %d operands are copied, want %d", c.name, copied, c.copied)
+		}
+	}
+}
+
+// A product of images and the addition of another are one pass over them.
+func TestProductAndSum(t *testing.T) {
+	for _, name := range []string{"squeeze excite and itself", "sum of a product"} {
+		i := slices.IndexFunc(imageNets, func(net struct{ name, body string }) bool { return net.name == name })
+		s, err := Compile(t.Context(), imageNet(t, imageNets[i].body), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(s.main.steps, func(st step) bool {
+			m, ok := st.info.machine.(*binaryImage)
+			return ok && m.adds
+		}) {
+			t.Errorf("%s: the addition stands alone: %q", name, s.Explain())
 		}
 	}
 }

@@ -194,6 +194,12 @@ func (l *layout) visit(n *graph.Node) {
 		return
 	}
 	stands := []*graph.Node{n}
+	if b, ok := m.(*binaryImage); ok {
+		if other, add := l.additionAfter(n); add != nil {
+			b.adds = true
+			ins, stands, n = append(ins, other), append(stands, add), add
+		}
+	}
 	if a, ok := m.(interface{ fuse(activation) }); ok {
 		if act, node := l.activationAfter(n); node != nil {
 			a.fuse(act)
@@ -236,6 +242,20 @@ func (l *layout) activationAfter(n *graph.Node) (activation, *graph.Node) {
 		return activation{}, nil
 	}
 	return act, nx
+}
+
+// additionAfter returns the addition that alone reads n's result, of an image as
+// large as that, and the image.
+func (l *layout) additionAfter(n *graph.Node) (*graph.Value, *graph.Node) {
+	add, i := next(n)
+	if add == nil || !add.Is("Add") || add.Opset() < 7 || l.absorbed[add] {
+		return nil, nil
+	}
+	other := add.In(1 - i)
+	if l.images[other] == nil || !l.imageable(other, l.axesOf(n)) || !sameDims(n.Out(0), other) {
+		return nil, nil
+	}
+	return other, add
 }
 
 // operator returns the image operator that does what n does over images whose

@@ -93,6 +93,17 @@ func (p *packer) matrix(k *kernel.Table, from *tensor.Tensor, w []float32, depth
 	return dst
 }
 
+// integers returns memory that p fills with the packed transpose of w, n rows
+// of taps*depth numbers, which are those of from or were made from them.
+func (p *packer) integers(g kernel.GemmI8, from *tensor.Tensor, w []int8, taps, depth, n int) []int8 {
+	dst, each, row := p.ints(g.PackedLen(taps, depth, n)), g.PackedLen(taps, depth, g.NR), taps*depth
+	p.add(from, ceilDiv(n, g.NR), func(lo, hi int) {
+		first := lo * g.NR
+		g.Pack(dst[lo*each:hi*each], w[first*row:], taps, depth, min(hi*g.NR, n)-first, row, true)
+	})
+	return dst
+}
+
 // firstPack packs weights when they are first used.
 type firstPack struct {
 	once sync.Once

@@ -32,9 +32,8 @@ func newQConv(k *kernel.Table, mem *packer, w window, groups int, weights quantW
 	run, taps := c.taps(&pixels{c: c.cin, h: 1, w: 1})
 	c.gemm = integerGemm(k, x.typ, flat, len(taps), run, s[0])
 	for g := range groups {
-		packed := mem.ints(c.gemm.PackedLen(len(taps), run, perGroup))
-		c.gemm.Pack(packed, flat[g*perGroup*depth:], len(taps), run, perGroup, depth, true)
-		c.weights = append(c.weights, packed)
+		part := flat[g*perGroup*depth:][:perGroup*depth]
+		c.weights = append(c.weights, mem.integers(c.gemm, tensor.Of(tensor.Shape{len(part)}, part), part, len(taps), run, perGroup))
 	}
 	c.requantization = r(columnSums(flat, s[0]))
 	return c

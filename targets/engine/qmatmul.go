@@ -159,8 +159,7 @@ func (o *optimizer) quantProduct(n *graph.Node, x quantized) (*qmatmul, *product
 func (o *optimizer) packedProduct(typ tensor.DType, w quantWeights) qmatmul {
 	m := qmatmul{k: w.shape[1], n: w.shape[0]}
 	m.gemm = integerGemm(o.kernels, typ, w.data, 1, m.k, m.n)
-	m.weights = o.memory.ints(m.gemm.PackedLen(1, m.k, m.n))
-	m.gemm.Pack(m.weights, w.data, 1, m.k, m.n, m.k, true)
+	m.weights = o.memory.integers(m.gemm, tensor.Of(w.shape, w.data), w.data, 1, m.k, m.n)
 	return m
 }
 

@@ -18,7 +18,8 @@ import (
 
 // Operators without vectors in ONNX are judged by ONNX Runtime. The files of
 // testdata/judged, one for each domain, hold models in ONNX text under their
-// names.
+// names. Its products of uint8 by int8 saturate on CPUs without VNNI, so weights
+// that are fed are clipped to 7 bits.
 func TestJudged(t *testing.T) {
 	judge := newJudge(t)
 	for name, m := range judgedModels(t) {

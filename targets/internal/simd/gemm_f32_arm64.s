@@ -10,16 +10,6 @@
 #define BIAS $bias-288(SP)
 #define WORK $work-320(SP)
 
-// COPY moves R15 words, fewer than eight and at least one, between the
-// addresses in two registers.
-#define COPY(from, to, loop) \
-	MOVD R15, R25          \
-loop:                          \
-	MOVWU.P 4(from), R26   \
-	MOVW.P  R26, 4(to)     \
-	SUBS $1, R25           \
-	BNE  loop
-
 // func gemm_f32_8x8_neon(t *kernel.TileF32)
 TEXT ·gemm_f32_8x8_neon(SB), 0, $336-8
 	MOVD t+0(FP), R0

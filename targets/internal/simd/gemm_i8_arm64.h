@@ -1,4 +1,5 @@
-// The body of an int8 tile kernel; see gemm_i8_arm64.s for its macros.
+// The body of an int8 tile kernel; see gemm_i8_arm64.s for its macros. The sums
+// of a panel are finished eight columns at a time.
 	MOVD t+0(FP), R0
 	MOVD tileI8_B(R0), R14
 	MOVD tileI8_N(R0), R15
@@ -9,7 +10,7 @@ panel:
 	CMP  $0, R15
 	BLE  done
 	START
-	ADD  $32, R14, R1
+	ADD  $PANEL, R14, R1
 	MOVD tileI8_Taps(R0), R12
 	MOVD (tileI8_Taps+8)(R0), R11
 
@@ -19,7 +20,7 @@ tap:
 	MOVW.P 4(R12), R21
 	MOVD tileI8_A(R0), R13
 	ADD  R21, R13, R13
-	ROWS(tileI8_ARow, 0)
+	ROWS_I8(tileI8_ARow, 0)
 	MOVD tileI8_K(R0), R10
 	SUBS $MAIN, R10
 	BLT  groups
@@ -49,7 +50,10 @@ rest:
 
 finish:
 	MOVD SUMS, R21
-	SPILL(R21)
+	SPILL_I8(R21)
+	MOVD $0, R16
+
+eight:
 	COLUMNS(tileI8_Bias, V2, V3, BIAS, biasword, biaswhole, biasnone)
 	COLUMNS(tileI8_Scale, V6, V7, SCALE, scaleword, scalewhole, scalenone)
 	COLUMNS(tileI8_Add, V8, V9, ADDEND, addword, addwhole, addnone)
@@ -60,12 +64,14 @@ finish:
 	ADD  $tileI8_Zero, R0, R21
 	VLD1R (R21), [V10.S4]
 	MOVD SUMS, R1
+	ADD  R16, R1, R1
 	ADD  $tileI8_CRow, R0, R2
 	MOVBU tileI8_Out(R0), R3
 	MOVD R19, R6
 
 row:
-	VLD1.P 32(R1), [V0.S4, V1.S4]
+	VLD1 (R1), [V0.S4, V1.S4]
+	ADD  $PANEL, R1
 	MOVD.P 8(R2), R7
 	ADD  R20, R7, R7
 	VADD V2.S4, V0.S4, V0.S4
@@ -131,10 +137,17 @@ wholebytes:
 stored:
 	SUBS $1, R6
 	BNE  row
-	MOVD tileI8_PanelStride(R0), R21
-	ADD  R21, R14, R14
 	SUB  $8, R15
 	ADD  $8, R20
+	ADD  $32, R16
+	CMP  $PANEL, R16
+	BGE  next
+	CMP  $0, R15
+	BGT  eight
+
+next:
+	MOVD tileI8_PanelStride(R0), R21
+	ADD  R21, R14, R14
 	B    panel
 
 done:

@@ -11,24 +11,21 @@ import (
 )
 
 // TestInstructionMix decodes the inner loop of every product kernel: most of it
-// has to be multiply-accumulates, with few loads for each. The product of
-// unsigned by signed bytes from SDOT also flips the signs of its rows.
+// has to be multiply-accumulates, with few loads for each.
 func TestInstructionMix(t *testing.T) {
-	for name, c := range map[string]struct {
-		kernel any
-		share  float64
-	}{
-		"gemm_f32_8x8_neon":     {gemm_f32_8x8_neon, 0.8},
-		"gemm_u8s8_8x8_neon":    {gemm_u8s8_8x8_neon, 0.8},
-		"gemm_s8s8_8x8_neon":    {gemm_s8s8_8x8_neon, 0.8},
-		"gemm_s8s8_8x8_dotprod": {gemm_s8s8_8x8_dotprod, 0.8},
-		"gemm_u8s8_8x8_dotprod": {gemm_u8s8_8x8_dotprod, 0.75},
-		"gemm_u8s8_8x8_i8mm":    {gemm_u8s8_8x8_i8mm, 0.8},
+	const share, loadsEach = 0.8, 0.2
+	for name, kernel := range map[string]any{
+		"gemm_f32_8x8_neon":      gemm_f32_8x8_neon,
+		"gemm_u8s8_8x8_neon":     gemm_u8s8_8x8_neon,
+		"gemm_s8s8_8x8_neon":     gemm_s8s8_8x8_neon,
+		"gemm_s8s8_6x16_dotprod": gemm_s8s8_6x16_dotprod,
+		"gemm_u8s8_6x16_dotprod": gemm_u8s8_6x16_dotprod,
+		"gemm_u8s8_6x16_i8mm":    gemm_u8s8_6x16_i8mm,
 	} {
-		macs, loads, all := innerLoop(t, name, c.kernel)
+		macs, loads, all := innerLoop(t, name, kernel)
 		t.Logf("%s: %d multiply-accumulates and %d loads of %d instructions", name, macs, loads, all)
-		if float64(macs) < c.share*float64(all) || float64(loads) > 0.2*float64(macs) {
-			t.Errorf("%s: %d multiply-accumulates and %d loads of %d instructions, want %v of them and 0.2 loads each", name, macs, loads, all, c.share)
+		if float64(macs) < share*float64(all) || float64(loads) > loadsEach*float64(macs) {
+			t.Errorf("%s: %d multiply-accumulates and %d loads of %d instructions, want %v of them and %v loads each", name, macs, loads, all, share, loadsEach)
 		}
 	}
 }

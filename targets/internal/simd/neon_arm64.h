@@ -36,6 +36,16 @@
 // column. V0..V7 hold elements of the rows, V8..V15 a part of the panel, and
 // row r is summed in V(16+2r) and V(17+2r).
 
+// COPY moves R15 words, fewer than eight and at least one, between the
+// addresses in two registers.
+#define COPY(from, to, loop) \
+	MOVD R15, R25        \
+loop:                        \
+	MOVWU.P 4(from), R26 \
+	MOVW.P  R26, 4(to)   \
+	SUBS $1, R25         \
+	BNE  loop
+
 // ROW sets a register to the address of row r, or of the row before it when
 // there is no row r.
 #define ROW(r, reg, before, arow, shift) \

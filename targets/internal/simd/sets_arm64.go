@@ -23,17 +23,21 @@ func overlayNEON(t *kernel.Table) {
 }
 
 func overlayDotprod(t *kernel.Table) {
-	t.GemmU8S8 = gemm8x8("gemm_u8s8_8x8_dotprod", kernel.Quad, gemm_u8s8_8x8_dotprod)
-	t.GemmS8S8 = gemm8x8("gemm_s8s8_8x8_dotprod", kernel.Quad, gemm_s8s8_8x8_dotprod)
+	t.GemmU8S8 = gemm6x16("gemm_u8s8_6x16_dotprod", kernel.Quad, gemm_u8s8_6x16_dotprod)
+	t.GemmS8S8 = gemm6x16("gemm_s8s8_6x16_dotprod", kernel.Quad, gemm_s8s8_6x16_dotprod)
 	t.GemmS8S8.Signed = true
 	t.GemmU8S8Fit = t.GemmU8S8
 }
 
 func overlayI8MM(t *kernel.Table) {
-	t.GemmU8S8 = gemm8x8("gemm_u8s8_8x8_i8mm", kernel.Quad, gemm_u8s8_8x8_i8mm)
+	t.GemmU8S8 = gemm6x16("gemm_u8s8_6x16_i8mm", kernel.Quad, gemm_u8s8_6x16_i8mm)
 	t.GemmU8S8Fit = t.GemmU8S8
 }
 
 func gemm8x8(name string, layout kernel.LayoutI8, tile func(*kernel.TileI8)) kernel.GemmI8 {
 	return kernel.GemmI8{Name: name, MR: 8, NR: 8, Layout: layout, Tile: tile}
+}
+
+func gemm6x16(name string, layout kernel.LayoutI8, tile func(*kernel.TileI8)) kernel.GemmI8 {
+	return kernel.GemmI8{Name: name, MR: 6, NR: 16, Layout: layout, Tile: tile}
 }

@@ -30,23 +30,23 @@ func gemm_u8s8_8x8_neon(t *kernel.TileI8)
 //go:noescape
 func gemm_s8s8_8x8_neon(t *kernel.TileI8)
 
-// gemm_u8s8_8x8_dotprod is the product of kernel.TileI8:
+// gemm_u8s8_6x16_dotprod is the product of kernel.TileI8:
 // the sum over t, k of A[i,t,k]*B[t,k,j], finished as Out says.
 //
 //go:noescape
-func gemm_u8s8_8x8_dotprod(t *kernel.TileI8)
+func gemm_u8s8_6x16_dotprod(t *kernel.TileI8)
 
-// gemm_s8s8_8x8_dotprod is the product of kernel.TileI8:
+// gemm_s8s8_6x16_dotprod is the product of kernel.TileI8:
 // the sum over t, k of A[i,t,k]*B[t,k,j], finished as Out says.
 //
 //go:noescape
-func gemm_s8s8_8x8_dotprod(t *kernel.TileI8)
+func gemm_s8s8_6x16_dotprod(t *kernel.TileI8)
 
-// gemm_u8s8_8x8_i8mm is the product of kernel.TileI8:
+// gemm_u8s8_6x16_i8mm is the product of kernel.TileI8:
 // the sum over t, k of A[i,t,k]*B[t,k,j], finished as Out says.
 //
 //go:noescape
-func gemm_u8s8_8x8_i8mm(t *kernel.TileI8)
+func gemm_u8s8_6x16_i8mm(t *kernel.TileI8)
 
 // add_f32_neon is dst[i] = a[i] + b[i], for whole vectors.
 //

@@ -122,3 +122,64 @@ func sigmoid_f32_neon(dst, src []float32)
 //
 //go:noescape
 func silu_f32_neon(dst, src []float32)
+
+// quantize_8_neon is the low byte of
+// round(min(max(src[i]/scale, lo), hi)) + zero, for whole vectors of 8.
+//
+//go:noescape
+func quantize_8_neon(dst []uint8, src []float32, scale, lo, hi float32, zero int32)
+
+// dequantize_u8_neon is dst[i] = float32(src[i]-zero) * scale, for whole
+// vectors of 8.
+//
+//go:noescape
+func dequantize_u8_neon(dst []float32, src []uint8, scale float32, zero int32)
+
+// dequantize_s8_neon is dst[i] = float32(src[i]-zero) * scale, for whole
+// vectors of 8.
+//
+//go:noescape
+func dequantize_s8_neon(dst []float32, src []int8, scale float32, zero int32)
+
+// lookup_u8_neon is dst[i] = table[src[i]], for whole vectors of 16.
+//
+//go:noescape
+func lookup_u8_neon(dst, src []uint8, table *[256]uint8)
+
+// max_u8_neon is dst[i] = max(a[i], b[i]), for whole vectors of 16.
+//
+//go:noescape
+func max_u8_neon(dst, a, b []uint8)
+
+// max_s8_neon is dst[i] = max(a[i], b[i]) of bytes that hold int8, for whole
+// vectors of 16.
+//
+//go:noescape
+func max_s8_neon(dst, a, b []uint8)
+
+// count_u8_neon is dst[i] += src[i], for whole vectors of 8.
+//
+//go:noescape
+func count_u8_neon(dst []int32, src []uint8)
+
+// f16tof32_neon is the conversion of half floats to float32, for whole vectors of 8.
+//
+//go:noescape
+func f16tof32_neon(dst []float32, src []uint16)
+
+// bf16tof32_neon is the conversion of brain floats to float32, for whole vectors of 8.
+//
+//go:noescape
+func bf16tof32_neon(dst []float32, src []uint16)
+
+// f32tof16_neon is the conversion of float32 to half floats, rounding half to even, for
+// whole vectors of 8.
+//
+//go:noescape
+func f32tof16_neon(dst []uint16, src []float32)
+
+// f32tobf16_neon is the conversion of float32 to brain floats, rounding half to even, for
+// whole vectors of 8.
+//
+//go:noescape
+func f32tobf16_neon(dst []uint16, src []float32)

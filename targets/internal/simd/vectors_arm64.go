@@ -14,6 +14,7 @@ func vectorsNEON(t *kernel.Table) {
 	t.Axpy = wholeScalar(axpy_f32_neon, t.Axpy)
 	t.Sqrt, t.Exp = converter(4, sqrt_f32_neon, t.Sqrt), converter(4, exp_f32_neon, t.Exp)
 	t.Sigmoid, t.Silu = converter(4, sigmoid_f32_neon, t.Sigmoid), converter(4, silu_f32_neon, t.Silu)
+	bytesNEON(t)
 	portable := t.Clamp
 	t.Clamp = unary2(func(dst, src []float32, lo, hi float32) {
 		whole := len(dst) &^ 3
@@ -41,4 +42,15 @@ func wholeScalar(f, rest func(dst, src []float32, c float32)) func(dst, src []fl
 		f(dst[:whole], src, c)
 		rest(dst[whole:], src[whole:], c)
 	})
+}
+
+// bytesNEON replaces kernels over rows of bytes and of half floats.
+func bytesNEON(t *kernel.Table) {
+	quantizers(t, 8, quantize_8_neon)
+	t.DequantizeU8 = dequantizer(8, dequantize_u8_neon, t.DequantizeU8)
+	t.DequantizeS8 = dequantizer(8, dequantize_s8_neon, t.DequantizeS8)
+	t.Lookup, t.CountU8 = lookup(16, lookup_u8_neon, t.Lookup), converter(8, count_u8_neon, t.CountU8)
+	t.MaxU8, t.MaxS8 = zipBytes(16, max_u8_neon, t.MaxU8), zipBytes(16, max_s8_neon, t.MaxS8)
+	t.F16ToF32, t.F32ToF16 = converter(8, f16tof32_neon, t.F16ToF32), converter(8, f32tof16_neon, t.F32ToF16)
+	t.BF16ToF32, t.F32ToBF16 = converter(8, bf16tof32_neon, t.BF16ToF32), converter(8, f32tobf16_neon, t.F32ToBF16)
 }

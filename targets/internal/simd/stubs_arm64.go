@@ -6,8 +6,12 @@ import "github.com/onnxpack/onnxpack/graph/kernel"
 
 // The assembly takes the offsets of fields from these names.
 type (
-	tileF32 kernel.TileF32
-	tileI8  kernel.TileI8
+	tileF32    kernel.TileF32
+	tileI8     kernel.TileI8
+	window     kernel.Window
+	depthwiseQ kernel.DepthwiseU8S8
+	depthwiseF kernel.DepthwiseF32
+	poolF      kernel.Pool
 )
 
 const outQ8 = kernel.OutQ8
@@ -183,3 +187,25 @@ func f32tof16_neon(dst []uint16, src []float32)
 //
 //go:noescape
 func f32tobf16_neon(dst []uint16, src []float32)
+
+// depthwise_u8s8_neon computes kernel.DepthwiseU8S8 for whole vectors of 8
+// channels.
+//
+//go:noescape
+func depthwise_u8s8_neon(d *kernel.DepthwiseU8S8)
+
+// depthwise_f32_neon computes kernel.DepthwiseF32 for whole vectors of 4
+// channels.
+//
+//go:noescape
+func depthwise_f32_neon(d *kernel.DepthwiseF32)
+
+// poolmax_f32_neon is the maximum of kernel.Pool for whole vectors of 4 channels.
+//
+//go:noescape
+func poolmax_f32_neon(p *kernel.Pool)
+
+// poolsum_f32_neon is the sum of kernel.Pool for whole vectors of 4 channels.
+//
+//go:noescape
+func poolsum_f32_neon(p *kernel.Pool)

@@ -15,6 +15,7 @@ func vectorsNEON(t *kernel.Table) {
 	t.Sqrt, t.Exp = converter(4, sqrt_f32_neon, t.Sqrt), converter(4, exp_f32_neon, t.Exp)
 	t.Sigmoid, t.Silu = converter(4, sigmoid_f32_neon, t.Sigmoid), converter(4, silu_f32_neon, t.Silu)
 	bytesNEON(t)
+	windowsNEON(t)
 	portable := t.Clamp
 	t.Clamp = unary2(func(dst, src []float32, lo, hi float32) {
 		whole := len(dst) &^ 3
@@ -53,4 +54,48 @@ func bytesNEON(t *kernel.Table) {
 	t.MaxU8, t.MaxS8 = zipBytes(16, max_u8_neon, t.MaxU8), zipBytes(16, max_s8_neon, t.MaxS8)
 	t.F16ToF32, t.F32ToF16 = converter(8, f16tof32_neon, t.F16ToF32), converter(8, f32tof16_neon, t.F32ToF16)
 	t.BF16ToF32, t.F32ToBF16 = converter(8, bf16tof32_neon, t.BF16ToF32), converter(8, f32tobf16_neon, t.F32ToBF16)
+}
+
+// windowsNEON replaces kernels over the windows of images.
+func windowsNEON(t *kernel.Table) {
+	t.DepthwiseU8S8 = depthwiseU8S8(8, depthwise_u8s8_neon, t.DepthwiseU8S8)
+	f := wholeDepthwise(depthwise_f32_neon, t.DepthwiseF32)
+	t.DepthwiseF32 = depthwiseF32(f, f)
+	t.PoolMax, t.PoolSum = pool(wholePool(poolmax_f32_neon, t.PoolMax)), pool(wholePool(poolsum_f32_neon, t.PoolSum))
+}
+
+// wholeDepthwise and wholePool leave channels beyond the last whole vector to
+// rest.
+func wholeDepthwise(f, rest func(*kernel.DepthwiseF32)) func(*kernel.DepthwiseF32) {
+	return func(d *kernel.DepthwiseF32) {
+		whole := *d
+		d.C = whole.C &^ 3
+		if f(d); d.C < whole.C {
+			done := d.C
+			d.C = whole.C - done
+			d.In, d.Weights, d.Out = d.In[done:], d.Weights[done:], d.Out[done:]
+			if d.Bias != nil {
+				d.Bias = d.Bias[done:]
+			}
+			if d.Res != nil {
+				d.Res = d.Res[done:]
+			}
+			rest(d)
+		}
+		*d = whole
+	}
+}
+
+func wholePool(f, rest func(*kernel.Pool)) func(*kernel.Pool) {
+	return func(p *kernel.Pool) {
+		whole := *p
+		p.C = whole.C &^ 3
+		if f(p); p.C < whole.C {
+			done := p.C
+			p.C = whole.C - done
+			p.In, p.Out = p.In[done:], p.Out[done:]
+			rest(p)
+		}
+		*p = whole
+	}
 }

@@ -12,6 +12,7 @@ type (
 	depthwiseQ kernel.DepthwiseU8S8
 	depthwiseF kernel.DepthwiseF32
 	poolF      kernel.Pool
+	quantized  kernel.Quantized
 )
 
 const outQ8 = kernel.OutQ8
@@ -209,3 +210,26 @@ func poolmax_f32_neon(p *kernel.Pool)
 //
 //go:noescape
 func poolsum_f32_neon(p *kernel.Pool)
+
+// gemv_f32_neon is dst[i] = sum over k of w[i*ldw+k] * x[k].
+//
+//go:noescape
+func gemv_f32_neon(dst, w, x []float32, ldw int)
+
+// gemv_q4_neon is dst[i] = sum over k of w(row+i,k)*x[k] for
+// kernel.Quantized.
+//
+//go:noescape
+func gemv_q4_neon(dst, x []float32, w *kernel.Quantized, row int)
+
+// gemv_q8_neon is dst[i] = sum over k of w(row+i,k)*x[k] for
+// kernel.Quantized.
+//
+//go:noescape
+func gemv_q8_neon(dst, x []float32, w *kernel.Quantized, row int)
+
+// dequant_q4_neon is dst[i] = (q(i)-zero) * scale for 4-bit weights, 16 at a
+// time.
+//
+//go:noescape
+func dequant_q4_neon(dst []float32, q []uint8, zero, scale float32)

@@ -13,6 +13,7 @@ type (
 	depthwiseF kernel.DepthwiseF32
 	poolF      kernel.Pool
 	quantized  kernel.Quantized
+	sparseF    kernel.SparseF32
 )
 
 const outQ8 = kernel.OutQ8
@@ -233,3 +234,14 @@ func gemv_q8_neon(dst, x []float32, w *kernel.Quantized, row int)
 //
 //go:noescape
 func dequant_q4_neon(dst []float32, q []uint8, zero, scale float32)
+
+// sparse_csr_f32_neon computes the rows from lo to hi of kernel.SparseF32.
+//
+//go:noescape
+func sparse_csr_f32_neon(t *kernel.SparseF32, lo, hi int)
+
+// sparse_4x1_f32_neon computes the blocks of rows from lo to hi of
+// kernel.SparseF32.
+//
+//go:noescape
+func sparse_4x1_f32_neon(t *kernel.SparseF32, lo, hi int)

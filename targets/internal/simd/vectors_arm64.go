@@ -16,6 +16,7 @@ func vectorsNEON(t *kernel.Table) {
 	t.Sigmoid, t.Silu = converter(4, sigmoid_f32_neon, t.Sigmoid), converter(4, silu_f32_neon, t.Silu)
 	bytesNEON(t)
 	windowsNEON(t)
+	t.SparseRows, t.SparseBlocks = sparse(1, sparse_csr_f32_neon), sparse(4, sparse_4x1_f32_neon)
 	t.Gemv = gemv(gemv_f32_neon)
 	t.GemvQ4, t.GemvQ8 = gemvQuantized(16, gemv_q4_neon, t.GemvQ4), gemvQuantized(16, gemv_q8_neon, t.GemvQ8)
 	t.DequantQ4, t.DequantQ8 = dequantQ4(dequant_q4_neon), dequantQ8(t)

@@ -63,7 +63,7 @@ func longWork(t *testing.T, table *kernel.Table) map[string]func() func() {
 		},
 		"gemm_u8s8": func() func() {
 			g := table.GemmU8S8
-			p := &kernel.ProductI8{Geometry: kernel.Geometry{M: n, N: n, K: n, LDA: n, LDC: n}, A: make([]uint8, n*n), B: make([]int8, g.PackedLen(1, n, n)), C32: make([]int32, n*n)}
+			p := &kernel.ProductI8{Geometry: kernel.Geometry{M: n, N: n, K: n, LDA: n, LDC: n}, A: make([]uint8, n*n), B: make([]int8, g.PackedLen(1, n, n, 0)), C32: make([]int32, n*n)}
 			tile := new(kernel.TileI8)
 			return func() { g.Block(tile, p, kernel.Range{Hi: n}, kernel.Range{Hi: n}) }
 		},

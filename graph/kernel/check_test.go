@@ -3,6 +3,7 @@ package kernel
 import (
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 // product is C[2,3] = A[2,4] * B[4,3], complete and packed for g.
@@ -44,7 +45,7 @@ func TestCheckF32(t *testing.T) {
 func TestCheckI8(t *testing.T) {
 	g := Generic().GemmU8S8
 	p := ProductI8{Geometry: Geometry{M: 2, N: 3, K: 4, LDA: 4, LDC: 3}, A: make([]uint8, 8), C8: make([]uint8, 6), Out: OutQ8}
-	p.B = make([]int8, g.PackedLen(1, 4, 3))
+	p.B = make([]int8, g.PackedLen(1, 4, 3, 0))
 	if got, want := message(g.Check(&p)), "product has 0 scales, want 3"; got != want {
 		t.Errorf("without scales: error %q, want %q", got, want)
 	}
@@ -92,30 +93,61 @@ func TestTileRows(t *testing.T) {
 	}
 }
 
-// TestPackedWeightsAreFound reads back every weight of every layout.
+// TestPackedWeightsAreFound reads back every weight of every layout, whole or
+// divided among the groups of a panel.
 func TestPackedWeightsAreFound(t *testing.T) {
-	const taps, k, n = 2, 7, 11
-	b := make([]int8, taps*k*n)
-	for i := range b {
-		b[i] = int8(i*37 + i/5)
+	const taps, n = 2, 11
+	for _, k := range []int{1, 3, 4, 5, 6, 7, 12} {
+		b, rest := make([]int8, taps*k*n), make([]int8, taps*k*n)
+		for i := range b {
+			b[i] = int8(i*37 + i/5)
+			if i%9 == 0 {
+				rest[i] = b[i]/2 + int8(i)
+			}
+		}
+		for _, layout := range []LayoutI8{Quad, Pair16, Wide16} {
+			g := GemmI8{NR: 8, Layout: layout, Saturates: layout == Quad}
+			for _, w := range []WeightsI8{
+				{B: b, Taps: taps, K: k, N: n, LD: n},
+				{B: b, Taps: taps, K: k, N: n, LD: n, Exact: true},
+				{B: b, Rest: rest, Taps: taps, K: k, N: n, LD: n},
+				{B: b, Rest: rest, Taps: taps, K: k, N: n, LD: n, Exact: true},
+			} {
+				checkPacked(t, g, &w)
+			}
+		}
 	}
-	for _, layout := range []LayoutI8{Quad, Pair16, Wide16} {
-		g := GemmI8{NR: 8, Layout: layout}
-		packed := make([]int8, g.PackedLen(taps, k, n))
-		g.Pack(packed, b, taps, k, n, n, false)
-		size, padded := g.panelLen(taps, k), roundUp(k, layout.group())
-		for c := range n {
-			panel := packed[c/g.NR*size:]
-			total := int32(0)
-			for r := range taps * k {
-				total += int32(b[r*n+c])
-				if got := g.weight(panel[4*g.NR:], r/k*padded+r%k, c%g.NR); got != b[r*n+c] {
-					t.Fatalf("layout %d: weight [%d,%d] is %d, want %d", layout, r, c, got, b[r*n+c])
-				}
+}
+
+func checkPacked(t *testing.T, g GemmI8, w *WeightsI8) {
+	t.Helper()
+	extra, _ := g.Extra(w)
+	packed := make([]int8, g.PackedLen(w.Taps, w.K, w.N, extra))
+	g.Pack(packed, w, extra)
+	p, padded := g.panel(w.Taps, w.K, extra), roundUp(w.K, g.Layout.group())
+	for c := range w.N {
+		panel := packed[c/g.NR*p.size():]
+		found := make([]int, w.Taps*w.K)
+		for r := range found {
+			found[r] = int(g.weight(panel[4*g.NR:], r/w.K*padded+r%w.K, c%g.NR))
+		}
+		for e, at := range p.extras(panel) {
+			for r := range min(4, w.K) {
+				found[int(at.tap)*w.K+int(at.k)+r] += int(g.weight(p.group(panel, p.groups+e), r, c%g.NR))
 			}
-			if got := sums(panel, g.NR)[c%g.NR]; got != total {
-				t.Fatalf("layout %d: sum of column %d is %d, want %d", layout, c, got, total)
+		}
+		total := 0
+		for r, got := range found {
+			want := int(w.B[r*w.N+c])
+			if w.Rest != nil {
+				want += int(w.Rest[r*w.N+c])
 			}
+			if total += want; got != want {
+				t.Fatalf("%+v extra %d: weight [%d,%d] of %d taps of %d is %d, want %d", g, extra, r, c, w.Taps, w.K, got, want)
+			}
+		}
+		if got := *(*int32)(unsafe.Pointer(&panel[4*(c%g.NR)])); int(got) != total {
+			t.Fatalf("%+v: sum of column %d is %d, want %d", g, c, got, total)
 		}
 	}
 }

@@ -3,40 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
-	"unsafe"
 )
-
-// LayoutI8 is how a kernel wants the int8 weights of one panel of NR columns.
-// Whatever the layout, a panel begins with NR int32, the sums of its columns,
-// and each tap is padded with zero weights to a whole number of groups.
-type LayoutI8 uint8
-
-const (
-	// Quad is [k/4][NR][4] int8, for dot products of four bytes.
-	Quad LayoutI8 = iota
-	// Pair16 is [k/4][2][NR][2] int16, for dot products of two int16: the
-	// first half of a group holds k+0 and k+2, the second k+1 and k+3, which
-	// are what masking and shifting leave of four bytes of A.
-	Pair16
-	// Wide16 is [k][NR] int16, for widening products by one element of A.
-	Wide16
-)
-
-// group is the number of consecutive k that a layout keeps together.
-func (l LayoutI8) group() int {
-	if l == Wide16 {
-		return 1
-	}
-	return 4
-}
-
-// width is the bytes taken by one weight.
-func (l LayoutI8) width() int {
-	if l == Quad {
-		return 1
-	}
-	return 2
-}
 
 // GemmI8 is one tile kernel of C = A*B over bytes with int32 sums. B is int8.
 // A is uint8, or int8 where Signed is set. The sums are exact (they wrap at
@@ -48,7 +15,7 @@ type GemmI8 struct {
 	Signed bool
 	// Saturates says that pairs of products are added in int16 with
 	// saturation, as vpmaddubsw does. Such a kernel is exact only for weights
-	// that [PairsFit] accepts.
+	// that are packed [WeightsI8.Exact].
 	Saturates bool
 	Tile      func(*TileI8)
 }
@@ -84,11 +51,12 @@ type TileI8 struct {
 	Taps       []int32
 	ARow, CRow [MaxRows]int
 	M, N, K    int
-	// PanelStride is the distance between panels of B in bytes.
-	PanelStride int
-	Lo, Hi      float32
-	Zero        int32
-	Out         OutI8
+	// PanelStride is the distance between panels of B in bytes, Extra that from
+	// a panel to the list of its extra groups; zero if there are none.
+	PanelStride, Extra int
+	Lo, Hi             float32
+	Zero               int32
+	Out                OutI8
 }
 
 // ProductI8 is a whole int8 product. Bias (N int32) and Add (N float32) may be
@@ -98,8 +66,9 @@ type ProductI8 struct {
 	Geometry
 	// A holds uint8, or the bits of int8 for a signed kernel.
 	A []uint8
-	// B is packed by [GemmI8.Pack].
-	B []int8
+	// B is packed by [GemmI8.Pack], with room for Extra groups in each panel.
+	B     []int8
+	Extra int
 	// One of C8, C32 and CF is the destination, as Out says.
 	C8     []uint8
 	C32    []int32
@@ -116,124 +85,6 @@ type ProductI8 struct {
 // them in the L2 cache and the call short.
 const blockBytesI8 = 256 << 10
 
-func (g GemmI8) panelLen(taps, k int) int {
-	return g.NR * (4 + taps*roundUp(k, g.Layout.group())*g.Layout.width())
-}
-
-// PackedLen is the length in bytes of a packed B of taps*k rows and n columns.
-func (g GemmI8) PackedLen(taps, k, n int) int {
-	return ceilDiv(n, g.NR) * g.panelLen(taps, k)
-}
-
-// Pack packs B of taps*k rows and n columns into dst, which holds
-// PackedLen(taps, k, n) bytes. b is row-major with rows ldb apart; with trans
-// it holds the transpose, n rows of taps*k.
-func (g GemmI8) Pack(dst, b []int8, taps, k, n, ldb int, trans bool) {
-	rowStep, colStep := ldb, 1
-	if trans {
-		rowStep, colStep = 1, ldb
-	}
-	size := g.panelLen(taps, k)
-	for j := 0; j < n; j += g.NR {
-		panel := dst[j/g.NR*size:][:size]
-		clear(panel)
-		g.packPanel(panel, b[j*colStep:], taps, k, min(g.NR, n-j), rowStep, colStep)
-	}
-}
-
-// packPanel packs width columns, group by group along K.
-func (g GemmI8) packPanel(panel, b []int8, taps, k, width, rowStep, colStep int) {
-	sums, body := sums(panel, g.NR), panel[4*g.NR:]
-	group := g.Layout.group()
-	bytes := group * g.NR * g.Layout.width()
-	for t := range taps {
-		for r := 0; r < k; r += group {
-			rows := min(group, k-r)
-			for c := range width {
-				w := gather(b[(t*k+r)*rowStep+c*colStep:], rows, rowStep)
-				sums[c] += int32(w[0]) + int32(w[1]) + int32(w[2]) + int32(w[3])
-				g.Layout.put(body, g.NR, c, w)
-			}
-			body = body[bytes:]
-		}
-	}
-}
-
-// gather reads up to four weights a distance apart, zeros after them.
-func gather(b []int8, rows, step int) (w [4]int8) {
-	switch {
-	case rows == 4 && step == 1:
-		return *(*[4]int8)(b)
-	case rows == 4:
-		return [4]int8{b[0], b[step], b[2*step], b[3*step]}
-	}
-	for i := range rows {
-		w[i] = b[i*step]
-	}
-	return w
-}
-
-// put stores the weights of one group and column at the beginning of body.
-func (l LayoutI8) put(body []int8, nr, c int, w [4]int8) {
-	switch l {
-	case Quad:
-		*(*[4]int8)(body[4*c:]) = w
-	case Pair16:
-		*(*[4]int8)(body[4*c:]) = [4]int8{w[0], w[0] >> 7, w[2], w[2] >> 7}
-		*(*[4]int8)(body[4*(nr+c):]) = [4]int8{w[1], w[1] >> 7, w[3], w[3] >> 7}
-	case Wide16:
-		body[2*c], body[2*c+1] = w[0], w[0]>>7
-	}
-}
-
-// weight is the weight of row r and column c of a panel.
-func (g GemmI8) weight(body []int8, r, c int) int8 { return body[g.place(r, c)] }
-
-// place is where the low byte of a weight lies.
-func (g GemmI8) place(r, c int) int {
-	switch g.Layout {
-	case Pair16:
-		return 4*((r/4*2+r%2)*g.NR+c) + r%4/2*2
-	case Wide16:
-		return 2 * (r*g.NR + c)
-	}
-	return 4*(r/4*g.NR+c) + r%4
-}
-
-// sums views the header of a panel.
-func sums(panel []int8, nr int) []int32 {
-	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(panel))), nr)
-}
-
-// Bytes views int8 values as the bytes that the kernels take.
-func Bytes(s []int8) []uint8 {
-	return unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(s))), len(s))
-}
-
-// PairsFit reports whether no two neighbouring products of a uint8 up to amax
-// with the weights b of taps*k rows and n columns can leave the range of int16,
-// so that a saturating kernel computes them exactly. Neighbours are the rows
-// (0,1), (2,3) ... of each tap. The layout of b is that of [GemmI8.Pack].
-func PairsFit(b []int8, taps, k, n, ldb int, trans bool, amax uint8) bool {
-	rowStep, colStep := ldb, 1
-	if trans {
-		rowStep, colStep = 1, ldb
-	}
-	for t := range taps {
-		for r := 0; r+1 < k; r += 2 {
-			row := (t*k + r) * rowStep
-			for j := range n {
-				w0, w1 := int(b[row+j*colStep]), int(b[row+rowStep+j*colStep])
-				lo, hi := min(w0, 0)+min(w1, 0), max(w0, 0)+max(w1, 0)
-				if lo*int(amax) < math.MinInt16 || hi*int(amax) > math.MaxInt16 {
-					return false
-				}
-			}
-		}
-	}
-	return true
-}
-
 // Check reports the first slice of p that is too short for its sizes. Block
 // does not check again.
 func (g GemmI8) Check(p *ProductI8) error {
@@ -247,7 +98,7 @@ func (g GemmI8) Check(p *ProductI8) error {
 	if err := p.check(len(p.A), lenC); err != nil {
 		return err
 	}
-	if want := g.PackedLen(len(p.taps()), p.K, p.N); len(p.B) < want {
+	if want := g.PackedLen(len(p.taps()), p.K, p.N, p.Extra); len(p.B) < want {
 		return fmt.Errorf("product has a packed B of %d bytes, want %d", len(p.B), want)
 	}
 	if p.Bias != nil && len(p.Bias) < p.N {
@@ -268,7 +119,8 @@ func (g GemmI8) Block(tile *TileI8, p *ProductI8, rows, cols Range) {
 	if rows.len() <= 0 {
 		return
 	}
-	tile.PanelStride = g.panelLen(len(p.taps()), p.K)
+	panel := g.panel(len(p.taps()), p.K, p.Extra)
+	tile.PanelStride, tile.Extra = panel.size(), panel.list
 	tile.A, tile.Taps, tile.K = p.A, p.taps(), p.K
 	tile.Lo, tile.Hi, tile.Zero, tile.Out = p.Lo, p.Hi, p.Zero, p.Out
 	perCall := max(1, blockBytesI8/tile.PanelStride) * g.NR
@@ -335,21 +187,41 @@ func (g GemmI8) portable() func(*TileI8) {
 		for j := range t.N {
 			b = g.appendColumn(b[:0], t, j)
 			for i := range t.M {
-				finishI8(t, i, j, g.dot(a[i*depth:][:depth], b))
+				finishI8(t, i, j, g.dot(a[i*depth:][:depth], b)+g.extraDot(t, i, j))
 			}
 		}
 	}
+}
+
+// extraDot sums the products of row i with the weights that column j has in
+// extra groups.
+func (g GemmI8) extraDot(t *TileI8, i, j int) (acc int32) {
+	panel := panelI8{GemmI8: g, groups: len(t.Taps) * ceilDiv(t.K, g.Layout.group()), list: t.Extra}
+	data := t.B[j/g.NR*t.PanelStride:]
+	for e, at := range panel.extras(data) {
+		var a, b [4]int16
+		row := t.A[t.ARow[i]+int(t.Taps[at.tap])+int(at.k):]
+		for r := range min(t.K, 4) {
+			a[r], b[r] = g.operand(row[r]), g.weight(panel.group(data, panel.groups+e), r, j%g.NR)
+		}
+		acc += g.dot(a[:], b[:])
+	}
+	return acc
+}
+
+// operand is what a byte of A stands for.
+func (g GemmI8) operand(v uint8) int16 {
+	if g.Signed {
+		return int16(int8(v))
+	}
+	return int16(v)
 }
 
 // appendRow appends what row i of t has in A, one tap after the other.
 func (g GemmI8) appendRow(dst []int16, t *TileI8, i int) []int16 {
 	for _, offset := range t.Taps {
 		for _, v := range t.A[t.ARow[i]+int(offset):][:t.K] {
-			if g.Signed {
-				dst = append(dst, int16(int8(v)))
-			} else {
-				dst = append(dst, int16(v))
-			}
+			dst = append(dst, g.operand(v))
 		}
 	}
 	return dst
@@ -361,7 +233,7 @@ func (g GemmI8) appendColumn(dst []int16, t *TileI8, j int) []int16 {
 	padded := roundUp(t.K, g.Layout.group())
 	for tap := range t.Taps {
 		for k := range t.K {
-			dst = append(dst, int16(g.weight(body, tap*padded+k, j%g.NR)))
+			dst = append(dst, g.weight(body, tap*padded+k, j%g.NR))
 		}
 	}
 	return dst

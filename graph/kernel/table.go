@@ -11,9 +11,10 @@ type Table struct {
 	GemmF32 GemmF32
 	// GemmU8S8 and GemmS8S8 are exact int8 products.
 	GemmU8S8, GemmS8S8 GemmI8
-	// GemmU8S8Fit is the fastest product for weights that [PairsFit] accepts,
-	// and GemmU8S8 itself where the target gains nothing from that.
-	GemmU8S8Fit GemmI8
+	// GemmU8S8Fit and GemmS8S8Fit are the fastest products for weights of which
+	// few pairs are so large that they saturate, and the exact ones themselves
+	// where nothing does.
+	GemmU8S8Fit, GemmS8S8Fit GemmI8
 
 	// Gemv is dst[i] = sum over k of w[i*ldw+k] * x[k], for len(dst) rows.
 	Gemv func(dst, w, x []float32, ldw int)
@@ -125,6 +126,7 @@ func Generic() *Table {
 		GemmU8S8:    portableI8("gemm_u8s8_4x8_go", Quad, false, false),
 		GemmS8S8:    portableI8("gemm_s8s8_4x8_go", Quad, true, false),
 		GemmU8S8Fit: portableI8("gemm_u8s8_4x8_go", Quad, false, false),
+		GemmS8S8Fit: portableI8("gemm_s8s8_4x8_go", Quad, true, false),
 
 		Gemv: gemv, Axpy: axpy, Transpose: transpose,
 		GemvQ4: gemvQ4, GemvQ8: gemvQ8, DequantQ4: dequantQ4, DequantQ8: dequantQ8,

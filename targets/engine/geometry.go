@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/onnxpack/onnxpack/graph/kernel"
 )
@@ -17,7 +16,6 @@ import (
 type convGeometry struct {
 	window
 	groups, cin, cout int
-	twice             bool // every tap is read twice, for the two summands of its weights
 	in, out, res      halo
 	into              *joined                  // where the result goes among others; nil if it is alone
 	plans             cache[[3]int, *convPlan] // by batch, height, width
@@ -72,14 +70,6 @@ func (c *convGeometry) plan(x *pixels) (*convPlan, error) {
 // taps returns the length of the runs of x that a window covers, and where
 // they start.
 func (c *convGeometry) taps(x *pixels) (run int, taps []int32) {
-	run, taps = c.tapsOnce(x)
-	if c.twice {
-		taps = slices.Concat(taps, taps)
-	}
-	return run, taps
-}
-
-func (c *convGeometry) tapsOnce(x *pixels) (run int, taps []int32) {
 	if c.groups == 1 && c.dilation[1] == 1 {
 		for y := range c.kernel[0] {
 			taps = append(taps, int32(y*c.dilation[0]*x.rowStep()))

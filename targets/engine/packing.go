@@ -93,15 +93,65 @@ func (p *packer) matrix(k *kernel.Table, from *tensor.Tensor, w []float32, depth
 	return dst
 }
 
-// integers returns memory that p fills with the packed transpose of w, n rows
-// of taps*depth numbers, which are those of from or were made from them.
-func (p *packer) integers(g kernel.GemmI8, from *tensor.Tensor, w []int8, taps, depth, n int) []int8 {
-	dst, each, row := p.ints(g.PackedLen(taps, depth, n)), g.PackedLen(taps, depth, g.NR), taps*depth
-	p.add(from, ceilDiv(n, g.NR), func(lo, hi int) {
-		first := lo * g.NR
-		g.Pack(dst[lo*each:hi*each], w[first*row:], taps, depth, min(hi*g.NR, n)-first, row, true)
-	})
-	return dst
+// integerWeights are weights of a product with 8-bit numbers.
+type integerWeights struct {
+	gemm   kernel.GemmI8
+	packed [][]int8 // for each group of a convolution
+	extra  int      // groups that each panel has room for
+}
+
+// extraCost is the time of an extra group in units of that of another, and
+// exactCost what a product takes that never saturates, where one that does
+// takes 1.
+const (
+	extraCost = 3
+	exactCost = 1.25
+)
+
+// integers returns the weights w, whose first axis is that of the columns of a
+// product with numbers of the given type, and each index a row of taps. The
+// columns fall into groups, one for each part of the operand. p fills the
+// memory.
+func (p *packer) integers(k *kernel.Table, typ tensor.DType, w *quantWeights, taps, groups int) integerWeights {
+	n, row := w.shape[0], len(w.data)/w.shape[0]
+	all := kernel.WeightsI8{B: w.data, Rest: w.rest, Taps: taps, K: row / taps, N: n / groups, LD: row, Trans: true}
+	each := func(g int) kernel.WeightsI8 {
+		part := all
+		part.N = n
+		return part.Columns(g*all.N, (g+1)*all.N)
+	}
+	m, fit := integerWeights{gemm: k.GemmU8S8}, k.GemmU8S8Fit
+	if typ == tensor.Int8 {
+		m.gemm, fit = k.GemmS8S8, k.GemmS8S8Fit
+	}
+	count := func(g kernel.GemmI8) (most int, cost float64) {
+		sum, of := 0, 0
+		for i := range groups {
+			part := each(i)
+			room, extra := g.Extra(&part)
+			most, sum, of = max(most, room), sum+extra, of+g.Groups(&part)
+		}
+		return most, 1 + extraCost*float64(sum)/float64(of)
+	}
+	if fit.Saturates && !m.gemm.Saturates {
+		all.Exact = true
+		if room, cost := count(fit); cost <= exactCost {
+			m.gemm, m.extra = fit, room
+		}
+	} else {
+		m.extra, _ = count(m.gemm)
+	}
+	for i := range groups {
+		part := each(i)
+		dst, panel := p.ints(m.gemm.PackedLen(taps, part.K, part.N, m.extra)), m.gemm.PackedLen(taps, part.K, m.gemm.NR, m.extra)
+		from := part.B[:part.N*row]
+		p.add(tensor.Of(tensor.Shape{len(from)}, from), ceilDiv(part.N, m.gemm.NR), func(lo, hi int) {
+			some := part.Columns(lo*m.gemm.NR, min(hi*m.gemm.NR, part.N))
+			m.gemm.Pack(dst[lo*panel:hi*panel], &some, m.extra)
+		})
+		m.packed = append(m.packed, dst)
+	}
+	return m
 }
 
 // firstPack packs weights when they are first used.

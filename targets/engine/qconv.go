@@ -13,9 +13,8 @@ import (
 // The sums are integers; the halo of x holds its zero point.
 type qconv struct {
 	convGeometry
-	gemm    kernel.GemmI8
-	x       quantized
-	weights [][]int8 // per group, packed
+	integerWeights
+	x quantized
 	requantization
 }
 
@@ -26,41 +25,11 @@ func (c *qconv) zeroPoint() uint8 { return uint8(c.x.zero) }
 func newQConv(k *kernel.Table, mem *packer, w window, groups int, weights quantWeights, x quantized, r func(sums []int32) requantization) *qconv {
 	s := weights.shape
 	c := &qconv{convGeometry: convGeometry{window: w, groups: groups, cin: s[1] * groups, cout: s[0]}, x: x}
-	c.twice = weights.rest != nil
-	flat := weights.joined(s[0], func(w []int8) []int8 { return channelsLast(w, s[0], s[1], s[2]*s[3]) })
-	perGroup, depth := s[0]/groups, len(flat)/s[0]
-	run, taps := c.taps(&pixels{c: c.cin, h: 1, w: 1})
-	c.gemm = integerGemm(k, x.typ, flat, len(taps), run, s[0])
-	for g := range groups {
-		part := flat[g*perGroup*depth:][:perGroup*depth]
-		c.weights = append(c.weights, mem.integers(c.gemm, tensor.Of(tensor.Shape{len(part)}, part), part, len(taps), run, perGroup))
-	}
-	c.requantization = r(columnSums(flat, s[0]))
+	c.requantization = r(weights.sums())
+	weights.order(func(w []int8) []int8 { return channelsLast(w, s[0], s[1], s[2]*s[3]) })
+	_, taps := c.taps(&pixels{c: c.cin, h: 1, w: 1})
+	c.integerWeights = mem.integers(k, x.typ, &weights, len(taps), groups)
 	return c
-}
-
-// integerGemm returns the product for activations of the given type and
-// weights of n rows of taps*run.
-func integerGemm(k *kernel.Table, typ tensor.DType, flat []int8, taps, run, n int) kernel.GemmI8 {
-	switch {
-	case typ == tensor.Int8:
-		return k.GemmS8S8
-	case kernel.PairsFit(flat, taps, run, n, taps*run, true, 255):
-		return k.GemmU8S8Fit
-	}
-	return k.GemmU8S8
-}
-
-// columnSums returns the sum of each of n rows of weights.
-func columnSums(flat []int8, n int) []int32 {
-	sums := make([]int32, n)
-	per := len(flat) / n
-	for i := range sums {
-		for _, w := range flat[i*per : (i+1)*per] {
-			sums[i] += int32(w)
-		}
-	}
-	return sums
 }
 
 func (c *qconv) eval(e *op.Eval) error {
@@ -97,7 +66,7 @@ func (c *qconv) run(e *op.Eval, p *convPlan, x []uint8, to func(prod *kernel.Pro
 	for g := range c.groups {
 		from := g * perGroup
 		prod := kernel.ProductI8{
-			Geometry: p.Geometry, A: x[g*each:], B: c.weights[g],
+			Geometry: p.Geometry, A: x[g*each:], B: c.packed[g], Extra: c.extra,
 			Bias: c.bias[from:], Scale: c.scale[from:], Lo: c.lo, Hi: c.hi,
 		}
 		if c.add != nil {

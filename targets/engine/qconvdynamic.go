@@ -155,8 +155,8 @@ func (o *optimizer) dynamicConv(n *graph.Node) *dynamicConv {
 		return requantization{}
 	})
 	c.bias, c.scale = make([]int32, packed.cout), make([]float32, packed.cout)
-	c.convGeometry.window, c.groups, c.cin, c.cout, c.twice = packed.window, packed.groups, packed.cin, packed.cout, packed.twice
-	c.gemm, c.weights = packed.gemm, packed.weights
+	c.convGeometry.window, c.groups, c.cin, c.cout = packed.window, packed.groups, packed.cin, packed.cout
+	c.integerWeights = packed.integerWeights
 	c.in = win.border()
 	return c
 }

@@ -32,7 +32,7 @@ func newQDepthwise(w window, weights quantWeights, x quantized, r func(sums []in
 	s := weights.shape
 	order := func(w []int8) []int8 { return channelsLast(w, 1, s[0], s[2]*s[3]) }
 	d := &qdepthwise{window: w, x: x, weights: weights.joined(1, order)}
-	d.requantization = r(columnSums(weights.joined(s[0], slices.Clone), s[0]))
+	d.requantization = r(weights.sums())
 	return d
 }
 

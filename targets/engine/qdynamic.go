@@ -128,7 +128,7 @@ func (o *optimizer) integerMatrix(n *graph.Node) (quantWeights, bool) {
 		}
 		zeros = tensor.Int64s(z)
 	}
-	return w, w.center(q, zeros, 1) && w.rest == nil
+	return w, w.center(q, zeros, 1)
 }
 
 // isSingle reports whether a tensor of at most one axis has one element.
@@ -159,7 +159,7 @@ func (c *productChain) takeScale() *graph.Value {
 
 func (o *optimizer) dynamicProduct(n *graph.Node, w quantWeights, c *productChain, scaled bool) *dynamicProduct {
 	w.transpose()
-	m := &dynamicProduct{dynamic: dynamic{columnSums(w.data, w.shape[0]), scaled}}
+	m := &dynamicProduct{dynamic: dynamic{w.sums(), scaled}}
 	m.qmatmul = o.packedProduct(n.In(0).Type.Elem, w)
 	m.act = c.act
 	clamp := c.act

@@ -18,10 +18,9 @@ import (
 //
 //	y = act(MatMul(Dequantize(x), Dequantize(w)) + bias + res)
 type qmatmul struct {
-	k, n    int
-	gemm    kernel.GemmI8
-	weights []int8 // packed
-	act     activation
+	k, n int
+	integerWeights
+	act activation
 	requantization
 }
 
@@ -52,7 +51,7 @@ func (m *qmatmul) product(e *op.Eval, x *tensor.Tensor) (kernel.ProductI8, tenso
 	shape := x.Shape().Clone()
 	shape[len(shape)-1] = m.n
 	p := kernel.ProductI8{
-		A: tensor.Data[uint8](x), B: m.weights, Add: m.add,
+		A: tensor.Data[uint8](x), B: m.packed[0], Extra: m.extra, Add: m.add,
 		Lo: m.lo, Hi: m.hi, Zero: m.result.zero, Out: kernel.OutQ8,
 	}
 	p.M, p.N, p.K, p.LDA, p.LDC = shape[:len(shape)-1].Len(), m.n, m.k, m.k, m.n
@@ -128,7 +127,7 @@ func (o *optimizer) quantProduct(n *graph.Node, x quantized) (*qmatmul, *product
 		columns = 0
 	}
 	w, ok := o.weights(n.In(1), columns)
-	if !ok || w.rest != nil {
+	if !ok {
 		return nil, nil
 	}
 	c := o.productWith(n, tensor.Of(w.shape, w.data))
@@ -149,7 +148,7 @@ func (o *optimizer) quantProduct(n *graph.Node, x quantized) (*qmatmul, *product
 	if c.residual != nil {
 		clamp = activation{}
 	}
-	m.requantization = requantize(x, w.scales, c.bias, columnSums(w.data, m.n), clamp, out)
+	m.requantization = requantize(x, w.scales, c.bias, w.sums(), clamp, out)
 	m.table = table
 	return &m, c
 }
@@ -157,10 +156,7 @@ func (o *optimizer) quantProduct(n *graph.Node, x quantized) (*qmatmul, *product
 // packedProduct returns a product of numbers of the given type and the packed
 // rows of w.
 func (o *optimizer) packedProduct(typ tensor.DType, w quantWeights) qmatmul {
-	m := qmatmul{k: w.shape[1], n: w.shape[0]}
-	m.gemm = integerGemm(o.kernels, typ, w.data, 1, m.k, m.n)
-	m.weights = o.memory.integers(m.gemm, tensor.Of(w.shape, w.data), w.data, 1, m.k, m.n)
-	return m
+	return qmatmul{k: w.shape[1], n: w.shape[0], integerWeights: o.memory.integers(o.kernels, typ, &w, 1, 1)}
 }
 
 // resultOf takes the quantization behind a chain into it, and the look-up
@@ -196,16 +192,19 @@ func (o *optimizer) tableBehind(n *graph.Node) *table {
 // transpose swaps the two axes of the integers.
 func (w *quantWeights) transpose() {
 	rows, cols := w.shape[0], w.shape[1]
-	data := make([]int8, len(w.data))
-	const few = 64 // columns whose rows of the result stay in the cache
-	for lo := 0; lo < cols; lo += few {
-		for r := range rows {
-			for c, x := range w.data[r*cols+lo : r*cols+min(lo+few, cols)] {
-				data[(lo+c)*rows+r] = x
+	w.order(func(from []int8) []int8 {
+		to := make([]int8, len(from))
+		const few = 64 // columns whose rows of the result stay in the cache
+		for lo := 0; lo < cols; lo += few {
+			for r := range rows {
+				for c, x := range from[r*cols+lo : r*cols+min(lo+few, cols)] {
+					to[(lo+c)*rows+r] = x
+				}
 			}
 		}
-	}
-	w.data, w.shape = data, tensor.Shape{cols, rows}
+		return to
+	})
+	w.shape = tensor.Shape{cols, rows}
 }
 
 // qrows is a qbinary over tensors whose last axis stands for the channels of

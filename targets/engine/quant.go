@@ -182,6 +182,28 @@ func (w *quantWeights) center(q *tensor.Tensor, zeros []int64, axis int) bool {
 	return true
 }
 
+// order replaces the integers by what f makes of them, in another order.
+func (w *quantWeights) order(f func([]int8) []int8) {
+	w.data = f(w.data)
+	if w.rest != nil {
+		w.rest = f(w.rest)
+	}
+}
+
+// sums returns the sum of the integers of each index of the first axis.
+func (w *quantWeights) sums() []int32 {
+	sums := make([]int32, w.shape[0])
+	per := len(w.data) / len(sums)
+	for _, part := range [][]int8{w.data, w.rest} {
+		for i := range len(part) / per {
+			for _, x := range part[i*per : (i+1)*per] {
+				sums[i] += int32(x)
+			}
+		}
+	}
+	return sums
+}
+
 // joined returns weights of n filters in the order that order makes, with those
 // of the rest, if any, behind them filter by filter.
 func (w *quantWeights) joined(n int, order func([]int8) []int8) []int8 {

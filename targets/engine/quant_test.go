@@ -36,6 +36,7 @@ var quantNets = []struct{ name, body, steps string }{
 	{"matmul residual", `m = MatMul(x', wm) n = MatMul(x', wm) y = Add(m, n)`, "QMatMul QMatMul"},
 	{"matmul gelu", `m = MatMul(x', wm) a = Add(m, b40) g = Gelu(a) s = Add(g, g) y = MatMul(s', wn)`, "QMatMul Add QMatMul"},
 	{"wide", `c = Conv<pads = [1,1,1,1]>(x', u3, b) d = Conv<group = 12, pads = [1,1,1,1]>(c', ud, b) y = Conv(d', ws, b)`, "QConv QDepthwise QConv"},
+	{"wide matmul", `y = MatMul(x', um)`, "QMatMul"},
 	{"flatten", `c = Conv(x', w1, b) p = MaxPool<kernel_shape = [9,7]>(c') f = Flatten(p') y = Relu(f')`, "QConv QMaxPool Table Table"},
 }
 
@@ -74,7 +75,7 @@ func quantModel(t *testing.T, body string) *graph.Model {
 		inits += fmt.Sprintf(", int8%v %s_q, float[%d] %s_s", w.Shape(), name, count, name)
 		prologue += fmt.Sprintf(" %s = DequantizeLinear<axis = %d>(%s_q, %s_s)", name, axis, name, name)
 	}
-	for name, shape := range map[string][]int{"u3": {12, 8, 3, 3}, "ud": {12, 1, 3, 3}} {
+	for name, shape := range map[string][]int{"u3": {12, 8, 3, 3}, "ud": {12, 1, 3, 3}, "um": {7, 40}} {
 		if strings.Contains(body, name) {
 			q := tensor.New(tensor.Uint8, shape)
 			for i, v := range tensor.Data[float32](random(43, shape...)) {

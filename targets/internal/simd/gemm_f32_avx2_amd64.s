@@ -106,11 +106,14 @@ widetap:
 	MOVQ    24(SP), R15
 	CMPQ    R15, 128(BX)
 	JGE     widefinish
-	MOVQ    120(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    544(BX), R15
+	MOVQ    120(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    544(BX), AX
+	ADDQ    AX, R15
 	SHLQ    $0x02, R15
+	SHLQ    $0x02, AX
 	ADDQ    (BX), R15
+	MOVQ    AX, 48(SP)
 	MOVQ    144(BX), AX
 	LEAQ    (R15)(AX*4), AX
 	MOVQ    152(BX), CX
@@ -129,8 +132,7 @@ widetap:
 	LEAQ    (R15)(R8*4), R8
 
 over3:
-	MOVQ 544(BX), R15
-	SHLQ $0x02, R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4
@@ -816,11 +818,14 @@ narrowtap:
 	MOVQ    24(SP), R15
 	CMPQ    R15, 128(BX)
 	JGE     narrowfinish
-	MOVQ    120(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    544(BX), R15
+	MOVQ    120(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    544(BX), AX
+	ADDQ    AX, R15
 	SHLQ    $0x02, R15
+	SHLQ    $0x02, AX
 	ADDQ    (BX), R15
+	MOVQ    AX, 48(SP)
 	MOVQ    144(BX), AX
 	LEAQ    (R15)(AX*4), AX
 	MOVQ    152(BX), CX
@@ -839,8 +844,7 @@ narrowtap:
 	LEAQ    (R15)(R8*4), R8
 
 over18:
-	MOVQ 544(BX), R15
-	SHLQ $0x02, R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4

@@ -16,12 +16,20 @@ panel:
 
 tap:
 	SUBS $1, R11
-	BLT  finish
+	BLT  extra
 	MOVW.P 4(R12), R21
+
+found:
 	MOVD tileI8_A(R0), R13
 	ADD  R21, R13, R13
 	ROWS_I8(tileI8_ARow, 0)
 	MOVD tileI8_K(R0), R10
+	TBZ  $63, R11, run
+	CMP  $4, R10
+	BLE  run
+	MOVD $4, R10
+
+run:
 	SUBS $MAIN, R10
 	BLT  groups
 
@@ -47,6 +55,24 @@ rest:
 	GATHER
 	STEP_GROUP
 	B    tap
+
+// An extra group is a tap of four bytes, for which R11 is negative.
+extra:
+	MOVD tileI8_Extra(R0), R21
+	CBZ  R21, finish
+	ADD  R14, R21, R21
+	MOVW (R21), R13
+	MVN  R11, R16
+	CMP  R13, R16
+	BGE  finish
+	ADD  R16<<3, R21, R21
+	MOVW 8(R21), R13
+	MOVW 12(R21), R16
+	MOVD tileI8_Taps(R0), R21
+	ADD  R13<<2, R21, R21
+	MOVW (R21), R21
+	ADD  R16, R21, R21
+	B    found
 
 finish:
 	MOVD SUMS, R21

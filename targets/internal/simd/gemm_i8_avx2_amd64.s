@@ -39,63 +39,88 @@ TEXT ·gemm_u8s8_6x16_avx2(SB), $136-8
 	MOVQ  CX, 216(R15)(AX*8)
 
 wide:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          narrow
-	MOVQ         8(SP), BX
+	MOVQ   (SP), AX
+	TESTQ  AX, AX
+	JLE    done
+	CMPQ   AX, $+8
+	JLE    narrow
+	MOVQ   8(SP), BX
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	CMPQ   40(SP), $+4
+	JLE    over1
+	VXORPS Y12, Y12, Y12
+	VXORPS Y13, Y13, Y13
+	VXORPS Y14, Y14, Y14
+	VXORPS Y15, Y15, Y15
+
+over1:
 	MOVL         $+16711935, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	VXORPS       Y10, Y10, Y10
-	VXORPS       Y11, Y11, Y11
-	CMPQ         40(SP), $+4
-	JLE          over1
-	VXORPS       Y12, Y12, Y12
-	VXORPS       Y13, Y13, Y13
-	VXORPS       Y14, Y14, Y14
-	VXORPS       Y15, Y15, Y15
-
-over1:
-	ADDQ $+64, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+64, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 widetap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     widefinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over2
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over2
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
 
 over2:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4
@@ -577,7 +602,7 @@ widefinish:
 
 over23:
 absent22:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -657,7 +682,7 @@ widescale:
 
 over26:
 absent25:
-	CMPB    516(R15), $0x02
+	CMPB    524(R15), $0x02
 	JEQ     widequantize
 	MOVQ    168(R15), AX
 	TESTQ   AX, AX
@@ -683,8 +708,8 @@ absent25:
 
 over28:
 absent27:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -755,8 +780,8 @@ over30:
 	JMP widestored
 
 widequantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -785,7 +810,7 @@ widequantize:
 	VMINPS       Y15, Y1, Y15
 
 over31:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -922,7 +947,7 @@ widemasked:
 
 over35:
 absent34:
-	CMPB       516(R15), $0x00
+	CMPB       524(R15), $0x00
 	JNE        widemaskedscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
@@ -1002,7 +1027,7 @@ widemaskedscale:
 
 over38:
 absent37:
-	CMPB       516(R15), $0x02
+	CMPB       524(R15), $0x02
 	JEQ        widemaskedquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
@@ -1028,8 +1053,8 @@ absent37:
 
 over40:
 absent39:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -1100,8 +1125,8 @@ over42:
 	JMP widemaskedstored
 
 widemaskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -1130,7 +1155,7 @@ widemaskedquantize:
 	VMINPS       Y15, Y1, Y15
 
 over43:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -1444,52 +1469,77 @@ widefinished:
 	JMP  wide
 
 narrow:
-	MOVQ         8(SP), BX
+	MOVQ   8(SP), BX
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	CMPQ   40(SP), $+4
+	JLE    over52
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+
+over52:
 	MOVL         $+16711935, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	CMPQ         40(SP), $+4
-	JLE          over52
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-
-over52:
-	ADDQ $+64, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+64, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 narrowtap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     narrowfinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over53
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over53
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over53
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over53
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
 
 over53:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4
@@ -1869,7 +1919,7 @@ narrowfinish:
 
 over74:
 absent73:
-	CMPB       516(R15), $0x00
+	CMPB       524(R15), $0x00
 	JNE        narrowscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
@@ -1930,7 +1980,7 @@ narrowscale:
 
 over77:
 absent76:
-	CMPB       516(R15), $0x02
+	CMPB       524(R15), $0x02
 	JEQ        narrowquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
@@ -1949,8 +1999,8 @@ absent76:
 
 over79:
 absent78:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -2003,8 +2053,8 @@ over81:
 	JMP narrowstored
 
 narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -2021,7 +2071,7 @@ narrowquantize:
 	VMINPS       Y9, Y1, Y9
 
 over82:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -2359,30 +2409,55 @@ widetap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     widefinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over2
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over2
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
 
 over2:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4
@@ -2889,7 +2964,7 @@ widefinish:
 
 over23:
 absent22:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -2969,7 +3044,7 @@ widescale:
 
 over26:
 absent25:
-	CMPB    516(R15), $0x02
+	CMPB    524(R15), $0x02
 	JEQ     widequantize
 	MOVQ    168(R15), AX
 	TESTQ   AX, AX
@@ -2995,8 +3070,8 @@ absent25:
 
 over28:
 absent27:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -3067,8 +3142,8 @@ over30:
 	JMP widestored
 
 widequantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -3097,7 +3172,7 @@ widequantize:
 	VMINPS       Y15, Y1, Y15
 
 over31:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -3234,7 +3309,7 @@ widemasked:
 
 over35:
 absent34:
-	CMPB       516(R15), $0x00
+	CMPB       524(R15), $0x00
 	JNE        widemaskedscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
@@ -3314,7 +3389,7 @@ widemaskedscale:
 
 over38:
 absent37:
-	CMPB       516(R15), $0x02
+	CMPB       524(R15), $0x02
 	JEQ        widemaskedquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
@@ -3340,8 +3415,8 @@ absent37:
 
 over40:
 absent39:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -3412,8 +3487,8 @@ over42:
 	JMP widemaskedstored
 
 widemaskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -3442,7 +3517,7 @@ widemaskedquantize:
 	VMINPS       Y15, Y1, Y15
 
 over43:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -3775,30 +3850,55 @@ narrowtap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     narrowfinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over53
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over53
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over53
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over53
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
 
 over53:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4
@@ -4203,7 +4303,7 @@ narrowfinish:
 
 over74:
 absent73:
-	CMPB       516(R15), $0x00
+	CMPB       524(R15), $0x00
 	JNE        narrowscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
@@ -4264,7 +4364,7 @@ narrowscale:
 
 over77:
 absent76:
-	CMPB       516(R15), $0x02
+	CMPB       524(R15), $0x02
 	JEQ        narrowquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
@@ -4283,8 +4383,8 @@ absent76:
 
 over79:
 absent78:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -4337,8 +4437,8 @@ over81:
 	JMP narrowstored
 
 narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -4355,7 +4455,7 @@ narrowquantize:
 	VMINPS       Y9, Y1, Y9
 
 over82:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -4663,63 +4763,88 @@ TEXT ·gemm_u8s8fit_6x16_avx2(SB), $136-8
 	MOVQ  CX, 216(R15)(AX*8)
 
 wide:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          narrow
-	MOVQ         8(SP), BX
+	MOVQ   (SP), AX
+	TESTQ  AX, AX
+	JLE    done
+	CMPQ   AX, $+8
+	JLE    narrow
+	MOVQ   8(SP), BX
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	CMPQ   40(SP), $+4
+	JLE    over1
+	VXORPS Y12, Y12, Y12
+	VXORPS Y13, Y13, Y13
+	VXORPS Y14, Y14, Y14
+	VXORPS Y15, Y15, Y15
+
+over1:
 	MOVL         $+65537, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	VXORPS       Y10, Y10, Y10
-	VXORPS       Y11, Y11, Y11
-	CMPQ         40(SP), $+4
-	JLE          over1
-	VXORPS       Y12, Y12, Y12
-	VXORPS       Y13, Y13, Y13
-	VXORPS       Y14, Y14, Y14
-	VXORPS       Y15, Y15, Y15
-
-over1:
-	ADDQ $+64, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+64, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 widetap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     widefinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over2
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over2
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
 
 over2:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4
@@ -5096,7 +5221,7 @@ widefinish:
 
 over23:
 absent22:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -5176,7 +5301,7 @@ widescale:
 
 over26:
 absent25:
-	CMPB    516(R15), $0x02
+	CMPB    524(R15), $0x02
 	JEQ     widequantize
 	MOVQ    168(R15), AX
 	TESTQ   AX, AX
@@ -5202,8 +5327,8 @@ absent25:
 
 over28:
 absent27:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -5274,8 +5399,8 @@ over30:
 	JMP widestored
 
 widequantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -5304,7 +5429,7 @@ widequantize:
 	VMINPS       Y15, Y1, Y15
 
 over31:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -5441,7 +5566,7 @@ widemasked:
 
 over35:
 absent34:
-	CMPB       516(R15), $0x00
+	CMPB       524(R15), $0x00
 	JNE        widemaskedscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
@@ -5521,7 +5646,7 @@ widemaskedscale:
 
 over38:
 absent37:
-	CMPB       516(R15), $0x02
+	CMPB       524(R15), $0x02
 	JEQ        widemaskedquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
@@ -5547,8 +5672,8 @@ absent37:
 
 over40:
 absent39:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -5619,8 +5744,8 @@ over42:
 	JMP widemaskedstored
 
 widemaskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -5649,7 +5774,7 @@ widemaskedquantize:
 	VMINPS       Y15, Y1, Y15
 
 over43:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -5963,52 +6088,77 @@ widefinished:
 	JMP  wide
 
 narrow:
-	MOVQ         8(SP), BX
+	MOVQ   8(SP), BX
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	CMPQ   40(SP), $+4
+	JLE    over52
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+
+over52:
 	MOVL         $+65537, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	CMPQ         40(SP), $+4
-	JLE          over52
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-
-over52:
-	ADDQ $+64, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+64, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 narrowtap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     narrowfinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over53
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over53
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over53
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over53
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
 
 over53:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4
@@ -6308,7 +6458,7 @@ narrowfinish:
 
 over74:
 absent73:
-	CMPB       516(R15), $0x00
+	CMPB       524(R15), $0x00
 	JNE        narrowscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
@@ -6369,7 +6519,7 @@ narrowscale:
 
 over77:
 absent76:
-	CMPB       516(R15), $0x02
+	CMPB       524(R15), $0x02
 	JEQ        narrowquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
@@ -6388,8 +6538,8 @@ absent76:
 
 over79:
 absent78:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -6442,8 +6592,8 @@ over81:
 	JMP narrowstored
 
 narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -6460,7 +6610,2230 @@ narrowquantize:
 	VMINPS       Y9, Y1, Y9
 
 over82:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
+	VCVTPS2DQ    Y4, Y4
+	VPADDD       Y0, Y4, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPADDD       Y0, Y5, Y5
+	VCVTPS2DQ    Y6, Y6
+	VPADDD       Y0, Y6, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPADDD       Y0, Y7, Y7
+	CMPQ         R14, $+4
+	JLE          over83
+	VCVTPS2DQ    Y8, Y8
+	VPADDD       Y0, Y8, Y8
+	VCVTPS2DQ    Y9, Y9
+	VPADDD       Y0, Y9, Y9
+
+over83:
+	MOVQ         48(R15), R8
+	MOVQ         16(SP), CX
+	LEAQ         (R8)(CX*1), R8
+	MOVL         $+255, AX
+	VMOVD        AX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         344(R15), DX
+	LEAQ         (R8)(DX*1), DX
+	VPAND        Y2, Y4, Y4
+	VPACKUSDW    Y4, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VPACKUSWB    Y4, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	CMPQ         (SP), $+16
+	JL           store85x16
+	VMOVDQU      X4, (DX)
+	JMP          store85x0
+
+store85x16:
+	TESTB   $0x08, (SP)
+	JEQ     store85x8
+	VMOVQ   X4, (DX)
+	VPSRLDQ $0x08, X4, X4
+	ADDQ    $+8, DX
+
+store85x8:
+	TESTB   $0x04, (SP)
+	JEQ     store85x4
+	VMOVD   X4, (DX)
+	VPSRLDQ $0x04, X4, X4
+	ADDQ    $+4, DX
+
+store85x4:
+	TESTB   $0x02, (SP)
+	JEQ     store85x2
+	VPEXTRW $0x00, X4, (DX)
+	VPSRLDQ $0x02, X4, X4
+	ADDQ    $+2, DX
+
+store85x2:
+	TESTB   $0x01, (SP)
+	JEQ     store85x1
+	VPEXTRB $0x00, X4, (DX)
+	VPSRLDQ $0x01, X4, X4
+	ADDQ    $+1, DX
+
+store85x1:
+store85x0:
+	CMPQ      R14, $+1
+	JLE       over84
+	MOVQ      352(R15), DX
+	LEAQ      (R8)(DX*1), DX
+	VPAND     Y2, Y5, Y5
+	VPACKUSDW Y5, Y5, Y5
+	VPERMQ    $0xd8, Y5, Y5
+	VPACKUSWB Y5, Y5, Y5
+	VPERMQ    $0xd8, Y5, Y5
+	CMPQ      (SP), $+16
+	JL        store86x16
+	VMOVDQU   X5, (DX)
+	JMP       store86x0
+
+store86x16:
+	TESTB   $0x08, (SP)
+	JEQ     store86x8
+	VMOVQ   X5, (DX)
+	VPSRLDQ $0x08, X5, X5
+	ADDQ    $+8, DX
+
+store86x8:
+	TESTB   $0x04, (SP)
+	JEQ     store86x4
+	VMOVD   X5, (DX)
+	VPSRLDQ $0x04, X5, X5
+	ADDQ    $+4, DX
+
+store86x4:
+	TESTB   $0x02, (SP)
+	JEQ     store86x2
+	VPEXTRW $0x00, X5, (DX)
+	VPSRLDQ $0x02, X5, X5
+	ADDQ    $+2, DX
+
+store86x2:
+	TESTB   $0x01, (SP)
+	JEQ     store86x1
+	VPEXTRB $0x00, X5, (DX)
+	VPSRLDQ $0x01, X5, X5
+	ADDQ    $+1, DX
+
+store86x1:
+store86x0:
+	CMPQ      R14, $+2
+	JLE       over84
+	MOVQ      360(R15), DX
+	LEAQ      (R8)(DX*1), DX
+	VPAND     Y2, Y6, Y6
+	VPACKUSDW Y6, Y6, Y6
+	VPERMQ    $0xd8, Y6, Y6
+	VPACKUSWB Y6, Y6, Y6
+	VPERMQ    $0xd8, Y6, Y6
+	CMPQ      (SP), $+16
+	JL        store87x16
+	VMOVDQU   X6, (DX)
+	JMP       store87x0
+
+store87x16:
+	TESTB   $0x08, (SP)
+	JEQ     store87x8
+	VMOVQ   X6, (DX)
+	VPSRLDQ $0x08, X6, X6
+	ADDQ    $+8, DX
+
+store87x8:
+	TESTB   $0x04, (SP)
+	JEQ     store87x4
+	VMOVD   X6, (DX)
+	VPSRLDQ $0x04, X6, X6
+	ADDQ    $+4, DX
+
+store87x4:
+	TESTB   $0x02, (SP)
+	JEQ     store87x2
+	VPEXTRW $0x00, X6, (DX)
+	VPSRLDQ $0x02, X6, X6
+	ADDQ    $+2, DX
+
+store87x2:
+	TESTB   $0x01, (SP)
+	JEQ     store87x1
+	VPEXTRB $0x00, X6, (DX)
+	VPSRLDQ $0x01, X6, X6
+	ADDQ    $+1, DX
+
+store87x1:
+store87x0:
+	CMPQ      R14, $+3
+	JLE       over84
+	MOVQ      368(R15), DX
+	LEAQ      (R8)(DX*1), DX
+	VPAND     Y2, Y7, Y7
+	VPACKUSDW Y7, Y7, Y7
+	VPERMQ    $0xd8, Y7, Y7
+	VPACKUSWB Y7, Y7, Y7
+	VPERMQ    $0xd8, Y7, Y7
+	CMPQ      (SP), $+16
+	JL        store88x16
+	VMOVDQU   X7, (DX)
+	JMP       store88x0
+
+store88x16:
+	TESTB   $0x08, (SP)
+	JEQ     store88x8
+	VMOVQ   X7, (DX)
+	VPSRLDQ $0x08, X7, X7
+	ADDQ    $+8, DX
+
+store88x8:
+	TESTB   $0x04, (SP)
+	JEQ     store88x4
+	VMOVD   X7, (DX)
+	VPSRLDQ $0x04, X7, X7
+	ADDQ    $+4, DX
+
+store88x4:
+	TESTB   $0x02, (SP)
+	JEQ     store88x2
+	VPEXTRW $0x00, X7, (DX)
+	VPSRLDQ $0x02, X7, X7
+	ADDQ    $+2, DX
+
+store88x2:
+	TESTB   $0x01, (SP)
+	JEQ     store88x1
+	VPEXTRB $0x00, X7, (DX)
+	VPSRLDQ $0x01, X7, X7
+	ADDQ    $+1, DX
+
+store88x1:
+store88x0:
+	CMPQ      R14, $+4
+	JLE       over84
+	MOVQ      376(R15), DX
+	LEAQ      (R8)(DX*1), DX
+	VPAND     Y2, Y8, Y8
+	VPACKUSDW Y8, Y8, Y8
+	VPERMQ    $0xd8, Y8, Y8
+	VPACKUSWB Y8, Y8, Y8
+	VPERMQ    $0xd8, Y8, Y8
+	CMPQ      (SP), $+16
+	JL        store89x16
+	VMOVDQU   X8, (DX)
+	JMP       store89x0
+
+store89x16:
+	TESTB   $0x08, (SP)
+	JEQ     store89x8
+	VMOVQ   X8, (DX)
+	VPSRLDQ $0x08, X8, X8
+	ADDQ    $+8, DX
+
+store89x8:
+	TESTB   $0x04, (SP)
+	JEQ     store89x4
+	VMOVD   X8, (DX)
+	VPSRLDQ $0x04, X8, X8
+	ADDQ    $+4, DX
+
+store89x4:
+	TESTB   $0x02, (SP)
+	JEQ     store89x2
+	VPEXTRW $0x00, X8, (DX)
+	VPSRLDQ $0x02, X8, X8
+	ADDQ    $+2, DX
+
+store89x2:
+	TESTB   $0x01, (SP)
+	JEQ     store89x1
+	VPEXTRB $0x00, X8, (DX)
+	VPSRLDQ $0x01, X8, X8
+	ADDQ    $+1, DX
+
+store89x1:
+store89x0:
+	CMPQ      R14, $+5
+	JLE       over84
+	MOVQ      384(R15), DX
+	LEAQ      (R8)(DX*1), DX
+	VPAND     Y2, Y9, Y9
+	VPACKUSDW Y9, Y9, Y9
+	VPERMQ    $0xd8, Y9, Y9
+	VPACKUSWB Y9, Y9, Y9
+	VPERMQ    $0xd8, Y9, Y9
+	CMPQ      (SP), $+16
+	JL        store90x16
+	VMOVDQU   X9, (DX)
+	JMP       store90x0
+
+store90x16:
+	TESTB   $0x08, (SP)
+	JEQ     store90x8
+	VMOVQ   X9, (DX)
+	VPSRLDQ $0x08, X9, X9
+	ADDQ    $+8, DX
+
+store90x8:
+	TESTB   $0x04, (SP)
+	JEQ     store90x4
+	VMOVD   X9, (DX)
+	VPSRLDQ $0x04, X9, X9
+	ADDQ    $+4, DX
+
+store90x4:
+	TESTB   $0x02, (SP)
+	JEQ     store90x2
+	VPEXTRW $0x00, X9, (DX)
+	VPSRLDQ $0x02, X9, X9
+	ADDQ    $+2, DX
+
+store90x2:
+	TESTB   $0x01, (SP)
+	JEQ     store90x1
+	VPEXTRB $0x00, X9, (DX)
+	VPSRLDQ $0x01, X9, X9
+	ADDQ    $+1, DX
+
+store90x1:
+store90x0:
+over84:
+narrowstored:
+done:
+	VZEROUPPER
+	RET
+
+// func gemm_s8s8fit_6x16_avx2(t *byte)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·gemm_s8s8fit_6x16_avx2(SB), $136-8
+	MOVQ  t+0(FP), R15
+	MOVQ  480(R15), AX
+	MOVQ  AX, (SP)
+	MOVQ  24(R15), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  $+0, 16(SP)
+	MOVQ  472(R15), AX
+	MOVQ  AX, 40(SP)
+	TESTQ AX, AX
+	JLE   done
+	MOVQ  208(R15)(AX*8), CX
+	MOVQ  CX, 216(R15)(AX*8)
+
+wide:
+	MOVQ    (SP), AX
+	TESTQ   AX, AX
+	JLE     done
+	CMPQ    AX, $+8
+	JLE     narrow
+	MOVQ    8(SP), BX
+	VMOVUPS (BX), Y0
+	VPSLLD  $0x07, Y0, Y0
+	VPXOR   Y4, Y4, Y4
+	VPSUBD  Y0, Y4, Y0
+	VMOVUPS 32(BX), Y1
+	VPSLLD  $0x07, Y1, Y1
+	VPXOR   Y5, Y5, Y5
+	VPSUBD  Y1, Y5, Y1
+	VMOVAPS Y0, Y4
+	VMOVAPS Y1, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y1, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y1, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y1, Y11
+	CMPQ    40(SP), $+4
+	JLE     over1
+	VMOVAPS Y0, Y12
+	VMOVAPS Y1, Y13
+	VMOVAPS Y0, Y14
+	VMOVAPS Y1, Y15
+
+over1:
+	MOVL         $+65537, AX
+	VMOVD        AX, X3
+	VPBROADCASTD X3, Y3
+	MOVL         $-2139062144, AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	ADDQ         $+64, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
+
+widetap:
+	MOVQ    t+0(FP), BX
+	MOVQ    24(SP), R15
+	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
+	JGE     widefinish
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+
+over2:
+	MOVQ 48(SP), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+4
+	JLE  wide4
+	CMPQ R15, $-4
+	JG   wide6manyover
+
+wide6many:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD (DI)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y12, Y12
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y13, Y13
+	VPBROADCASTD (R8)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y14, Y14
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y15, Y15
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide6many
+
+wide6manyover:
+	CMPQ R15, $-4
+	JG   wide6oneover
+
+wide6one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y11, Y11
+	VPBROADCASTD (DI)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y12, Y12
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y13, Y13
+	VPBROADCASTD (R8)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y14, Y14
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y15, Y15
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide6one
+
+wide6oneover:
+	JMP wideend
+
+wide4:
+	CMPQ 40(SP), $+2
+	JLE  wide2
+	CMPQ R15, $-4
+	JG   wide4oneover
+
+wide4one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y9, Y9
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y11, Y11
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide4one
+
+wide4oneover:
+	JMP wideend
+
+wide2:
+	CMPQ 40(SP), $+1
+	JLE  wide1
+	CMPQ R15, $-4
+	JG   wide2oneover
+
+wide2one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide2one
+
+wide2oneover:
+	JMP wideend
+
+wide1:
+	CMPQ R15, $-4
+	JG   wide1oneover
+
+wide1one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wide1one
+
+wide1oneover:
+wideend:
+	TESTQ   R15, R15
+	JEQ     widewhole
+	VPXOR   X2, X2, X2
+	CMPQ    R15, $-2
+	JG      one4
+	JEQ     two5
+	VPINSRB $0x02, 2(AX)(R15*1), X2, X2
+
+two5:
+	VPINSRW $0x00, (AX)(R15*1), X2, X2
+	JMP     filled6
+
+one4:
+	VPINSRB $0x00, (AX)(R15*1), X2, X2
+
+filled6:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one7
+	JEQ          two8
+	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
+
+two8:
+	VPINSRW $0x00, (CX)(R15*1), X2, X2
+	JMP     filled9
+
+one7:
+	VPINSRB $0x00, (CX)(R15*1), X2, X2
+
+filled9:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	CMPQ         40(SP), $+2
+	JLE          over3
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one10
+	JEQ          two11
+	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+
+two11:
+	VPINSRW $0x00, (DX)(R15*1), X2, X2
+	JMP     filled12
+
+one10:
+	VPINSRB $0x00, (DX)(R15*1), X2, X2
+
+filled12:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y8, Y8
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y9, Y9
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one13
+	JEQ          two14
+	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+
+two14:
+	VPINSRW $0x00, (SI)(R15*1), X2, X2
+	JMP     filled15
+
+one13:
+	VPINSRB $0x00, (SI)(R15*1), X2, X2
+
+filled15:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y10, Y10
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y11, Y11
+	CMPQ         40(SP), $+4
+	JLE          over3
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one16
+	JEQ          two17
+	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+
+two17:
+	VPINSRW $0x00, (DI)(R15*1), X2, X2
+	JMP     filled18
+
+one16:
+	VPINSRB $0x00, (DI)(R15*1), X2, X2
+
+filled18:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y12, Y12
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y13, Y13
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one19
+	JEQ          two20
+	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+
+two20:
+	VPINSRW $0x00, (R8)(R15*1), X2, X2
+	JMP     filled21
+
+one19:
+	VPINSRB $0x00, (R8)(R15*1), X2, X2
+
+filled21:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y14, Y14
+	VPMADDUBSW   32(BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y15, Y15
+
+over3:
+	ADDQ $+64, BX
+
+widewhole:
+	MOVQ BX, 32(SP)
+	INCQ 24(SP)
+	JMP  widetap
+
+widefinish:
+	MOVQ    t+0(FP), R15
+	MOVQ    40(SP), R14
+	CMPQ    (SP), $+16
+	JL      widemasked
+	MOVQ    120(R15), AX
+	TESTQ   AX, AX
+	JEQ     absent22
+	MOVQ    16(SP), CX
+	LEAQ    (AX)(CX*4), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VPADDD  Y0, Y4, Y4
+	VPADDD  Y1, Y5, Y5
+	VPADDD  Y0, Y6, Y6
+	VPADDD  Y1, Y7, Y7
+	VPADDD  Y0, Y8, Y8
+	VPADDD  Y1, Y9, Y9
+	VPADDD  Y0, Y10, Y10
+	VPADDD  Y1, Y11, Y11
+	CMPQ    R14, $+4
+	JLE     over23
+	VPADDD  Y0, Y12, Y12
+	VPADDD  Y1, Y13, Y13
+	VPADDD  Y0, Y14, Y14
+	VPADDD  Y1, Y15, Y15
+
+over23:
+absent22:
+	CMPB    524(R15), $0x00
+	JNE     widescale
+	MOVQ    72(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	CMPQ    R14, $+1
+	JLE     over24
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	CMPQ    R14, $+2
+	JLE     over24
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y8, (DX)
+	VMOVUPS Y9, 32(DX)
+	CMPQ    R14, $+3
+	JLE     over24
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y10, (DX)
+	VMOVUPS Y11, 32(DX)
+	CMPQ    R14, $+4
+	JLE     over24
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y12, (DX)
+	VMOVUPS Y13, 32(DX)
+	CMPQ    R14, $+5
+	JLE     over24
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y14, (DX)
+	VMOVUPS Y15, 32(DX)
+
+over24:
+	JMP widestored
+
+widescale:
+	MOVQ      144(R15), AX
+	TESTQ     AX, AX
+	JEQ       absent25
+	MOVQ      16(SP), CX
+	LEAQ      (AX)(CX*4), AX
+	VMOVUPS   (AX), Y0
+	VMOVUPS   32(AX), Y1
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y0, Y4, Y4
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y1, Y5, Y5
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y0, Y6, Y6
+	VCVTDQ2PS Y7, Y7
+	VMULPS    Y1, Y7, Y7
+	VCVTDQ2PS Y8, Y8
+	VMULPS    Y0, Y8, Y8
+	VCVTDQ2PS Y9, Y9
+	VMULPS    Y1, Y9, Y9
+	VCVTDQ2PS Y10, Y10
+	VMULPS    Y0, Y10, Y10
+	VCVTDQ2PS Y11, Y11
+	VMULPS    Y1, Y11, Y11
+	CMPQ      R14, $+4
+	JLE       over26
+	VCVTDQ2PS Y12, Y12
+	VMULPS    Y0, Y12, Y12
+	VCVTDQ2PS Y13, Y13
+	VMULPS    Y1, Y13, Y13
+	VCVTDQ2PS Y14, Y14
+	VMULPS    Y0, Y14, Y14
+	VCVTDQ2PS Y15, Y15
+	VMULPS    Y1, Y15, Y15
+
+over26:
+absent25:
+	CMPB    524(R15), $0x02
+	JEQ     widequantize
+	MOVQ    168(R15), AX
+	TESTQ   AX, AX
+	JEQ     absent27
+	MOVQ    16(SP), CX
+	LEAQ    (AX)(CX*4), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y1, Y5, Y5
+	VADDPS  Y0, Y6, Y6
+	VADDPS  Y1, Y7, Y7
+	VADDPS  Y0, Y8, Y8
+	VADDPS  Y1, Y9, Y9
+	VADDPS  Y0, Y10, Y10
+	VADDPS  Y1, Y11, Y11
+	CMPQ    R14, $+4
+	JLE     over28
+	VADDPS  Y0, Y12, Y12
+	VADDPS  Y1, Y13, Y13
+	VADDPS  Y0, Y14, Y14
+	VADDPS  Y1, Y15, Y15
+
+over28:
+absent27:
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
+	VMAXPS       Y4, Y0, Y4
+	VMINPS       Y4, Y1, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y1, Y5
+	VMAXPS       Y6, Y0, Y6
+	VMINPS       Y6, Y1, Y6
+	VMAXPS       Y7, Y0, Y7
+	VMINPS       Y7, Y1, Y7
+	VMAXPS       Y8, Y0, Y8
+	VMINPS       Y8, Y1, Y8
+	VMAXPS       Y9, Y0, Y9
+	VMINPS       Y9, Y1, Y9
+	VMAXPS       Y10, Y0, Y10
+	VMINPS       Y10, Y1, Y10
+	VMAXPS       Y11, Y0, Y11
+	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over29
+	VMAXPS       Y12, Y0, Y12
+	VMINPS       Y12, Y1, Y12
+	VMAXPS       Y13, Y0, Y13
+	VMINPS       Y13, Y1, Y13
+	VMAXPS       Y14, Y0, Y14
+	VMINPS       Y14, Y1, Y14
+	VMAXPS       Y15, Y0, Y15
+	VMINPS       Y15, Y1, Y15
+
+over29:
+	MOVQ    96(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	CMPQ    R14, $+1
+	JLE     over30
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	CMPQ    R14, $+2
+	JLE     over30
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y8, (DX)
+	VMOVUPS Y9, 32(DX)
+	CMPQ    R14, $+3
+	JLE     over30
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y10, (DX)
+	VMOVUPS Y11, 32(DX)
+	CMPQ    R14, $+4
+	JLE     over30
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y12, (DX)
+	VMOVUPS Y13, 32(DX)
+	CMPQ    R14, $+5
+	JLE     over30
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y14, (DX)
+	VMOVUPS Y15, 32(DX)
+
+over30:
+	JMP widestored
+
+widequantize:
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
+	VMAXPS       Y4, Y0, Y4
+	VMINPS       Y4, Y1, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y1, Y5
+	VMAXPS       Y6, Y0, Y6
+	VMINPS       Y6, Y1, Y6
+	VMAXPS       Y7, Y0, Y7
+	VMINPS       Y7, Y1, Y7
+	VMAXPS       Y8, Y0, Y8
+	VMINPS       Y8, Y1, Y8
+	VMAXPS       Y9, Y0, Y9
+	VMINPS       Y9, Y1, Y9
+	VMAXPS       Y10, Y0, Y10
+	VMINPS       Y10, Y1, Y10
+	VMAXPS       Y11, Y0, Y11
+	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over31
+	VMAXPS       Y12, Y0, Y12
+	VMINPS       Y12, Y1, Y12
+	VMAXPS       Y13, Y0, Y13
+	VMINPS       Y13, Y1, Y13
+	VMAXPS       Y14, Y0, Y14
+	VMINPS       Y14, Y1, Y14
+	VMAXPS       Y15, Y0, Y15
+	VMINPS       Y15, Y1, Y15
+
+over31:
+	VPBROADCASTD 520(R15), Y0
+	VCVTPS2DQ    Y4, Y4
+	VPADDD       Y0, Y4, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPADDD       Y0, Y5, Y5
+	VCVTPS2DQ    Y6, Y6
+	VPADDD       Y0, Y6, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPADDD       Y0, Y7, Y7
+	VCVTPS2DQ    Y8, Y8
+	VPADDD       Y0, Y8, Y8
+	VCVTPS2DQ    Y9, Y9
+	VPADDD       Y0, Y9, Y9
+	VCVTPS2DQ    Y10, Y10
+	VPADDD       Y0, Y10, Y10
+	VCVTPS2DQ    Y11, Y11
+	VPADDD       Y0, Y11, Y11
+	CMPQ         R14, $+4
+	JLE          over32
+	VCVTPS2DQ    Y12, Y12
+	VPADDD       Y0, Y12, Y12
+	VCVTPS2DQ    Y13, Y13
+	VPADDD       Y0, Y13, Y13
+	VCVTPS2DQ    Y14, Y14
+	VPADDD       Y0, Y14, Y14
+	VCVTPS2DQ    Y15, Y15
+	VPADDD       Y0, Y15, Y15
+
+over32:
+	MOVQ         48(R15), R8
+	MOVQ         16(SP), CX
+	LEAQ         (R8)(CX*1), R8
+	MOVL         $+255, AX
+	VMOVD        AX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         344(R15), DX
+	LEAQ         (R8)(DX*1), DX
+	VPAND        Y2, Y4, Y4
+	VPAND        Y2, Y5, Y5
+	VPACKUSDW    Y5, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VPACKUSWB    Y4, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VMOVDQU      X4, (DX)
+	CMPQ         R14, $+1
+	JLE          over33
+	MOVQ         352(R15), DX
+	LEAQ         (R8)(DX*1), DX
+	VPAND        Y2, Y6, Y6
+	VPAND        Y2, Y7, Y7
+	VPACKUSDW    Y7, Y6, Y6
+	VPERMQ       $0xd8, Y6, Y6
+	VPACKUSWB    Y6, Y6, Y6
+	VPERMQ       $0xd8, Y6, Y6
+	VMOVDQU      X6, (DX)
+	CMPQ         R14, $+2
+	JLE          over33
+	MOVQ         360(R15), DX
+	LEAQ         (R8)(DX*1), DX
+	VPAND        Y2, Y8, Y8
+	VPAND        Y2, Y9, Y9
+	VPACKUSDW    Y9, Y8, Y8
+	VPERMQ       $0xd8, Y8, Y8
+	VPACKUSWB    Y8, Y8, Y8
+	VPERMQ       $0xd8, Y8, Y8
+	VMOVDQU      X8, (DX)
+	CMPQ         R14, $+3
+	JLE          over33
+	MOVQ         368(R15), DX
+	LEAQ         (R8)(DX*1), DX
+	VPAND        Y2, Y10, Y10
+	VPAND        Y2, Y11, Y11
+	VPACKUSDW    Y11, Y10, Y10
+	VPERMQ       $0xd8, Y10, Y10
+	VPACKUSWB    Y10, Y10, Y10
+	VPERMQ       $0xd8, Y10, Y10
+	VMOVDQU      X10, (DX)
+	CMPQ         R14, $+4
+	JLE          over33
+	MOVQ         376(R15), DX
+	LEAQ         (R8)(DX*1), DX
+	VPAND        Y2, Y12, Y12
+	VPAND        Y2, Y13, Y13
+	VPACKUSDW    Y13, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VPACKUSWB    Y12, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VMOVDQU      X12, (DX)
+	CMPQ         R14, $+5
+	JLE          over33
+	MOVQ         384(R15), DX
+	LEAQ         (R8)(DX*1), DX
+	VPAND        Y2, Y14, Y14
+	VPAND        Y2, Y15, Y15
+	VPACKUSDW    Y15, Y14, Y14
+	VPERMQ       $0xd8, Y14, Y14
+	VPACKUSWB    Y14, Y14, Y14
+	VPERMQ       $0xd8, Y14, Y14
+	VMOVDQU      X14, (DX)
+
+over33:
+widestored:
+	JMP widefinished
+
+widemasked:
+	MOVQ       (SP), AX
+	MOVQ       $+16, CX
+	CMPQ       AX, CX
+	CMOVQGT    CX, AX
+	LEAQ       maskTable<>+0(SB), DX
+	NEGQ       AX
+	VMOVDQU    64(DX)(AX*4), Y2
+	VMOVDQU    96(DX)(AX*4), Y3
+	MOVQ       120(R15), AX
+	TESTQ      AX, AX
+	JEQ        absent34
+	MOVQ       16(SP), CX
+	LEAQ       (AX)(CX*4), AX
+	VMASKMOVPS (AX), Y2, Y0
+	VMASKMOVPS 32(AX), Y3, Y1
+	VPADDD     Y0, Y4, Y4
+	VPADDD     Y1, Y5, Y5
+	VPADDD     Y0, Y6, Y6
+	VPADDD     Y1, Y7, Y7
+	VPADDD     Y0, Y8, Y8
+	VPADDD     Y1, Y9, Y9
+	VPADDD     Y0, Y10, Y10
+	VPADDD     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over35
+	VPADDD     Y0, Y12, Y12
+	VPADDD     Y1, Y13, Y13
+	VPADDD     Y0, Y14, Y14
+	VPADDD     Y1, Y15, Y15
+
+over35:
+absent34:
+	CMPB       524(R15), $0x00
+	JNE        widemaskedscale
+	MOVQ       72(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y4, Y2, (DX)
+	VMASKMOVPS Y5, Y3, 32(DX)
+	CMPQ       R14, $+1
+	JLE        over36
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y6, Y2, (DX)
+	VMASKMOVPS Y7, Y3, 32(DX)
+	CMPQ       R14, $+2
+	JLE        over36
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	VMASKMOVPS Y9, Y3, 32(DX)
+	CMPQ       R14, $+3
+	JLE        over36
+	MOVQ       368(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y10, Y2, (DX)
+	VMASKMOVPS Y11, Y3, 32(DX)
+	CMPQ       R14, $+4
+	JLE        over36
+	MOVQ       376(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y12, Y2, (DX)
+	VMASKMOVPS Y13, Y3, 32(DX)
+	CMPQ       R14, $+5
+	JLE        over36
+	MOVQ       384(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y14, Y2, (DX)
+	VMASKMOVPS Y15, Y3, 32(DX)
+
+over36:
+	JMP widemaskedstored
+
+widemaskedscale:
+	MOVQ       144(R15), AX
+	TESTQ      AX, AX
+	JEQ        absent37
+	MOVQ       16(SP), CX
+	LEAQ       (AX)(CX*4), AX
+	VMASKMOVPS (AX), Y2, Y0
+	VMASKMOVPS 32(AX), Y3, Y1
+	VCVTDQ2PS  Y4, Y4
+	VMULPS     Y0, Y4, Y4
+	VCVTDQ2PS  Y5, Y5
+	VMULPS     Y1, Y5, Y5
+	VCVTDQ2PS  Y6, Y6
+	VMULPS     Y0, Y6, Y6
+	VCVTDQ2PS  Y7, Y7
+	VMULPS     Y1, Y7, Y7
+	VCVTDQ2PS  Y8, Y8
+	VMULPS     Y0, Y8, Y8
+	VCVTDQ2PS  Y9, Y9
+	VMULPS     Y1, Y9, Y9
+	VCVTDQ2PS  Y10, Y10
+	VMULPS     Y0, Y10, Y10
+	VCVTDQ2PS  Y11, Y11
+	VMULPS     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over38
+	VCVTDQ2PS  Y12, Y12
+	VMULPS     Y0, Y12, Y12
+	VCVTDQ2PS  Y13, Y13
+	VMULPS     Y1, Y13, Y13
+	VCVTDQ2PS  Y14, Y14
+	VMULPS     Y0, Y14, Y14
+	VCVTDQ2PS  Y15, Y15
+	VMULPS     Y1, Y15, Y15
+
+over38:
+absent37:
+	CMPB       524(R15), $0x02
+	JEQ        widemaskedquantize
+	MOVQ       168(R15), AX
+	TESTQ      AX, AX
+	JEQ        absent39
+	MOVQ       16(SP), CX
+	LEAQ       (AX)(CX*4), AX
+	VMASKMOVPS (AX), Y2, Y0
+	VMASKMOVPS 32(AX), Y3, Y1
+	VADDPS     Y0, Y4, Y4
+	VADDPS     Y1, Y5, Y5
+	VADDPS     Y0, Y6, Y6
+	VADDPS     Y1, Y7, Y7
+	VADDPS     Y0, Y8, Y8
+	VADDPS     Y1, Y9, Y9
+	VADDPS     Y0, Y10, Y10
+	VADDPS     Y1, Y11, Y11
+	CMPQ       R14, $+4
+	JLE        over40
+	VADDPS     Y0, Y12, Y12
+	VADDPS     Y1, Y13, Y13
+	VADDPS     Y0, Y14, Y14
+	VADDPS     Y1, Y15, Y15
+
+over40:
+absent39:
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
+	VMAXPS       Y4, Y0, Y4
+	VMINPS       Y4, Y1, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y1, Y5
+	VMAXPS       Y6, Y0, Y6
+	VMINPS       Y6, Y1, Y6
+	VMAXPS       Y7, Y0, Y7
+	VMINPS       Y7, Y1, Y7
+	VMAXPS       Y8, Y0, Y8
+	VMINPS       Y8, Y1, Y8
+	VMAXPS       Y9, Y0, Y9
+	VMINPS       Y9, Y1, Y9
+	VMAXPS       Y10, Y0, Y10
+	VMINPS       Y10, Y1, Y10
+	VMAXPS       Y11, Y0, Y11
+	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over41
+	VMAXPS       Y12, Y0, Y12
+	VMINPS       Y12, Y1, Y12
+	VMAXPS       Y13, Y0, Y13
+	VMINPS       Y13, Y1, Y13
+	VMAXPS       Y14, Y0, Y14
+	VMINPS       Y14, Y1, Y14
+	VMAXPS       Y15, Y0, Y15
+	VMINPS       Y15, Y1, Y15
+
+over41:
+	MOVQ       96(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y4, Y2, (DX)
+	VMASKMOVPS Y5, Y3, 32(DX)
+	CMPQ       R14, $+1
+	JLE        over42
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y6, Y2, (DX)
+	VMASKMOVPS Y7, Y3, 32(DX)
+	CMPQ       R14, $+2
+	JLE        over42
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	VMASKMOVPS Y9, Y3, 32(DX)
+	CMPQ       R14, $+3
+	JLE        over42
+	MOVQ       368(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y10, Y2, (DX)
+	VMASKMOVPS Y11, Y3, 32(DX)
+	CMPQ       R14, $+4
+	JLE        over42
+	MOVQ       376(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y12, Y2, (DX)
+	VMASKMOVPS Y13, Y3, 32(DX)
+	CMPQ       R14, $+5
+	JLE        over42
+	MOVQ       384(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y14, Y2, (DX)
+	VMASKMOVPS Y15, Y3, 32(DX)
+
+over42:
+	JMP widemaskedstored
+
+widemaskedquantize:
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
+	VMAXPS       Y4, Y0, Y4
+	VMINPS       Y4, Y1, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y1, Y5
+	VMAXPS       Y6, Y0, Y6
+	VMINPS       Y6, Y1, Y6
+	VMAXPS       Y7, Y0, Y7
+	VMINPS       Y7, Y1, Y7
+	VMAXPS       Y8, Y0, Y8
+	VMINPS       Y8, Y1, Y8
+	VMAXPS       Y9, Y0, Y9
+	VMINPS       Y9, Y1, Y9
+	VMAXPS       Y10, Y0, Y10
+	VMINPS       Y10, Y1, Y10
+	VMAXPS       Y11, Y0, Y11
+	VMINPS       Y11, Y1, Y11
+	CMPQ         R14, $+4
+	JLE          over43
+	VMAXPS       Y12, Y0, Y12
+	VMINPS       Y12, Y1, Y12
+	VMAXPS       Y13, Y0, Y13
+	VMINPS       Y13, Y1, Y13
+	VMAXPS       Y14, Y0, Y14
+	VMINPS       Y14, Y1, Y14
+	VMAXPS       Y15, Y0, Y15
+	VMINPS       Y15, Y1, Y15
+
+over43:
+	VPBROADCASTD 520(R15), Y0
+	VCVTPS2DQ    Y4, Y4
+	VPADDD       Y0, Y4, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPADDD       Y0, Y5, Y5
+	VCVTPS2DQ    Y6, Y6
+	VPADDD       Y0, Y6, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPADDD       Y0, Y7, Y7
+	VCVTPS2DQ    Y8, Y8
+	VPADDD       Y0, Y8, Y8
+	VCVTPS2DQ    Y9, Y9
+	VPADDD       Y0, Y9, Y9
+	VCVTPS2DQ    Y10, Y10
+	VPADDD       Y0, Y10, Y10
+	VCVTPS2DQ    Y11, Y11
+	VPADDD       Y0, Y11, Y11
+	CMPQ         R14, $+4
+	JLE          over44
+	VCVTPS2DQ    Y12, Y12
+	VPADDD       Y0, Y12, Y12
+	VCVTPS2DQ    Y13, Y13
+	VPADDD       Y0, Y13, Y13
+	VCVTPS2DQ    Y14, Y14
+	VPADDD       Y0, Y14, Y14
+	VCVTPS2DQ    Y15, Y15
+	VPADDD       Y0, Y15, Y15
+
+over44:
+	MOVQ         48(R15), R8
+	MOVQ         16(SP), CX
+	LEAQ         (R8)(CX*1), R8
+	MOVL         $+255, AX
+	VMOVD        AX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         344(R15), DX
+	LEAQ         (R8)(DX*1), DX
+	VPAND        Y2, Y4, Y4
+	VPAND        Y2, Y5, Y5
+	VPACKUSDW    Y5, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VPACKUSWB    Y4, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	CMPQ         (SP), $+16
+	JL           store46x16
+	VMOVDQU      X4, (DX)
+	JMP          store46x0
+
+store46x16:
+	TESTB   $0x08, (SP)
+	JEQ     store46x8
+	VMOVQ   X4, (DX)
+	VPSRLDQ $0x08, X4, X4
+	ADDQ    $+8, DX
+
+store46x8:
+	TESTB   $0x04, (SP)
+	JEQ     store46x4
+	VMOVD   X4, (DX)
+	VPSRLDQ $0x04, X4, X4
+	ADDQ    $+4, DX
+
+store46x4:
+	TESTB   $0x02, (SP)
+	JEQ     store46x2
+	VPEXTRW $0x00, X4, (DX)
+	VPSRLDQ $0x02, X4, X4
+	ADDQ    $+2, DX
+
+store46x2:
+	TESTB   $0x01, (SP)
+	JEQ     store46x1
+	VPEXTRB $0x00, X4, (DX)
+	VPSRLDQ $0x01, X4, X4
+	ADDQ    $+1, DX
+
+store46x1:
+store46x0:
+	CMPQ      R14, $+1
+	JLE       over45
+	MOVQ      352(R15), DX
+	LEAQ      (R8)(DX*1), DX
+	VPAND     Y2, Y6, Y6
+	VPAND     Y2, Y7, Y7
+	VPACKUSDW Y7, Y6, Y6
+	VPERMQ    $0xd8, Y6, Y6
+	VPACKUSWB Y6, Y6, Y6
+	VPERMQ    $0xd8, Y6, Y6
+	CMPQ      (SP), $+16
+	JL        store47x16
+	VMOVDQU   X6, (DX)
+	JMP       store47x0
+
+store47x16:
+	TESTB   $0x08, (SP)
+	JEQ     store47x8
+	VMOVQ   X6, (DX)
+	VPSRLDQ $0x08, X6, X6
+	ADDQ    $+8, DX
+
+store47x8:
+	TESTB   $0x04, (SP)
+	JEQ     store47x4
+	VMOVD   X6, (DX)
+	VPSRLDQ $0x04, X6, X6
+	ADDQ    $+4, DX
+
+store47x4:
+	TESTB   $0x02, (SP)
+	JEQ     store47x2
+	VPEXTRW $0x00, X6, (DX)
+	VPSRLDQ $0x02, X6, X6
+	ADDQ    $+2, DX
+
+store47x2:
+	TESTB   $0x01, (SP)
+	JEQ     store47x1
+	VPEXTRB $0x00, X6, (DX)
+	VPSRLDQ $0x01, X6, X6
+	ADDQ    $+1, DX
+
+store47x1:
+store47x0:
+	CMPQ      R14, $+2
+	JLE       over45
+	MOVQ      360(R15), DX
+	LEAQ      (R8)(DX*1), DX
+	VPAND     Y2, Y8, Y8
+	VPAND     Y2, Y9, Y9
+	VPACKUSDW Y9, Y8, Y8
+	VPERMQ    $0xd8, Y8, Y8
+	VPACKUSWB Y8, Y8, Y8
+	VPERMQ    $0xd8, Y8, Y8
+	CMPQ      (SP), $+16
+	JL        store48x16
+	VMOVDQU   X8, (DX)
+	JMP       store48x0
+
+store48x16:
+	TESTB   $0x08, (SP)
+	JEQ     store48x8
+	VMOVQ   X8, (DX)
+	VPSRLDQ $0x08, X8, X8
+	ADDQ    $+8, DX
+
+store48x8:
+	TESTB   $0x04, (SP)
+	JEQ     store48x4
+	VMOVD   X8, (DX)
+	VPSRLDQ $0x04, X8, X8
+	ADDQ    $+4, DX
+
+store48x4:
+	TESTB   $0x02, (SP)
+	JEQ     store48x2
+	VPEXTRW $0x00, X8, (DX)
+	VPSRLDQ $0x02, X8, X8
+	ADDQ    $+2, DX
+
+store48x2:
+	TESTB   $0x01, (SP)
+	JEQ     store48x1
+	VPEXTRB $0x00, X8, (DX)
+	VPSRLDQ $0x01, X8, X8
+	ADDQ    $+1, DX
+
+store48x1:
+store48x0:
+	CMPQ      R14, $+3
+	JLE       over45
+	MOVQ      368(R15), DX
+	LEAQ      (R8)(DX*1), DX
+	VPAND     Y2, Y10, Y10
+	VPAND     Y2, Y11, Y11
+	VPACKUSDW Y11, Y10, Y10
+	VPERMQ    $0xd8, Y10, Y10
+	VPACKUSWB Y10, Y10, Y10
+	VPERMQ    $0xd8, Y10, Y10
+	CMPQ      (SP), $+16
+	JL        store49x16
+	VMOVDQU   X10, (DX)
+	JMP       store49x0
+
+store49x16:
+	TESTB   $0x08, (SP)
+	JEQ     store49x8
+	VMOVQ   X10, (DX)
+	VPSRLDQ $0x08, X10, X10
+	ADDQ    $+8, DX
+
+store49x8:
+	TESTB   $0x04, (SP)
+	JEQ     store49x4
+	VMOVD   X10, (DX)
+	VPSRLDQ $0x04, X10, X10
+	ADDQ    $+4, DX
+
+store49x4:
+	TESTB   $0x02, (SP)
+	JEQ     store49x2
+	VPEXTRW $0x00, X10, (DX)
+	VPSRLDQ $0x02, X10, X10
+	ADDQ    $+2, DX
+
+store49x2:
+	TESTB   $0x01, (SP)
+	JEQ     store49x1
+	VPEXTRB $0x00, X10, (DX)
+	VPSRLDQ $0x01, X10, X10
+	ADDQ    $+1, DX
+
+store49x1:
+store49x0:
+	CMPQ      R14, $+4
+	JLE       over45
+	MOVQ      376(R15), DX
+	LEAQ      (R8)(DX*1), DX
+	VPAND     Y2, Y12, Y12
+	VPAND     Y2, Y13, Y13
+	VPACKUSDW Y13, Y12, Y12
+	VPERMQ    $0xd8, Y12, Y12
+	VPACKUSWB Y12, Y12, Y12
+	VPERMQ    $0xd8, Y12, Y12
+	CMPQ      (SP), $+16
+	JL        store50x16
+	VMOVDQU   X12, (DX)
+	JMP       store50x0
+
+store50x16:
+	TESTB   $0x08, (SP)
+	JEQ     store50x8
+	VMOVQ   X12, (DX)
+	VPSRLDQ $0x08, X12, X12
+	ADDQ    $+8, DX
+
+store50x8:
+	TESTB   $0x04, (SP)
+	JEQ     store50x4
+	VMOVD   X12, (DX)
+	VPSRLDQ $0x04, X12, X12
+	ADDQ    $+4, DX
+
+store50x4:
+	TESTB   $0x02, (SP)
+	JEQ     store50x2
+	VPEXTRW $0x00, X12, (DX)
+	VPSRLDQ $0x02, X12, X12
+	ADDQ    $+2, DX
+
+store50x2:
+	TESTB   $0x01, (SP)
+	JEQ     store50x1
+	VPEXTRB $0x00, X12, (DX)
+	VPSRLDQ $0x01, X12, X12
+	ADDQ    $+1, DX
+
+store50x1:
+store50x0:
+	CMPQ      R14, $+5
+	JLE       over45
+	MOVQ      384(R15), DX
+	LEAQ      (R8)(DX*1), DX
+	VPAND     Y2, Y14, Y14
+	VPAND     Y2, Y15, Y15
+	VPACKUSDW Y15, Y14, Y14
+	VPERMQ    $0xd8, Y14, Y14
+	VPACKUSWB Y14, Y14, Y14
+	VPERMQ    $0xd8, Y14, Y14
+	CMPQ      (SP), $+16
+	JL        store51x16
+	VMOVDQU   X14, (DX)
+	JMP       store51x0
+
+store51x16:
+	TESTB   $0x08, (SP)
+	JEQ     store51x8
+	VMOVQ   X14, (DX)
+	VPSRLDQ $0x08, X14, X14
+	ADDQ    $+8, DX
+
+store51x8:
+	TESTB   $0x04, (SP)
+	JEQ     store51x4
+	VMOVD   X14, (DX)
+	VPSRLDQ $0x04, X14, X14
+	ADDQ    $+4, DX
+
+store51x4:
+	TESTB   $0x02, (SP)
+	JEQ     store51x2
+	VPEXTRW $0x00, X14, (DX)
+	VPSRLDQ $0x02, X14, X14
+	ADDQ    $+2, DX
+
+store51x2:
+	TESTB   $0x01, (SP)
+	JEQ     store51x1
+	VPEXTRB $0x00, X14, (DX)
+	VPSRLDQ $0x01, X14, X14
+	ADDQ    $+1, DX
+
+store51x1:
+store51x0:
+over45:
+widemaskedstored:
+widefinished:
+	SUBQ $+16, (SP)
+	ADDQ $+16, 16(SP)
+	MOVQ t+0(FP), AX
+	MOVQ 496(AX), AX
+	ADDQ AX, 8(SP)
+	JMP  wide
+
+narrow:
+	MOVQ    8(SP), BX
+	VMOVUPS (BX), Y0
+	VPSLLD  $0x07, Y0, Y0
+	VPXOR   Y4, Y4, Y4
+	VPSUBD  Y0, Y4, Y0
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	CMPQ    40(SP), $+4
+	JLE     over52
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+
+over52:
+	MOVL         $+65537, AX
+	VMOVD        AX, X3
+	VPBROADCASTD X3, Y3
+	MOVL         $-2139062144, AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	ADDQ         $+64, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
+
+narrowtap:
+	MOVQ    t+0(FP), BX
+	MOVQ    24(SP), R15
+	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
+	JGE     narrowfinish
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over53
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over53
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+
+over53:
+	MOVQ 48(SP), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+4
+	JLE  narrow4
+	CMPQ R15, $-4
+	JG   narrow6manyover
+
+narrow6many:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD (DI)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD (R8)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y9, Y9
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow6many
+
+narrow6manyover:
+	CMPQ R15, $-4
+	JG   narrow6oneover
+
+narrow6one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	VPBROADCASTD (DI)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y8, Y8
+	VPBROADCASTD (R8)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y9, Y9
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow6one
+
+narrow6oneover:
+	JMP narrowend
+
+narrow4:
+	CMPQ 40(SP), $+2
+	JLE  narrow2
+	CMPQ R15, $-4
+	JG   narrow4oneover
+
+narrow4one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VPBROADCASTD (DX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPBROADCASTD (SI)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow4one
+
+narrow4oneover:
+	JMP narrowend
+
+narrow2:
+	CMPQ 40(SP), $+1
+	JLE  narrow1
+	CMPQ R15, $-4
+	JG   narrow2oneover
+
+narrow2one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPBROADCASTD (CX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow2one
+
+narrow2oneover:
+	JMP narrowend
+
+narrow1:
+	CMPQ R15, $-4
+	JG   narrow1oneover
+
+narrow1one:
+	PREFETCHT0   4096(BX)
+	VPBROADCASTD (AX)(R15*1), Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          narrow1one
+
+narrow1oneover:
+narrowend:
+	TESTQ   R15, R15
+	JEQ     narrowwhole
+	VPXOR   X2, X2, X2
+	CMPQ    R15, $-2
+	JG      one55
+	JEQ     two56
+	VPINSRB $0x02, 2(AX)(R15*1), X2, X2
+
+two56:
+	VPINSRW $0x00, (AX)(R15*1), X2, X2
+	JMP     filled57
+
+one55:
+	VPINSRB $0x00, (AX)(R15*1), X2, X2
+
+filled57:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y4, Y4
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one58
+	JEQ          two59
+	VPINSRB      $0x02, 2(CX)(R15*1), X2, X2
+
+two59:
+	VPINSRW $0x00, (CX)(R15*1), X2, X2
+	JMP     filled60
+
+one58:
+	VPINSRB $0x00, (CX)(R15*1), X2, X2
+
+filled60:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	CMPQ         40(SP), $+2
+	JLE          over54
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one61
+	JEQ          two62
+	VPINSRB      $0x02, 2(DX)(R15*1), X2, X2
+
+two62:
+	VPINSRW $0x00, (DX)(R15*1), X2, X2
+	JMP     filled63
+
+one61:
+	VPINSRB $0x00, (DX)(R15*1), X2, X2
+
+filled63:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y6, Y6
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one64
+	JEQ          two65
+	VPINSRB      $0x02, 2(SI)(R15*1), X2, X2
+
+two65:
+	VPINSRW $0x00, (SI)(R15*1), X2, X2
+	JMP     filled66
+
+one64:
+	VPINSRB $0x00, (SI)(R15*1), X2, X2
+
+filled66:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y7, Y7
+	CMPQ         40(SP), $+4
+	JLE          over54
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one67
+	JEQ          two68
+	VPINSRB      $0x02, 2(DI)(R15*1), X2, X2
+
+two68:
+	VPINSRW $0x00, (DI)(R15*1), X2, X2
+	JMP     filled69
+
+one67:
+	VPINSRB $0x00, (DI)(R15*1), X2, X2
+
+filled69:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y8, Y8
+	VPXOR        X2, X2, X2
+	CMPQ         R15, $-2
+	JG           one70
+	JEQ          two71
+	VPINSRB      $0x02, 2(R8)(R15*1), X2, X2
+
+two71:
+	VPINSRW $0x00, (R8)(R15*1), X2, X2
+	JMP     filled72
+
+one70:
+	VPINSRB $0x00, (R8)(R15*1), X2, X2
+
+filled72:
+	VPBROADCASTD X2, Y2
+	VPXOR        Y2, Y0, Y2
+	VPMADDUBSW   (BX), Y2, Y1
+	VPMADDWD     Y3, Y1, Y1
+	VPADDD       Y1, Y9, Y9
+
+over54:
+	ADDQ $+64, BX
+
+narrowwhole:
+	MOVQ BX, 32(SP)
+	INCQ 24(SP)
+	JMP  narrowtap
+
+narrowfinish:
+	MOVQ       t+0(FP), R15
+	MOVQ       40(SP), R14
+	MOVQ       (SP), AX
+	MOVQ       $+8, CX
+	CMPQ       AX, CX
+	CMOVQGT    CX, AX
+	LEAQ       maskTable<>+0(SB), DX
+	NEGQ       AX
+	VMOVDQU    64(DX)(AX*4), Y2
+	MOVQ       120(R15), AX
+	TESTQ      AX, AX
+	JEQ        absent73
+	MOVQ       16(SP), CX
+	LEAQ       (AX)(CX*4), AX
+	VMASKMOVPS (AX), Y2, Y0
+	VPADDD     Y0, Y4, Y4
+	VPADDD     Y0, Y5, Y5
+	VPADDD     Y0, Y6, Y6
+	VPADDD     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over74
+	VPADDD     Y0, Y8, Y8
+	VPADDD     Y0, Y9, Y9
+
+over74:
+absent73:
+	CMPB       524(R15), $0x00
+	JNE        narrowscale
+	MOVQ       72(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y4, Y2, (DX)
+	CMPQ       R14, $+1
+	JLE        over75
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y5, Y2, (DX)
+	CMPQ       R14, $+2
+	JLE        over75
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y6, Y2, (DX)
+	CMPQ       R14, $+3
+	JLE        over75
+	MOVQ       368(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y7, Y2, (DX)
+	CMPQ       R14, $+4
+	JLE        over75
+	MOVQ       376(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	CMPQ       R14, $+5
+	JLE        over75
+	MOVQ       384(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y9, Y2, (DX)
+
+over75:
+	JMP narrowstored
+
+narrowscale:
+	MOVQ       144(R15), AX
+	TESTQ      AX, AX
+	JEQ        absent76
+	MOVQ       16(SP), CX
+	LEAQ       (AX)(CX*4), AX
+	VMASKMOVPS (AX), Y2, Y0
+	VCVTDQ2PS  Y4, Y4
+	VMULPS     Y0, Y4, Y4
+	VCVTDQ2PS  Y5, Y5
+	VMULPS     Y0, Y5, Y5
+	VCVTDQ2PS  Y6, Y6
+	VMULPS     Y0, Y6, Y6
+	VCVTDQ2PS  Y7, Y7
+	VMULPS     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over77
+	VCVTDQ2PS  Y8, Y8
+	VMULPS     Y0, Y8, Y8
+	VCVTDQ2PS  Y9, Y9
+	VMULPS     Y0, Y9, Y9
+
+over77:
+absent76:
+	CMPB       524(R15), $0x02
+	JEQ        narrowquantize
+	MOVQ       168(R15), AX
+	TESTQ      AX, AX
+	JEQ        absent78
+	MOVQ       16(SP), CX
+	LEAQ       (AX)(CX*4), AX
+	VMASKMOVPS (AX), Y2, Y0
+	VADDPS     Y0, Y4, Y4
+	VADDPS     Y0, Y5, Y5
+	VADDPS     Y0, Y6, Y6
+	VADDPS     Y0, Y7, Y7
+	CMPQ       R14, $+4
+	JLE        over79
+	VADDPS     Y0, Y8, Y8
+	VADDPS     Y0, Y9, Y9
+
+over79:
+absent78:
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
+	VMAXPS       Y4, Y0, Y4
+	VMINPS       Y4, Y1, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y1, Y5
+	VMAXPS       Y6, Y0, Y6
+	VMINPS       Y6, Y1, Y6
+	VMAXPS       Y7, Y0, Y7
+	VMINPS       Y7, Y1, Y7
+	CMPQ         R14, $+4
+	JLE          over80
+	VMAXPS       Y8, Y0, Y8
+	VMINPS       Y8, Y1, Y8
+	VMAXPS       Y9, Y0, Y9
+	VMINPS       Y9, Y1, Y9
+
+over80:
+	MOVQ       96(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       344(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y4, Y2, (DX)
+	CMPQ       R14, $+1
+	JLE        over81
+	MOVQ       352(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y5, Y2, (DX)
+	CMPQ       R14, $+2
+	JLE        over81
+	MOVQ       360(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y6, Y2, (DX)
+	CMPQ       R14, $+3
+	JLE        over81
+	MOVQ       368(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y7, Y2, (DX)
+	CMPQ       R14, $+4
+	JLE        over81
+	MOVQ       376(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y8, Y2, (DX)
+	CMPQ       R14, $+5
+	JLE        over81
+	MOVQ       384(R15), DX
+	LEAQ       (R8)(DX*4), DX
+	VMASKMOVPS Y9, Y2, (DX)
+
+over81:
+	JMP narrowstored
+
+narrowquantize:
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
+	VMAXPS       Y4, Y0, Y4
+	VMINPS       Y4, Y1, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y1, Y5
+	VMAXPS       Y6, Y0, Y6
+	VMINPS       Y6, Y1, Y6
+	VMAXPS       Y7, Y0, Y7
+	VMINPS       Y7, Y1, Y7
+	CMPQ         R14, $+4
+	JLE          over82
+	VMAXPS       Y8, Y0, Y8
+	VMINPS       Y8, Y1, Y8
+	VMAXPS       Y9, Y0, Y9
+	VMINPS       Y9, Y1, Y9
+
+over82:
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5

@@ -19,95 +19,120 @@ TEXT ·gemm_u8s8_12x32_avx512(SB), $136-8
 	MOVQ  CX, 216(R15)(AX*8)
 
 wide:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          narrow
-	MOVQ         8(SP), BX
+	MOVQ   (SP), AX
+	TESTQ  AX, AX
+	JLE    done
+	CMPQ   AX, $+16
+	JLE    narrow
+	MOVQ   8(SP), BX
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	CMPQ   40(SP), $+4
+	JLE    over1
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	CMPQ   40(SP), $+8
+	JLE    over1
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	VPXORD Z28, Z28, Z28
+	VPXORD Z29, Z29, Z29
+	VPXORD Z30, Z30, Z30
+	VPXORD Z31, Z31, Z31
+
+over1:
 	MOVL         $+16711935, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Z3
-	VPXORD       Z8, Z8, Z8
-	VPXORD       Z9, Z9, Z9
-	VPXORD       Z10, Z10, Z10
-	VPXORD       Z11, Z11, Z11
-	VPXORD       Z12, Z12, Z12
-	VPXORD       Z13, Z13, Z13
-	VPXORD       Z14, Z14, Z14
-	VPXORD       Z15, Z15, Z15
-	CMPQ         40(SP), $+4
-	JLE          over1
-	VPXORD       Z16, Z16, Z16
-	VPXORD       Z17, Z17, Z17
-	VPXORD       Z18, Z18, Z18
-	VPXORD       Z19, Z19, Z19
-	VPXORD       Z20, Z20, Z20
-	VPXORD       Z21, Z21, Z21
-	VPXORD       Z22, Z22, Z22
-	VPXORD       Z23, Z23, Z23
-	CMPQ         40(SP), $+8
-	JLE          over1
-	VPXORD       Z24, Z24, Z24
-	VPXORD       Z25, Z25, Z25
-	VPXORD       Z26, Z26, Z26
-	VPXORD       Z27, Z27, Z27
-	VPXORD       Z28, Z28, Z28
-	VPXORD       Z29, Z29, Z29
-	VPXORD       Z30, Z30, Z30
-	VPXORD       Z31, Z31, Z31
-
-over1:
-	ADDQ $+128, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+128, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 widetap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     widefinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over2
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over2
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
-	CMPQ    40(SP), $+6
-	JLE     over2
-	MOVQ    264(BX), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(BX), R10
-	LEAQ    (R15)(R10*1), R10
-	CMPQ    40(SP), $+8
-	JLE     over2
-	MOVQ    280(BX), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(BX), R12
-	LEAQ    (R15)(R12*1), R12
-	CMPQ    40(SP), $+10
-	JLE     over2
-	MOVQ    296(BX), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(BX), R14
-	LEAQ    (R15)(R14*1), R14
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over2
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over2
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over2
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
 
 over2:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+10
@@ -1080,7 +1105,7 @@ widefinish:
 
 over5:
 absent4:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -1222,7 +1247,7 @@ widescale:
 
 over8:
 absent7:
-	CMPB      516(R15), $0x02
+	CMPB      524(R15), $0x02
 	JEQ       widequantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
@@ -1262,8 +1287,8 @@ absent7:
 
 over10:
 absent9:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -1396,8 +1421,8 @@ over12:
 	JMP widestored
 
 widequantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -1452,7 +1477,7 @@ widequantize:
 	VMINPS       Z31, Z1, Z31
 
 over13:
-	VPBROADCASTD 512(R15), Z0
+	VPBROADCASTD 520(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
 	VCVTPS2DQ    Z9, Z9
@@ -1591,78 +1616,103 @@ widestored:
 	JMP  wide
 
 narrow:
-	MOVQ         8(SP), BX
+	MOVQ   8(SP), BX
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	CMPQ   40(SP), $+4
+	JLE    over16
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	CMPQ   40(SP), $+8
+	JLE    over16
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+over16:
 	MOVL         $+16711935, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Z3
-	VPXORD       Z8, Z8, Z8
-	VPXORD       Z9, Z9, Z9
-	VPXORD       Z10, Z10, Z10
-	VPXORD       Z11, Z11, Z11
-	CMPQ         40(SP), $+4
-	JLE          over16
-	VPXORD       Z12, Z12, Z12
-	VPXORD       Z13, Z13, Z13
-	VPXORD       Z14, Z14, Z14
-	VPXORD       Z15, Z15, Z15
-	CMPQ         40(SP), $+8
-	JLE          over16
-	VPXORD       Z16, Z16, Z16
-	VPXORD       Z17, Z17, Z17
-	VPXORD       Z18, Z18, Z18
-	VPXORD       Z19, Z19, Z19
-
-over16:
-	ADDQ $+128, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+128, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 narrowtap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     narrowfinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over17
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over17
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
-	CMPQ    40(SP), $+6
-	JLE     over17
-	MOVQ    264(BX), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(BX), R10
-	LEAQ    (R15)(R10*1), R10
-	CMPQ    40(SP), $+8
-	JLE     over17
-	MOVQ    280(BX), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(BX), R12
-	LEAQ    (R15)(R12*1), R12
-	CMPQ    40(SP), $+10
-	JLE     over17
-	MOVQ    296(BX), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(BX), R14
-	LEAQ    (R15)(R14*1), R14
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over17
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over17
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over17
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over17
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over17
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
 
 over17:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+10
@@ -2352,7 +2402,7 @@ narrowfinish:
 
 over20:
 absent19:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     narrowscale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -2457,7 +2507,7 @@ narrowscale:
 
 over23:
 absent22:
-	CMPB      516(R15), $0x02
+	CMPB      524(R15), $0x02
 	JEQ       narrowquantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
@@ -2484,8 +2534,8 @@ absent22:
 
 over25:
 absent24:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -2582,8 +2632,8 @@ over27:
 	JMP narrowstored
 
 narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -2614,7 +2664,7 @@ narrowquantize:
 	VMINPS       Z19, Z1, Z19
 
 over28:
-	VPBROADCASTD 512(R15), Z0
+	VPBROADCASTD 520(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
 	VCVTPS2DQ    Z9, Z9
@@ -2774,48 +2824,73 @@ widetap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     widefinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over2
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over2
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
-	CMPQ    40(SP), $+6
-	JLE     over2
-	MOVQ    264(BX), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(BX), R10
-	LEAQ    (R15)(R10*1), R10
-	CMPQ    40(SP), $+8
-	JLE     over2
-	MOVQ    280(BX), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(BX), R12
-	LEAQ    (R15)(R12*1), R12
-	CMPQ    40(SP), $+10
-	JLE     over2
-	MOVQ    296(BX), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(BX), R14
-	LEAQ    (R15)(R14*1), R14
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over2
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over2
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over2
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
 
 over2:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+10
@@ -3855,7 +3930,7 @@ widefinish:
 
 over5:
 absent4:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -3997,7 +4072,7 @@ widescale:
 
 over8:
 absent7:
-	CMPB      516(R15), $0x02
+	CMPB      524(R15), $0x02
 	JEQ       widequantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
@@ -4037,8 +4112,8 @@ absent7:
 
 over10:
 absent9:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -4171,8 +4246,8 @@ over12:
 	JMP widestored
 
 widequantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -4227,7 +4302,7 @@ widequantize:
 	VMINPS       Z31, Z1, Z31
 
 over13:
-	VPBROADCASTD 512(R15), Z0
+	VPBROADCASTD 520(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
 	VCVTPS2DQ    Z9, Z9
@@ -4393,48 +4468,73 @@ narrowtap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     narrowfinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over17
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over17
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
-	CMPQ    40(SP), $+6
-	JLE     over17
-	MOVQ    264(BX), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(BX), R10
-	LEAQ    (R15)(R10*1), R10
-	CMPQ    40(SP), $+8
-	JLE     over17
-	MOVQ    280(BX), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(BX), R12
-	LEAQ    (R15)(R12*1), R12
-	CMPQ    40(SP), $+10
-	JLE     over17
-	MOVQ    296(BX), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(BX), R14
-	LEAQ    (R15)(R14*1), R14
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over17
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over17
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over17
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over17
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over17
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
 
 over17:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+10
@@ -5191,7 +5291,7 @@ narrowfinish:
 
 over20:
 absent19:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     narrowscale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -5296,7 +5396,7 @@ narrowscale:
 
 over23:
 absent22:
-	CMPB      516(R15), $0x02
+	CMPB      524(R15), $0x02
 	JEQ       narrowquantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
@@ -5323,8 +5423,8 @@ absent22:
 
 over25:
 absent24:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -5421,8 +5521,8 @@ over27:
 	JMP narrowstored
 
 narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -5453,7 +5553,7 @@ narrowquantize:
 	VMINPS       Z19, Z1, Z19
 
 over28:
-	VPBROADCASTD 512(R15), Z0
+	VPBROADCASTD 520(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
 	VCVTPS2DQ    Z9, Z9
@@ -5569,95 +5669,120 @@ TEXT ·gemm_u8s8fit_12x32_avx512(SB), $136-8
 	MOVQ  CX, 216(R15)(AX*8)
 
 wide:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          narrow
-	MOVQ         8(SP), BX
+	MOVQ   (SP), AX
+	TESTQ  AX, AX
+	JLE    done
+	CMPQ   AX, $+16
+	JLE    narrow
+	MOVQ   8(SP), BX
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	CMPQ   40(SP), $+4
+	JLE    over1
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	CMPQ   40(SP), $+8
+	JLE    over1
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	VPXORD Z28, Z28, Z28
+	VPXORD Z29, Z29, Z29
+	VPXORD Z30, Z30, Z30
+	VPXORD Z31, Z31, Z31
+
+over1:
 	MOVL         $+65537, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Z3
-	VPXORD       Z8, Z8, Z8
-	VPXORD       Z9, Z9, Z9
-	VPXORD       Z10, Z10, Z10
-	VPXORD       Z11, Z11, Z11
-	VPXORD       Z12, Z12, Z12
-	VPXORD       Z13, Z13, Z13
-	VPXORD       Z14, Z14, Z14
-	VPXORD       Z15, Z15, Z15
-	CMPQ         40(SP), $+4
-	JLE          over1
-	VPXORD       Z16, Z16, Z16
-	VPXORD       Z17, Z17, Z17
-	VPXORD       Z18, Z18, Z18
-	VPXORD       Z19, Z19, Z19
-	VPXORD       Z20, Z20, Z20
-	VPXORD       Z21, Z21, Z21
-	VPXORD       Z22, Z22, Z22
-	VPXORD       Z23, Z23, Z23
-	CMPQ         40(SP), $+8
-	JLE          over1
-	VPXORD       Z24, Z24, Z24
-	VPXORD       Z25, Z25, Z25
-	VPXORD       Z26, Z26, Z26
-	VPXORD       Z27, Z27, Z27
-	VPXORD       Z28, Z28, Z28
-	VPXORD       Z29, Z29, Z29
-	VPXORD       Z30, Z30, Z30
-	VPXORD       Z31, Z31, Z31
-
-over1:
-	ADDQ $+128, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+128, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 widetap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     widefinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over2
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over2
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
-	CMPQ    40(SP), $+6
-	JLE     over2
-	MOVQ    264(BX), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(BX), R10
-	LEAQ    (R15)(R10*1), R10
-	CMPQ    40(SP), $+8
-	JLE     over2
-	MOVQ    280(BX), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(BX), R12
-	LEAQ    (R15)(R12*1), R12
-	CMPQ    40(SP), $+10
-	JLE     over2
-	MOVQ    296(BX), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(BX), R14
-	LEAQ    (R15)(R14*1), R14
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over2
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over2
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over2
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
 
 over2:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+10
@@ -6346,7 +6471,7 @@ widefinish:
 
 over5:
 absent4:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -6488,7 +6613,7 @@ widescale:
 
 over8:
 absent7:
-	CMPB      516(R15), $0x02
+	CMPB      524(R15), $0x02
 	JEQ       widequantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
@@ -6528,8 +6653,8 @@ absent7:
 
 over10:
 absent9:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -6662,8 +6787,8 @@ over12:
 	JMP widestored
 
 widequantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -6718,7 +6843,7 @@ widequantize:
 	VMINPS       Z31, Z1, Z31
 
 over13:
-	VPBROADCASTD 512(R15), Z0
+	VPBROADCASTD 520(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
 	VCVTPS2DQ    Z9, Z9
@@ -6857,78 +6982,103 @@ widestored:
 	JMP  wide
 
 narrow:
-	MOVQ         8(SP), BX
+	MOVQ   8(SP), BX
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	CMPQ   40(SP), $+4
+	JLE    over16
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	CMPQ   40(SP), $+8
+	JLE    over16
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+over16:
 	MOVL         $+65537, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Z3
-	VPXORD       Z8, Z8, Z8
-	VPXORD       Z9, Z9, Z9
-	VPXORD       Z10, Z10, Z10
-	VPXORD       Z11, Z11, Z11
-	CMPQ         40(SP), $+4
-	JLE          over16
-	VPXORD       Z12, Z12, Z12
-	VPXORD       Z13, Z13, Z13
-	VPXORD       Z14, Z14, Z14
-	VPXORD       Z15, Z15, Z15
-	CMPQ         40(SP), $+8
-	JLE          over16
-	VPXORD       Z16, Z16, Z16
-	VPXORD       Z17, Z17, Z17
-	VPXORD       Z18, Z18, Z18
-	VPXORD       Z19, Z19, Z19
-
-over16:
-	ADDQ $+128, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+128, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 narrowtap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     narrowfinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over17
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over17
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
-	CMPQ    40(SP), $+6
-	JLE     over17
-	MOVQ    264(BX), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(BX), R10
-	LEAQ    (R15)(R10*1), R10
-	CMPQ    40(SP), $+8
-	JLE     over17
-	MOVQ    280(BX), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(BX), R12
-	LEAQ    (R15)(R12*1), R12
-	CMPQ    40(SP), $+10
-	JLE     over17
-	MOVQ    296(BX), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(BX), R14
-	LEAQ    (R15)(R14*1), R14
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over17
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over17
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over17
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over17
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over17
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
 
 over17:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+10
@@ -7401,7 +7551,7 @@ narrowfinish:
 
 over20:
 absent19:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     narrowscale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -7506,7 +7656,7 @@ narrowscale:
 
 over23:
 absent22:
-	CMPB      516(R15), $0x02
+	CMPB      524(R15), $0x02
 	JEQ       narrowquantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
@@ -7533,8 +7683,8 @@ absent22:
 
 over25:
 absent24:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -7631,8 +7781,8 @@ over27:
 	JMP narrowstored
 
 narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -7663,7 +7813,2419 @@ narrowquantize:
 	VMINPS       Z19, Z1, Z19
 
 over28:
-	VPBROADCASTD 512(R15), Z0
+	VPBROADCASTD 520(R15), Z0
+	VCVTPS2DQ    Z8, Z8
+	VPADDD       Z0, Z8, Z8
+	VCVTPS2DQ    Z9, Z9
+	VPADDD       Z0, Z9, Z9
+	VCVTPS2DQ    Z10, Z10
+	VPADDD       Z0, Z10, Z10
+	VCVTPS2DQ    Z11, Z11
+	VPADDD       Z0, Z11, Z11
+	CMPQ         R14, $+4
+	JLE          over29
+	VCVTPS2DQ    Z12, Z12
+	VPADDD       Z0, Z12, Z12
+	VCVTPS2DQ    Z13, Z13
+	VPADDD       Z0, Z13, Z13
+	VCVTPS2DQ    Z14, Z14
+	VPADDD       Z0, Z14, Z14
+	VCVTPS2DQ    Z15, Z15
+	VPADDD       Z0, Z15, Z15
+	CMPQ         R14, $+8
+	JLE          over29
+	VCVTPS2DQ    Z16, Z16
+	VPADDD       Z0, Z16, Z16
+	VCVTPS2DQ    Z17, Z17
+	VPADDD       Z0, Z17, Z17
+	VCVTPS2DQ    Z18, Z18
+	VPADDD       Z0, Z18, Z18
+	VCVTPS2DQ    Z19, Z19
+	VPADDD       Z0, Z19, Z19
+
+over29:
+	MOVQ    48(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*1), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z8, K1, (DX)
+	CMPQ    R14, $+1
+	JLE     over30
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z9, K1, (DX)
+	CMPQ    R14, $+2
+	JLE     over30
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z10, K1, (DX)
+	CMPQ    R14, $+3
+	JLE     over30
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z11, K1, (DX)
+	CMPQ    R14, $+4
+	JLE     over30
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z12, K1, (DX)
+	CMPQ    R14, $+5
+	JLE     over30
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z13, K1, (DX)
+	CMPQ    R14, $+6
+	JLE     over30
+	MOVQ    392(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z14, K1, (DX)
+	CMPQ    R14, $+7
+	JLE     over30
+	MOVQ    400(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z15, K1, (DX)
+	CMPQ    R14, $+8
+	JLE     over30
+	MOVQ    408(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z16, K1, (DX)
+	CMPQ    R14, $+9
+	JLE     over30
+	MOVQ    416(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z17, K1, (DX)
+	CMPQ    R14, $+10
+	JLE     over30
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z18, K1, (DX)
+	CMPQ    R14, $+11
+	JLE     over30
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z19, K1, (DX)
+
+over30:
+narrowstored:
+done:
+	VZEROUPPER
+	RET
+
+// func gemm_s8s8fit_12x32_avx512(t *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
+TEXT ·gemm_s8s8fit_12x32_avx512(SB), $136-8
+	MOVQ  t+0(FP), R15
+	MOVQ  480(R15), AX
+	MOVQ  AX, (SP)
+	MOVQ  24(R15), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  $+0, 16(SP)
+	MOVQ  472(R15), AX
+	MOVQ  AX, 40(SP)
+	TESTQ AX, AX
+	JLE   done
+	MOVQ  208(R15)(AX*8), CX
+	MOVQ  CX, 216(R15)(AX*8)
+
+wide:
+	MOVQ    (SP), AX
+	TESTQ   AX, AX
+	JLE     done
+	CMPQ    AX, $+16
+	JLE     narrow
+	MOVQ    8(SP), BX
+	VMOVUPS (BX), Z0
+	VPSLLD  $0x07, Z0, Z0
+	VPXORD  Z8, Z8, Z8
+	VPSUBD  Z0, Z8, Z0
+	VMOVUPS 64(BX), Z1
+	VPSLLD  $0x07, Z1, Z1
+	VPXORD  Z9, Z9, Z9
+	VPSUBD  Z1, Z9, Z1
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z1, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z1, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z1, Z15
+	CMPQ    40(SP), $+4
+	JLE     over1
+	VMOVAPS Z0, Z16
+	VMOVAPS Z1, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z1, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z1, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z1, Z23
+	CMPQ    40(SP), $+8
+	JLE     over1
+	VMOVAPS Z0, Z24
+	VMOVAPS Z1, Z25
+	VMOVAPS Z0, Z26
+	VMOVAPS Z1, Z27
+	VMOVAPS Z0, Z28
+	VMOVAPS Z1, Z29
+	VMOVAPS Z0, Z30
+	VMOVAPS Z1, Z31
+
+over1:
+	MOVL         $+65537, AX
+	VMOVD        AX, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $-2139062144, AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Z0
+	ADDQ         $+128, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
+
+widetap:
+	MOVQ    t+0(FP), BX
+	MOVQ    24(SP), R15
+	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
+	JGE     widefinish
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over2
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over2
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over2
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
+
+over2:
+	MOVQ 48(SP), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+10
+	JLE  wide10
+	CMPQ R15, $-4
+	JG   wide12manyover
+
+wide12many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z16, Z16
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z17, Z17
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z18, Z18
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z19, Z19
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z20, Z20
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z21, Z21
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z22, Z22
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z23, Z23
+	VPBROADCASTD (R11)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z24, Z24
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z25, Z25
+	VPBROADCASTD (R12)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z26, Z26
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z27, Z27
+	VPBROADCASTD (R13)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z28, Z28
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z29, Z29
+	VPBROADCASTD (R14)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z30, Z30
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z31, Z31
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide12many
+
+wide12manyover:
+	CMPQ R15, $-4
+	JG   wide12oneover
+
+wide12one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z16, Z16
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z17, Z17
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z18, Z18
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z19, Z19
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z20, Z20
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z21, Z21
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z22, Z22
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z23, Z23
+	VPBROADCASTD (R11)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z24, Z24
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z25, Z25
+	VPBROADCASTD (R12)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z26, Z26
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z27, Z27
+	VPBROADCASTD (R13)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z28, Z28
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z29, Z29
+	VPBROADCASTD (R14)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z30, Z30
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z31, Z31
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide12one
+
+wide12oneover:
+	JMP wideend
+
+wide10:
+	CMPQ 40(SP), $+8
+	JLE  wide8
+	CMPQ R15, $-4
+	JG   wide10oneover
+
+wide10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z16, Z16
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z17, Z17
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z18, Z18
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z19, Z19
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z20, Z20
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z21, Z21
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z22, Z22
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z23, Z23
+	VPBROADCASTD (R11)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z24, Z24
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z25, Z25
+	VPBROADCASTD (R12)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z26, Z26
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z27, Z27
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide10one
+
+wide10oneover:
+	JMP wideend
+
+wide8:
+	CMPQ 40(SP), $+6
+	JLE  wide6
+	CMPQ R15, $-4
+	JG   wide8oneover
+
+wide8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z16, Z16
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z17, Z17
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z18, Z18
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z19, Z19
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z20, Z20
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z21, Z21
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z22, Z22
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z23, Z23
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide8one
+
+wide8oneover:
+	JMP wideend
+
+wide6:
+	CMPQ 40(SP), $+4
+	JLE  wide4
+	CMPQ R15, $-4
+	JG   wide6oneover
+
+wide6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z16, Z16
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z17, Z17
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z18, Z18
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z19, Z19
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide6one
+
+wide6oneover:
+	JMP wideend
+
+wide4:
+	CMPQ 40(SP), $+2
+	JLE  wide2
+	CMPQ R15, $-4
+	JG   wide4oneover
+
+wide4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide4one
+
+wide4oneover:
+	JMP wideend
+
+wide2:
+	CMPQ 40(SP), $+1
+	JLE  wide1
+	CMPQ R15, $-4
+	JG   wide2oneover
+
+wide2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide2one
+
+wide2oneover:
+	JMP wideend
+
+wide1:
+	CMPQ R15, $-4
+	JG   wide1oneover
+
+wide1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wide1one
+
+wide1oneover:
+wideend:
+	TESTQ        R15, R15
+	JEQ          widewhole
+	MOVQ         BX, 32(SP)
+	NEGQ         R15
+	MOVQ         $-1, BX
+	BZHIQ        R15, BX, BX
+	KMOVW        BX, K3
+	NEGQ         R15
+	MOVQ         32(SP), BX
+	VMOVDQU8.Z   (AX)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VMOVDQU8.Z   (CX)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	CMPQ         40(SP), $+2
+	JLE          over3
+	VMOVDQU8.Z   (DX)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	VMOVDQU8.Z   (SI)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	CMPQ         40(SP), $+4
+	JLE          over3
+	VMOVDQU8.Z   (DI)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z16, Z16
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z17, Z17
+	VMOVDQU8.Z   (R8)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z18, Z18
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z19, Z19
+	CMPQ         40(SP), $+6
+	JLE          over3
+	VMOVDQU8.Z   (R9)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z20, Z20
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z21, Z21
+	VMOVDQU8.Z   (R10)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z22, Z22
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z23, Z23
+	CMPQ         40(SP), $+8
+	JLE          over3
+	VMOVDQU8.Z   (R11)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z24, Z24
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z25, Z25
+	VMOVDQU8.Z   (R12)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z26, Z26
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z27, Z27
+	CMPQ         40(SP), $+10
+	JLE          over3
+	VMOVDQU8.Z   (R13)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z28, Z28
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z29, Z29
+	VMOVDQU8.Z   (R14)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z30, Z30
+	VPMADDUBSW   64(BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z31, Z31
+
+over3:
+	ADDQ $+128, BX
+
+widewhole:
+	MOVQ BX, 32(SP)
+	INCQ 24(SP)
+	JMP  widetap
+
+widefinish:
+	MOVQ      t+0(FP), R15
+	MOVQ      40(SP), R14
+	MOVQ      (SP), AX
+	MOVQ      $+32, CX
+	CMPQ      AX, CX
+	CMOVQGT   CX, AX
+	MOVQ      $-1, DX
+	BZHIQ     AX, DX, DX
+	KMOVW     DX, K1
+	SHRQ      $0x10, DX
+	KMOVW     DX, K2
+	MOVQ      120(R15), AX
+	TESTQ     AX, AX
+	JEQ       absent4
+	MOVQ      16(SP), CX
+	LEAQ      (AX)(CX*4), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
+	VPADDD    Z0, Z8, Z8
+	VPADDD    Z1, Z9, Z9
+	VPADDD    Z0, Z10, Z10
+	VPADDD    Z1, Z11, Z11
+	VPADDD    Z0, Z12, Z12
+	VPADDD    Z1, Z13, Z13
+	VPADDD    Z0, Z14, Z14
+	VPADDD    Z1, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over5
+	VPADDD    Z0, Z16, Z16
+	VPADDD    Z1, Z17, Z17
+	VPADDD    Z0, Z18, Z18
+	VPADDD    Z1, Z19, Z19
+	VPADDD    Z0, Z20, Z20
+	VPADDD    Z1, Z21, Z21
+	VPADDD    Z0, Z22, Z22
+	VPADDD    Z1, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over5
+	VPADDD    Z0, Z24, Z24
+	VPADDD    Z1, Z25, Z25
+	VPADDD    Z0, Z26, Z26
+	VPADDD    Z1, Z27, Z27
+	VPADDD    Z0, Z28, Z28
+	VPADDD    Z1, Z29, Z29
+	VPADDD    Z0, Z30, Z30
+	VPADDD    Z1, Z31, Z31
+
+over5:
+absent4:
+	CMPB    524(R15), $0x00
+	JNE     widescale
+	MOVQ    72(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z8, K1, (DX)
+	VMOVUPS Z9, K2, 64(DX)
+	CMPQ    R14, $+1
+	JLE     over6
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z10, K1, (DX)
+	VMOVUPS Z11, K2, 64(DX)
+	CMPQ    R14, $+2
+	JLE     over6
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z12, K1, (DX)
+	VMOVUPS Z13, K2, 64(DX)
+	CMPQ    R14, $+3
+	JLE     over6
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z14, K1, (DX)
+	VMOVUPS Z15, K2, 64(DX)
+	CMPQ    R14, $+4
+	JLE     over6
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z16, K1, (DX)
+	VMOVUPS Z17, K2, 64(DX)
+	CMPQ    R14, $+5
+	JLE     over6
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z18, K1, (DX)
+	VMOVUPS Z19, K2, 64(DX)
+	CMPQ    R14, $+6
+	JLE     over6
+	MOVQ    392(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z20, K1, (DX)
+	VMOVUPS Z21, K2, 64(DX)
+	CMPQ    R14, $+7
+	JLE     over6
+	MOVQ    400(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z22, K1, (DX)
+	VMOVUPS Z23, K2, 64(DX)
+	CMPQ    R14, $+8
+	JLE     over6
+	MOVQ    408(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z24, K1, (DX)
+	VMOVUPS Z25, K2, 64(DX)
+	CMPQ    R14, $+9
+	JLE     over6
+	MOVQ    416(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z26, K1, (DX)
+	VMOVUPS Z27, K2, 64(DX)
+	CMPQ    R14, $+10
+	JLE     over6
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z28, K1, (DX)
+	VMOVUPS Z29, K2, 64(DX)
+	CMPQ    R14, $+11
+	JLE     over6
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z30, K1, (DX)
+	VMOVUPS Z31, K2, 64(DX)
+
+over6:
+	JMP widestored
+
+widescale:
+	MOVQ      144(R15), AX
+	TESTQ     AX, AX
+	JEQ       absent7
+	MOVQ      16(SP), CX
+	LEAQ      (AX)(CX*4), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
+	VCVTDQ2PS Z8, Z8
+	VMULPS    Z0, Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    Z1, Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    Z0, Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z1, Z11, Z11
+	VCVTDQ2PS Z12, Z12
+	VMULPS    Z0, Z12, Z12
+	VCVTDQ2PS Z13, Z13
+	VMULPS    Z1, Z13, Z13
+	VCVTDQ2PS Z14, Z14
+	VMULPS    Z0, Z14, Z14
+	VCVTDQ2PS Z15, Z15
+	VMULPS    Z1, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over8
+	VCVTDQ2PS Z16, Z16
+	VMULPS    Z0, Z16, Z16
+	VCVTDQ2PS Z17, Z17
+	VMULPS    Z1, Z17, Z17
+	VCVTDQ2PS Z18, Z18
+	VMULPS    Z0, Z18, Z18
+	VCVTDQ2PS Z19, Z19
+	VMULPS    Z1, Z19, Z19
+	VCVTDQ2PS Z20, Z20
+	VMULPS    Z0, Z20, Z20
+	VCVTDQ2PS Z21, Z21
+	VMULPS    Z1, Z21, Z21
+	VCVTDQ2PS Z22, Z22
+	VMULPS    Z0, Z22, Z22
+	VCVTDQ2PS Z23, Z23
+	VMULPS    Z1, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over8
+	VCVTDQ2PS Z24, Z24
+	VMULPS    Z0, Z24, Z24
+	VCVTDQ2PS Z25, Z25
+	VMULPS    Z1, Z25, Z25
+	VCVTDQ2PS Z26, Z26
+	VMULPS    Z0, Z26, Z26
+	VCVTDQ2PS Z27, Z27
+	VMULPS    Z1, Z27, Z27
+	VCVTDQ2PS Z28, Z28
+	VMULPS    Z0, Z28, Z28
+	VCVTDQ2PS Z29, Z29
+	VMULPS    Z1, Z29, Z29
+	VCVTDQ2PS Z30, Z30
+	VMULPS    Z0, Z30, Z30
+	VCVTDQ2PS Z31, Z31
+	VMULPS    Z1, Z31, Z31
+
+over8:
+absent7:
+	CMPB      524(R15), $0x02
+	JEQ       widequantize
+	MOVQ      168(R15), AX
+	TESTQ     AX, AX
+	JEQ       absent9
+	MOVQ      16(SP), CX
+	LEAQ      (AX)(CX*4), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
+	VADDPS    Z0, Z8, Z8
+	VADDPS    Z1, Z9, Z9
+	VADDPS    Z0, Z10, Z10
+	VADDPS    Z1, Z11, Z11
+	VADDPS    Z0, Z12, Z12
+	VADDPS    Z1, Z13, Z13
+	VADDPS    Z0, Z14, Z14
+	VADDPS    Z1, Z15, Z15
+	CMPQ      R14, $+4
+	JLE       over10
+	VADDPS    Z0, Z16, Z16
+	VADDPS    Z1, Z17, Z17
+	VADDPS    Z0, Z18, Z18
+	VADDPS    Z1, Z19, Z19
+	VADDPS    Z0, Z20, Z20
+	VADDPS    Z1, Z21, Z21
+	VADDPS    Z0, Z22, Z22
+	VADDPS    Z1, Z23, Z23
+	CMPQ      R14, $+8
+	JLE       over10
+	VADDPS    Z0, Z24, Z24
+	VADDPS    Z1, Z25, Z25
+	VADDPS    Z0, Z26, Z26
+	VADDPS    Z1, Z27, Z27
+	VADDPS    Z0, Z28, Z28
+	VADDPS    Z1, Z29, Z29
+	VADDPS    Z0, Z30, Z30
+	VADDPS    Z1, Z31, Z31
+
+over10:
+absent9:
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
+	VMAXPS       Z8, Z0, Z8
+	VMINPS       Z8, Z1, Z8
+	VMAXPS       Z9, Z0, Z9
+	VMINPS       Z9, Z1, Z9
+	VMAXPS       Z10, Z0, Z10
+	VMINPS       Z10, Z1, Z10
+	VMAXPS       Z11, Z0, Z11
+	VMINPS       Z11, Z1, Z11
+	VMAXPS       Z12, Z0, Z12
+	VMINPS       Z12, Z1, Z12
+	VMAXPS       Z13, Z0, Z13
+	VMINPS       Z13, Z1, Z13
+	VMAXPS       Z14, Z0, Z14
+	VMINPS       Z14, Z1, Z14
+	VMAXPS       Z15, Z0, Z15
+	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+4
+	JLE          over11
+	VMAXPS       Z16, Z0, Z16
+	VMINPS       Z16, Z1, Z16
+	VMAXPS       Z17, Z0, Z17
+	VMINPS       Z17, Z1, Z17
+	VMAXPS       Z18, Z0, Z18
+	VMINPS       Z18, Z1, Z18
+	VMAXPS       Z19, Z0, Z19
+	VMINPS       Z19, Z1, Z19
+	VMAXPS       Z20, Z0, Z20
+	VMINPS       Z20, Z1, Z20
+	VMAXPS       Z21, Z0, Z21
+	VMINPS       Z21, Z1, Z21
+	VMAXPS       Z22, Z0, Z22
+	VMINPS       Z22, Z1, Z22
+	VMAXPS       Z23, Z0, Z23
+	VMINPS       Z23, Z1, Z23
+	CMPQ         R14, $+8
+	JLE          over11
+	VMAXPS       Z24, Z0, Z24
+	VMINPS       Z24, Z1, Z24
+	VMAXPS       Z25, Z0, Z25
+	VMINPS       Z25, Z1, Z25
+	VMAXPS       Z26, Z0, Z26
+	VMINPS       Z26, Z1, Z26
+	VMAXPS       Z27, Z0, Z27
+	VMINPS       Z27, Z1, Z27
+	VMAXPS       Z28, Z0, Z28
+	VMINPS       Z28, Z1, Z28
+	VMAXPS       Z29, Z0, Z29
+	VMINPS       Z29, Z1, Z29
+	VMAXPS       Z30, Z0, Z30
+	VMINPS       Z30, Z1, Z30
+	VMAXPS       Z31, Z0, Z31
+	VMINPS       Z31, Z1, Z31
+
+over11:
+	MOVQ    96(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z8, K1, (DX)
+	VMOVUPS Z9, K2, 64(DX)
+	CMPQ    R14, $+1
+	JLE     over12
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z10, K1, (DX)
+	VMOVUPS Z11, K2, 64(DX)
+	CMPQ    R14, $+2
+	JLE     over12
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z12, K1, (DX)
+	VMOVUPS Z13, K2, 64(DX)
+	CMPQ    R14, $+3
+	JLE     over12
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z14, K1, (DX)
+	VMOVUPS Z15, K2, 64(DX)
+	CMPQ    R14, $+4
+	JLE     over12
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z16, K1, (DX)
+	VMOVUPS Z17, K2, 64(DX)
+	CMPQ    R14, $+5
+	JLE     over12
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z18, K1, (DX)
+	VMOVUPS Z19, K2, 64(DX)
+	CMPQ    R14, $+6
+	JLE     over12
+	MOVQ    392(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z20, K1, (DX)
+	VMOVUPS Z21, K2, 64(DX)
+	CMPQ    R14, $+7
+	JLE     over12
+	MOVQ    400(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z22, K1, (DX)
+	VMOVUPS Z23, K2, 64(DX)
+	CMPQ    R14, $+8
+	JLE     over12
+	MOVQ    408(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z24, K1, (DX)
+	VMOVUPS Z25, K2, 64(DX)
+	CMPQ    R14, $+9
+	JLE     over12
+	MOVQ    416(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z26, K1, (DX)
+	VMOVUPS Z27, K2, 64(DX)
+	CMPQ    R14, $+10
+	JLE     over12
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z28, K1, (DX)
+	VMOVUPS Z29, K2, 64(DX)
+	CMPQ    R14, $+11
+	JLE     over12
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z30, K1, (DX)
+	VMOVUPS Z31, K2, 64(DX)
+
+over12:
+	JMP widestored
+
+widequantize:
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
+	VMAXPS       Z8, Z0, Z8
+	VMINPS       Z8, Z1, Z8
+	VMAXPS       Z9, Z0, Z9
+	VMINPS       Z9, Z1, Z9
+	VMAXPS       Z10, Z0, Z10
+	VMINPS       Z10, Z1, Z10
+	VMAXPS       Z11, Z0, Z11
+	VMINPS       Z11, Z1, Z11
+	VMAXPS       Z12, Z0, Z12
+	VMINPS       Z12, Z1, Z12
+	VMAXPS       Z13, Z0, Z13
+	VMINPS       Z13, Z1, Z13
+	VMAXPS       Z14, Z0, Z14
+	VMINPS       Z14, Z1, Z14
+	VMAXPS       Z15, Z0, Z15
+	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+4
+	JLE          over13
+	VMAXPS       Z16, Z0, Z16
+	VMINPS       Z16, Z1, Z16
+	VMAXPS       Z17, Z0, Z17
+	VMINPS       Z17, Z1, Z17
+	VMAXPS       Z18, Z0, Z18
+	VMINPS       Z18, Z1, Z18
+	VMAXPS       Z19, Z0, Z19
+	VMINPS       Z19, Z1, Z19
+	VMAXPS       Z20, Z0, Z20
+	VMINPS       Z20, Z1, Z20
+	VMAXPS       Z21, Z0, Z21
+	VMINPS       Z21, Z1, Z21
+	VMAXPS       Z22, Z0, Z22
+	VMINPS       Z22, Z1, Z22
+	VMAXPS       Z23, Z0, Z23
+	VMINPS       Z23, Z1, Z23
+	CMPQ         R14, $+8
+	JLE          over13
+	VMAXPS       Z24, Z0, Z24
+	VMINPS       Z24, Z1, Z24
+	VMAXPS       Z25, Z0, Z25
+	VMINPS       Z25, Z1, Z25
+	VMAXPS       Z26, Z0, Z26
+	VMINPS       Z26, Z1, Z26
+	VMAXPS       Z27, Z0, Z27
+	VMINPS       Z27, Z1, Z27
+	VMAXPS       Z28, Z0, Z28
+	VMINPS       Z28, Z1, Z28
+	VMAXPS       Z29, Z0, Z29
+	VMINPS       Z29, Z1, Z29
+	VMAXPS       Z30, Z0, Z30
+	VMINPS       Z30, Z1, Z30
+	VMAXPS       Z31, Z0, Z31
+	VMINPS       Z31, Z1, Z31
+
+over13:
+	VPBROADCASTD 520(R15), Z0
+	VCVTPS2DQ    Z8, Z8
+	VPADDD       Z0, Z8, Z8
+	VCVTPS2DQ    Z9, Z9
+	VPADDD       Z0, Z9, Z9
+	VCVTPS2DQ    Z10, Z10
+	VPADDD       Z0, Z10, Z10
+	VCVTPS2DQ    Z11, Z11
+	VPADDD       Z0, Z11, Z11
+	VCVTPS2DQ    Z12, Z12
+	VPADDD       Z0, Z12, Z12
+	VCVTPS2DQ    Z13, Z13
+	VPADDD       Z0, Z13, Z13
+	VCVTPS2DQ    Z14, Z14
+	VPADDD       Z0, Z14, Z14
+	VCVTPS2DQ    Z15, Z15
+	VPADDD       Z0, Z15, Z15
+	CMPQ         R14, $+4
+	JLE          over14
+	VCVTPS2DQ    Z16, Z16
+	VPADDD       Z0, Z16, Z16
+	VCVTPS2DQ    Z17, Z17
+	VPADDD       Z0, Z17, Z17
+	VCVTPS2DQ    Z18, Z18
+	VPADDD       Z0, Z18, Z18
+	VCVTPS2DQ    Z19, Z19
+	VPADDD       Z0, Z19, Z19
+	VCVTPS2DQ    Z20, Z20
+	VPADDD       Z0, Z20, Z20
+	VCVTPS2DQ    Z21, Z21
+	VPADDD       Z0, Z21, Z21
+	VCVTPS2DQ    Z22, Z22
+	VPADDD       Z0, Z22, Z22
+	VCVTPS2DQ    Z23, Z23
+	VPADDD       Z0, Z23, Z23
+	CMPQ         R14, $+8
+	JLE          over14
+	VCVTPS2DQ    Z24, Z24
+	VPADDD       Z0, Z24, Z24
+	VCVTPS2DQ    Z25, Z25
+	VPADDD       Z0, Z25, Z25
+	VCVTPS2DQ    Z26, Z26
+	VPADDD       Z0, Z26, Z26
+	VCVTPS2DQ    Z27, Z27
+	VPADDD       Z0, Z27, Z27
+	VCVTPS2DQ    Z28, Z28
+	VPADDD       Z0, Z28, Z28
+	VCVTPS2DQ    Z29, Z29
+	VPADDD       Z0, Z29, Z29
+	VCVTPS2DQ    Z30, Z30
+	VPADDD       Z0, Z30, Z30
+	VCVTPS2DQ    Z31, Z31
+	VPADDD       Z0, Z31, Z31
+
+over14:
+	MOVQ    48(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*1), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z8, K1, (DX)
+	VPMOVDB Z9, K2, 16(DX)
+	CMPQ    R14, $+1
+	JLE     over15
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z10, K1, (DX)
+	VPMOVDB Z11, K2, 16(DX)
+	CMPQ    R14, $+2
+	JLE     over15
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z12, K1, (DX)
+	VPMOVDB Z13, K2, 16(DX)
+	CMPQ    R14, $+3
+	JLE     over15
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z14, K1, (DX)
+	VPMOVDB Z15, K2, 16(DX)
+	CMPQ    R14, $+4
+	JLE     over15
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z16, K1, (DX)
+	VPMOVDB Z17, K2, 16(DX)
+	CMPQ    R14, $+5
+	JLE     over15
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z18, K1, (DX)
+	VPMOVDB Z19, K2, 16(DX)
+	CMPQ    R14, $+6
+	JLE     over15
+	MOVQ    392(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z20, K1, (DX)
+	VPMOVDB Z21, K2, 16(DX)
+	CMPQ    R14, $+7
+	JLE     over15
+	MOVQ    400(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z22, K1, (DX)
+	VPMOVDB Z23, K2, 16(DX)
+	CMPQ    R14, $+8
+	JLE     over15
+	MOVQ    408(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z24, K1, (DX)
+	VPMOVDB Z25, K2, 16(DX)
+	CMPQ    R14, $+9
+	JLE     over15
+	MOVQ    416(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z26, K1, (DX)
+	VPMOVDB Z27, K2, 16(DX)
+	CMPQ    R14, $+10
+	JLE     over15
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z28, K1, (DX)
+	VPMOVDB Z29, K2, 16(DX)
+	CMPQ    R14, $+11
+	JLE     over15
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*1), DX
+	VPMOVDB Z30, K1, (DX)
+	VPMOVDB Z31, K2, 16(DX)
+
+over15:
+widestored:
+	SUBQ $+32, (SP)
+	ADDQ $+32, 16(SP)
+	MOVQ t+0(FP), AX
+	MOVQ 496(AX), AX
+	ADDQ AX, 8(SP)
+	JMP  wide
+
+narrow:
+	MOVQ    8(SP), BX
+	VMOVUPS (BX), Z0
+	VPSLLD  $0x07, Z0, Z0
+	VPXORD  Z8, Z8, Z8
+	VPSUBD  Z0, Z8, Z0
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	CMPQ    40(SP), $+4
+	JLE     over16
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	CMPQ    40(SP), $+8
+	JLE     over16
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+
+over16:
+	MOVL         $+65537, AX
+	VMOVD        AX, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $-2139062144, AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Z0
+	ADDQ         $+128, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
+
+narrowtap:
+	MOVQ    t+0(FP), BX
+	MOVQ    24(SP), R15
+	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
+	JGE     narrowfinish
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over17
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over17
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over17
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over17
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over17
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
+
+over17:
+	MOVQ 48(SP), R15
+	NEGQ R15
+	MOVQ 32(SP), BX
+	CMPQ 40(SP), $+10
+	JLE  narrow10
+	CMPQ R15, $-4
+	JG   narrow12manyover
+
+narrow12many:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	VPBROADCASTD (R11)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z16, Z16
+	VPBROADCASTD (R12)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z17, Z17
+	VPBROADCASTD (R13)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z18, Z18
+	VPBROADCASTD (R14)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z19, Z19
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow12many
+
+narrow12manyover:
+	CMPQ R15, $-4
+	JG   narrow12oneover
+
+narrow12one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	VPBROADCASTD (R11)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z16, Z16
+	VPBROADCASTD (R12)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z17, Z17
+	VPBROADCASTD (R13)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z18, Z18
+	VPBROADCASTD (R14)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z19, Z19
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow12one
+
+narrow12oneover:
+	JMP narrowend
+
+narrow10:
+	CMPQ 40(SP), $+8
+	JLE  narrow8
+	CMPQ R15, $-4
+	JG   narrow10oneover
+
+narrow10one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	VPBROADCASTD (R11)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z16, Z16
+	VPBROADCASTD (R12)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z17, Z17
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow10one
+
+narrow10oneover:
+	JMP narrowend
+
+narrow8:
+	CMPQ 40(SP), $+6
+	JLE  narrow6
+	CMPQ R15, $-4
+	JG   narrow8oneover
+
+narrow8one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	VPBROADCASTD (R9)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VPBROADCASTD (R10)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow8one
+
+narrow8oneover:
+	JMP narrowend
+
+narrow6:
+	CMPQ 40(SP), $+4
+	JLE  narrow4
+	CMPQ R15, $-4
+	JG   narrow6oneover
+
+narrow6one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	VPBROADCASTD (DI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VPBROADCASTD (R8)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow6one
+
+narrow6oneover:
+	JMP narrowend
+
+narrow4:
+	CMPQ 40(SP), $+2
+	JLE  narrow2
+	CMPQ R15, $-4
+	JG   narrow4oneover
+
+narrow4one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	VPBROADCASTD (DX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VPBROADCASTD (SI)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow4one
+
+narrow4oneover:
+	JMP narrowend
+
+narrow2:
+	CMPQ 40(SP), $+1
+	JLE  narrow1
+	CMPQ R15, $-4
+	JG   narrow2oneover
+
+narrow2one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VPBROADCASTD (CX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow2one
+
+narrow2oneover:
+	JMP narrowend
+
+narrow1:
+	CMPQ R15, $-4
+	JG   narrow1oneover
+
+narrow1one:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VPBROADCASTD (AX)(R15*1), Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          narrow1one
+
+narrow1oneover:
+narrowend:
+	TESTQ        R15, R15
+	JEQ          narrowwhole
+	MOVQ         BX, 32(SP)
+	NEGQ         R15
+	MOVQ         $-1, BX
+	BZHIQ        R15, BX, BX
+	KMOVW        BX, K3
+	NEGQ         R15
+	MOVQ         32(SP), BX
+	VMOVDQU8.Z   (AX)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z8, Z8
+	VMOVDQU8.Z   (CX)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z9, Z9
+	CMPQ         40(SP), $+2
+	JLE          over18
+	VMOVDQU8.Z   (DX)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z10, Z10
+	VMOVDQU8.Z   (SI)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z11, Z11
+	CMPQ         40(SP), $+4
+	JLE          over18
+	VMOVDQU8.Z   (DI)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z12, Z12
+	VMOVDQU8.Z   (R8)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z13, Z13
+	CMPQ         40(SP), $+6
+	JLE          over18
+	VMOVDQU8.Z   (R9)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z14, Z14
+	VMOVDQU8.Z   (R10)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z15, Z15
+	CMPQ         40(SP), $+8
+	JLE          over18
+	VMOVDQU8.Z   (R11)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z16, Z16
+	VMOVDQU8.Z   (R12)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z17, Z17
+	CMPQ         40(SP), $+10
+	JLE          over18
+	VMOVDQU8.Z   (R13)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z18, Z18
+	VMOVDQU8.Z   (R14)(R15*1), K3, X2
+	VPBROADCASTD X2, Z2
+	VPXORD       Z2, Z0, Z2
+	VPMADDUBSW   (BX), Z2, Z1
+	VPMADDWD     Z3, Z1, Z1
+	VPADDD       Z1, Z19, Z19
+
+over18:
+	ADDQ $+128, BX
+
+narrowwhole:
+	MOVQ BX, 32(SP)
+	INCQ 24(SP)
+	JMP  narrowtap
+
+narrowfinish:
+	MOVQ      t+0(FP), R15
+	MOVQ      40(SP), R14
+	MOVQ      (SP), AX
+	MOVQ      $+16, CX
+	CMPQ      AX, CX
+	CMOVQGT   CX, AX
+	MOVQ      $-1, DX
+	BZHIQ     AX, DX, DX
+	KMOVW     DX, K1
+	MOVQ      120(R15), AX
+	TESTQ     AX, AX
+	JEQ       absent19
+	MOVQ      16(SP), CX
+	LEAQ      (AX)(CX*4), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VPADDD    Z0, Z8, Z8
+	VPADDD    Z0, Z9, Z9
+	VPADDD    Z0, Z10, Z10
+	VPADDD    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over20
+	VPADDD    Z0, Z12, Z12
+	VPADDD    Z0, Z13, Z13
+	VPADDD    Z0, Z14, Z14
+	VPADDD    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over20
+	VPADDD    Z0, Z16, Z16
+	VPADDD    Z0, Z17, Z17
+	VPADDD    Z0, Z18, Z18
+	VPADDD    Z0, Z19, Z19
+
+over20:
+absent19:
+	CMPB    524(R15), $0x00
+	JNE     narrowscale
+	MOVQ    72(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z8, K1, (DX)
+	CMPQ    R14, $+1
+	JLE     over21
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z9, K1, (DX)
+	CMPQ    R14, $+2
+	JLE     over21
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z10, K1, (DX)
+	CMPQ    R14, $+3
+	JLE     over21
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z11, K1, (DX)
+	CMPQ    R14, $+4
+	JLE     over21
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z12, K1, (DX)
+	CMPQ    R14, $+5
+	JLE     over21
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z13, K1, (DX)
+	CMPQ    R14, $+6
+	JLE     over21
+	MOVQ    392(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z14, K1, (DX)
+	CMPQ    R14, $+7
+	JLE     over21
+	MOVQ    400(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z15, K1, (DX)
+	CMPQ    R14, $+8
+	JLE     over21
+	MOVQ    408(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z16, K1, (DX)
+	CMPQ    R14, $+9
+	JLE     over21
+	MOVQ    416(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z17, K1, (DX)
+	CMPQ    R14, $+10
+	JLE     over21
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z18, K1, (DX)
+	CMPQ    R14, $+11
+	JLE     over21
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z19, K1, (DX)
+
+over21:
+	JMP narrowstored
+
+narrowscale:
+	MOVQ      144(R15), AX
+	TESTQ     AX, AX
+	JEQ       absent22
+	MOVQ      16(SP), CX
+	LEAQ      (AX)(CX*4), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VCVTDQ2PS Z8, Z8
+	VMULPS    Z0, Z8, Z8
+	VCVTDQ2PS Z9, Z9
+	VMULPS    Z0, Z9, Z9
+	VCVTDQ2PS Z10, Z10
+	VMULPS    Z0, Z10, Z10
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over23
+	VCVTDQ2PS Z12, Z12
+	VMULPS    Z0, Z12, Z12
+	VCVTDQ2PS Z13, Z13
+	VMULPS    Z0, Z13, Z13
+	VCVTDQ2PS Z14, Z14
+	VMULPS    Z0, Z14, Z14
+	VCVTDQ2PS Z15, Z15
+	VMULPS    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over23
+	VCVTDQ2PS Z16, Z16
+	VMULPS    Z0, Z16, Z16
+	VCVTDQ2PS Z17, Z17
+	VMULPS    Z0, Z17, Z17
+	VCVTDQ2PS Z18, Z18
+	VMULPS    Z0, Z18, Z18
+	VCVTDQ2PS Z19, Z19
+	VMULPS    Z0, Z19, Z19
+
+over23:
+absent22:
+	CMPB      524(R15), $0x02
+	JEQ       narrowquantize
+	MOVQ      168(R15), AX
+	TESTQ     AX, AX
+	JEQ       absent24
+	MOVQ      16(SP), CX
+	LEAQ      (AX)(CX*4), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VADDPS    Z0, Z8, Z8
+	VADDPS    Z0, Z9, Z9
+	VADDPS    Z0, Z10, Z10
+	VADDPS    Z0, Z11, Z11
+	CMPQ      R14, $+4
+	JLE       over25
+	VADDPS    Z0, Z12, Z12
+	VADDPS    Z0, Z13, Z13
+	VADDPS    Z0, Z14, Z14
+	VADDPS    Z0, Z15, Z15
+	CMPQ      R14, $+8
+	JLE       over25
+	VADDPS    Z0, Z16, Z16
+	VADDPS    Z0, Z17, Z17
+	VADDPS    Z0, Z18, Z18
+	VADDPS    Z0, Z19, Z19
+
+over25:
+absent24:
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
+	VMAXPS       Z8, Z0, Z8
+	VMINPS       Z8, Z1, Z8
+	VMAXPS       Z9, Z0, Z9
+	VMINPS       Z9, Z1, Z9
+	VMAXPS       Z10, Z0, Z10
+	VMINPS       Z10, Z1, Z10
+	VMAXPS       Z11, Z0, Z11
+	VMINPS       Z11, Z1, Z11
+	CMPQ         R14, $+4
+	JLE          over26
+	VMAXPS       Z12, Z0, Z12
+	VMINPS       Z12, Z1, Z12
+	VMAXPS       Z13, Z0, Z13
+	VMINPS       Z13, Z1, Z13
+	VMAXPS       Z14, Z0, Z14
+	VMINPS       Z14, Z1, Z14
+	VMAXPS       Z15, Z0, Z15
+	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+8
+	JLE          over26
+	VMAXPS       Z16, Z0, Z16
+	VMINPS       Z16, Z1, Z16
+	VMAXPS       Z17, Z0, Z17
+	VMINPS       Z17, Z1, Z17
+	VMAXPS       Z18, Z0, Z18
+	VMINPS       Z18, Z1, Z18
+	VMAXPS       Z19, Z0, Z19
+	VMINPS       Z19, Z1, Z19
+
+over26:
+	MOVQ    96(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	MOVQ    344(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z8, K1, (DX)
+	CMPQ    R14, $+1
+	JLE     over27
+	MOVQ    352(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z9, K1, (DX)
+	CMPQ    R14, $+2
+	JLE     over27
+	MOVQ    360(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z10, K1, (DX)
+	CMPQ    R14, $+3
+	JLE     over27
+	MOVQ    368(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z11, K1, (DX)
+	CMPQ    R14, $+4
+	JLE     over27
+	MOVQ    376(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z12, K1, (DX)
+	CMPQ    R14, $+5
+	JLE     over27
+	MOVQ    384(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z13, K1, (DX)
+	CMPQ    R14, $+6
+	JLE     over27
+	MOVQ    392(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z14, K1, (DX)
+	CMPQ    R14, $+7
+	JLE     over27
+	MOVQ    400(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z15, K1, (DX)
+	CMPQ    R14, $+8
+	JLE     over27
+	MOVQ    408(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z16, K1, (DX)
+	CMPQ    R14, $+9
+	JLE     over27
+	MOVQ    416(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z17, K1, (DX)
+	CMPQ    R14, $+10
+	JLE     over27
+	MOVQ    424(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z18, K1, (DX)
+	CMPQ    R14, $+11
+	JLE     over27
+	MOVQ    432(R15), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z19, K1, (DX)
+
+over27:
+	JMP narrowstored
+
+narrowquantize:
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
+	VMAXPS       Z8, Z0, Z8
+	VMINPS       Z8, Z1, Z8
+	VMAXPS       Z9, Z0, Z9
+	VMINPS       Z9, Z1, Z9
+	VMAXPS       Z10, Z0, Z10
+	VMINPS       Z10, Z1, Z10
+	VMAXPS       Z11, Z0, Z11
+	VMINPS       Z11, Z1, Z11
+	CMPQ         R14, $+4
+	JLE          over28
+	VMAXPS       Z12, Z0, Z12
+	VMINPS       Z12, Z1, Z12
+	VMAXPS       Z13, Z0, Z13
+	VMINPS       Z13, Z1, Z13
+	VMAXPS       Z14, Z0, Z14
+	VMINPS       Z14, Z1, Z14
+	VMAXPS       Z15, Z0, Z15
+	VMINPS       Z15, Z1, Z15
+	CMPQ         R14, $+8
+	JLE          over28
+	VMAXPS       Z16, Z0, Z16
+	VMINPS       Z16, Z1, Z16
+	VMAXPS       Z17, Z0, Z17
+	VMINPS       Z17, Z1, Z17
+	VMAXPS       Z18, Z0, Z18
+	VMINPS       Z18, Z1, Z18
+	VMAXPS       Z19, Z0, Z19
+	VMINPS       Z19, Z1, Z19
+
+over28:
+	VPBROADCASTD 520(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
 	VCVTPS2DQ    Z9, Z9

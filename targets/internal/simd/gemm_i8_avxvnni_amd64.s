@@ -69,30 +69,55 @@ widetap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     widefinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over2
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over2
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
 
 over2:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4
@@ -650,7 +675,7 @@ widefinish:
 
 over23:
 absent22:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -730,7 +755,7 @@ widescale:
 
 over26:
 absent25:
-	CMPB    516(R15), $0x02
+	CMPB    524(R15), $0x02
 	JEQ     widequantize
 	MOVQ    168(R15), AX
 	TESTQ   AX, AX
@@ -756,8 +781,8 @@ absent25:
 
 over28:
 absent27:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -828,8 +853,8 @@ over30:
 	JMP widestored
 
 widequantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -858,7 +883,7 @@ widequantize:
 	VMINPS       Y15, Y1, Y15
 
 over31:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -995,7 +1020,7 @@ widemasked:
 
 over35:
 absent34:
-	CMPB       516(R15), $0x00
+	CMPB       524(R15), $0x00
 	JNE        widemaskedscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
@@ -1075,7 +1100,7 @@ widemaskedscale:
 
 over38:
 absent37:
-	CMPB       516(R15), $0x02
+	CMPB       524(R15), $0x02
 	JEQ        widemaskedquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
@@ -1101,8 +1126,8 @@ absent37:
 
 over40:
 absent39:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -1173,8 +1198,8 @@ over42:
 	JMP widemaskedstored
 
 widemaskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -1203,7 +1228,7 @@ widemaskedquantize:
 	VMINPS       Y15, Y1, Y15
 
 over43:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -1536,30 +1561,55 @@ narrowtap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     narrowfinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over53
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over53
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over53
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over53
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
 
 over53:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4
@@ -1953,7 +2003,7 @@ narrowfinish:
 
 over74:
 absent73:
-	CMPB       516(R15), $0x00
+	CMPB       524(R15), $0x00
 	JNE        narrowscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
@@ -2014,7 +2064,7 @@ narrowscale:
 
 over77:
 absent76:
-	CMPB       516(R15), $0x02
+	CMPB       524(R15), $0x02
 	JEQ        narrowquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
@@ -2033,8 +2083,8 @@ absent76:
 
 over79:
 absent78:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -2087,8 +2137,8 @@ over81:
 	JMP narrowstored
 
 narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -2105,7 +2155,7 @@ narrowquantize:
 	VMINPS       Y9, Y1, Y9
 
 over82:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -2413,71 +2463,96 @@ TEXT ·gemm_s8s8_6x16_avxvnni(SB), $136-8
 	MOVQ  CX, 216(R15)(AX*8)
 
 wide:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+8
-	JLE          narrow
-	MOVQ         8(SP), BX
+	MOVQ    (SP), AX
+	TESTQ   AX, AX
+	JLE     done
+	CMPQ    AX, $+8
+	JLE     narrow
+	MOVQ    8(SP), BX
+	VMOVUPS (BX), Y0
+	VPSLLD  $0x07, Y0, Y0
+	VPXOR   Y4, Y4, Y4
+	VPSUBD  Y0, Y4, Y0
+	VMOVUPS 32(BX), Y1
+	VPSLLD  $0x07, Y1, Y1
+	VPXOR   Y5, Y5, Y5
+	VPSUBD  Y1, Y5, Y1
+	VMOVAPS Y0, Y4
+	VMOVAPS Y1, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y1, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y1, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y1, Y11
+	CMPQ    40(SP), $+4
+	JLE     over1
+	VMOVAPS Y0, Y12
+	VMOVAPS Y1, Y13
+	VMOVAPS Y0, Y14
+	VMOVAPS Y1, Y15
+
+over1:
 	MOVL         $-2139062144, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Y3
-	VMOVUPS      (BX), Y0
-	VPSLLD       $0x07, Y0, Y0
-	VPXOR        Y4, Y4, Y4
-	VPSUBD       Y0, Y4, Y0
-	VMOVUPS      32(BX), Y1
-	VPSLLD       $0x07, Y1, Y1
-	VPXOR        Y5, Y5, Y5
-	VPSUBD       Y1, Y5, Y1
-	VMOVAPS      Y0, Y4
-	VMOVAPS      Y1, Y5
-	VMOVAPS      Y0, Y6
-	VMOVAPS      Y1, Y7
-	VMOVAPS      Y0, Y8
-	VMOVAPS      Y1, Y9
-	VMOVAPS      Y0, Y10
-	VMOVAPS      Y1, Y11
-	CMPQ         40(SP), $+4
-	JLE          over1
-	VMOVAPS      Y0, Y12
-	VMOVAPS      Y1, Y13
-	VMOVAPS      Y0, Y14
-	VMOVAPS      Y1, Y15
-
-over1:
-	ADDQ $+64, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+64, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 widetap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     widefinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over2
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over2
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
 
 over2:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4
@@ -3066,7 +3141,7 @@ widefinish:
 
 over23:
 absent22:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -3146,7 +3221,7 @@ widescale:
 
 over26:
 absent25:
-	CMPB    516(R15), $0x02
+	CMPB    524(R15), $0x02
 	JEQ     widequantize
 	MOVQ    168(R15), AX
 	TESTQ   AX, AX
@@ -3172,8 +3247,8 @@ absent25:
 
 over28:
 absent27:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -3244,8 +3319,8 @@ over30:
 	JMP widestored
 
 widequantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -3274,7 +3349,7 @@ widequantize:
 	VMINPS       Y15, Y1, Y15
 
 over31:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -3411,7 +3486,7 @@ widemasked:
 
 over35:
 absent34:
-	CMPB       516(R15), $0x00
+	CMPB       524(R15), $0x00
 	JNE        widemaskedscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
@@ -3491,7 +3566,7 @@ widemaskedscale:
 
 over38:
 absent37:
-	CMPB       516(R15), $0x02
+	CMPB       524(R15), $0x02
 	JEQ        widemaskedquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
@@ -3517,8 +3592,8 @@ absent37:
 
 over40:
 absent39:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -3589,8 +3664,8 @@ over42:
 	JMP widemaskedstored
 
 widemaskedquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -3619,7 +3694,7 @@ widemaskedquantize:
 	VMINPS       Y15, Y1, Y15
 
 over43:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5
@@ -3933,56 +4008,81 @@ widefinished:
 	JMP  wide
 
 narrow:
-	MOVQ         8(SP), BX
+	MOVQ    8(SP), BX
+	VMOVUPS (BX), Y0
+	VPSLLD  $0x07, Y0, Y0
+	VPXOR   Y4, Y4, Y4
+	VPSUBD  Y0, Y4, Y0
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	CMPQ    40(SP), $+4
+	JLE     over52
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+
+over52:
 	MOVL         $-2139062144, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Y3
-	VMOVUPS      (BX), Y0
-	VPSLLD       $0x07, Y0, Y0
-	VPXOR        Y4, Y4, Y4
-	VPSUBD       Y0, Y4, Y0
-	VMOVAPS      Y0, Y4
-	VMOVAPS      Y0, Y5
-	VMOVAPS      Y0, Y6
-	VMOVAPS      Y0, Y7
-	CMPQ         40(SP), $+4
-	JLE          over52
-	VMOVAPS      Y0, Y8
-	VMOVAPS      Y0, Y9
-
-over52:
-	ADDQ $+64, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+64, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 narrowtap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     narrowfinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over53
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over53
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over53
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over53
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
 
 over53:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+4
@@ -4407,7 +4507,7 @@ narrowfinish:
 
 over74:
 absent73:
-	CMPB       516(R15), $0x00
+	CMPB       524(R15), $0x00
 	JNE        narrowscale
 	MOVQ       72(R15), R8
 	MOVQ       16(SP), CX
@@ -4468,7 +4568,7 @@ narrowscale:
 
 over77:
 absent76:
-	CMPB       516(R15), $0x02
+	CMPB       524(R15), $0x02
 	JEQ        narrowquantize
 	MOVQ       168(R15), AX
 	TESTQ      AX, AX
@@ -4487,8 +4587,8 @@ absent76:
 
 over79:
 absent78:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -4541,8 +4641,8 @@ over81:
 	JMP narrowstored
 
 narrowquantize:
-	VBROADCASTSS 504(R15), Y0
-	VBROADCASTSS 508(R15), Y1
+	VBROADCASTSS 512(R15), Y0
+	VBROADCASTSS 516(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -4559,7 +4659,7 @@ narrowquantize:
 	VMINPS       Y9, Y1, Y9
 
 over82:
-	VPBROADCASTD 512(R15), Y0
+	VPBROADCASTD 520(R15), Y0
 	VCVTPS2DQ    Y4, Y4
 	VPADDD       Y0, Y4, Y4
 	VCVTPS2DQ    Y5, Y5

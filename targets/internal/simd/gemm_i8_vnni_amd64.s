@@ -63,48 +63,73 @@ widetap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     widefinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over2
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over2
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
-	CMPQ    40(SP), $+6
-	JLE     over2
-	MOVQ    264(BX), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(BX), R10
-	LEAQ    (R15)(R10*1), R10
-	CMPQ    40(SP), $+8
-	JLE     over2
-	MOVQ    280(BX), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(BX), R12
-	LEAQ    (R15)(R12*1), R12
-	CMPQ    40(SP), $+10
-	JLE     over2
-	MOVQ    296(BX), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(BX), R14
-	LEAQ    (R15)(R14*1), R14
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over2
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over2
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over2
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
 
 over2:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+10
@@ -583,7 +608,7 @@ widefinish:
 
 over5:
 absent4:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -725,7 +750,7 @@ widescale:
 
 over8:
 absent7:
-	CMPB      516(R15), $0x02
+	CMPB      524(R15), $0x02
 	JEQ       widequantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
@@ -765,8 +790,8 @@ absent7:
 
 over10:
 absent9:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -899,8 +924,8 @@ over12:
 	JMP widestored
 
 widequantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -955,7 +980,7 @@ widequantize:
 	VMINPS       Z31, Z1, Z31
 
 over13:
-	VPBROADCASTD 512(R15), Z0
+	VPBROADCASTD 520(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
 	VCVTPS2DQ    Z9, Z9
@@ -1121,48 +1146,73 @@ narrowtap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     narrowfinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over17
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over17
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
-	CMPQ    40(SP), $+6
-	JLE     over17
-	MOVQ    264(BX), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(BX), R10
-	LEAQ    (R15)(R10*1), R10
-	CMPQ    40(SP), $+8
-	JLE     over17
-	MOVQ    280(BX), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(BX), R12
-	LEAQ    (R15)(R12*1), R12
-	CMPQ    40(SP), $+10
-	JLE     over17
-	MOVQ    296(BX), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(BX), R14
-	LEAQ    (R15)(R14*1), R14
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over17
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over17
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over17
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over17
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over17
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
 
 over17:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+10
@@ -1537,7 +1587,7 @@ narrowfinish:
 
 over20:
 absent19:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     narrowscale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -1642,7 +1692,7 @@ narrowscale:
 
 over23:
 absent22:
-	CMPB      516(R15), $0x02
+	CMPB      524(R15), $0x02
 	JEQ       narrowquantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
@@ -1669,8 +1719,8 @@ absent22:
 
 over25:
 absent24:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -1767,8 +1817,8 @@ over27:
 	JMP narrowstored
 
 narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -1799,7 +1849,7 @@ narrowquantize:
 	VMINPS       Z19, Z1, Z19
 
 over28:
-	VPBROADCASTD 512(R15), Z0
+	VPBROADCASTD 520(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
 	VCVTPS2DQ    Z9, Z9
@@ -1915,103 +1965,128 @@ TEXT ·gemm_s8s8_12x32_vnni(SB), $136-8
 	MOVQ  CX, 216(R15)(AX*8)
 
 wide:
-	MOVQ         (SP), AX
-	TESTQ        AX, AX
-	JLE          done
-	CMPQ         AX, $+16
-	JLE          narrow
-	MOVQ         8(SP), BX
+	MOVQ    (SP), AX
+	TESTQ   AX, AX
+	JLE     done
+	CMPQ    AX, $+16
+	JLE     narrow
+	MOVQ    8(SP), BX
+	VMOVUPS (BX), Z0
+	VPSLLD  $0x07, Z0, Z0
+	VPXORD  Z8, Z8, Z8
+	VPSUBD  Z0, Z8, Z0
+	VMOVUPS 64(BX), Z1
+	VPSLLD  $0x07, Z1, Z1
+	VPXORD  Z9, Z9, Z9
+	VPSUBD  Z1, Z9, Z1
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z1, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z1, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z1, Z15
+	CMPQ    40(SP), $+4
+	JLE     over1
+	VMOVAPS Z0, Z16
+	VMOVAPS Z1, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z1, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z1, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z1, Z23
+	CMPQ    40(SP), $+8
+	JLE     over1
+	VMOVAPS Z0, Z24
+	VMOVAPS Z1, Z25
+	VMOVAPS Z0, Z26
+	VMOVAPS Z1, Z27
+	VMOVAPS Z0, Z28
+	VMOVAPS Z1, Z29
+	VMOVAPS Z0, Z30
+	VMOVAPS Z1, Z31
+
+over1:
 	MOVL         $-2139062144, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVUPS      64(BX), Z1
-	VPSLLD       $0x07, Z1, Z1
-	VPXORD       Z9, Z9, Z9
-	VPSUBD       Z1, Z9, Z1
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z1, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z1, Z11
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z1, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z1, Z15
-	CMPQ         40(SP), $+4
-	JLE          over1
-	VMOVAPS      Z0, Z16
-	VMOVAPS      Z1, Z17
-	VMOVAPS      Z0, Z18
-	VMOVAPS      Z1, Z19
-	VMOVAPS      Z0, Z20
-	VMOVAPS      Z1, Z21
-	VMOVAPS      Z0, Z22
-	VMOVAPS      Z1, Z23
-	CMPQ         40(SP), $+8
-	JLE          over1
-	VMOVAPS      Z0, Z24
-	VMOVAPS      Z1, Z25
-	VMOVAPS      Z0, Z26
-	VMOVAPS      Z1, Z27
-	VMOVAPS      Z0, Z28
-	VMOVAPS      Z1, Z29
-	VMOVAPS      Z0, Z30
-	VMOVAPS      Z1, Z31
-
-over1:
-	ADDQ $+128, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+128, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 widetap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     wideextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     widefound
+
+wideextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     widefinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     widefinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over2
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over2
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
-	CMPQ    40(SP), $+6
-	JLE     over2
-	MOVQ    264(BX), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(BX), R10
-	LEAQ    (R15)(R10*1), R10
-	CMPQ    40(SP), $+8
-	JLE     over2
-	MOVQ    280(BX), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(BX), R12
-	LEAQ    (R15)(R12*1), R12
-	CMPQ    40(SP), $+10
-	JLE     over2
-	MOVQ    296(BX), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(BX), R14
-	LEAQ    (R15)(R14*1), R14
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+widefound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over2
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over2
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over2
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over2
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over2
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
 
 over2:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+10
@@ -2569,7 +2644,7 @@ widefinish:
 
 over5:
 absent4:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     widescale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -2711,7 +2786,7 @@ widescale:
 
 over8:
 absent7:
-	CMPB      516(R15), $0x02
+	CMPB      524(R15), $0x02
 	JEQ       widequantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
@@ -2751,8 +2826,8 @@ absent7:
 
 over10:
 absent9:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -2885,8 +2960,8 @@ over12:
 	JMP widestored
 
 widequantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -2941,7 +3016,7 @@ widequantize:
 	VMINPS       Z31, Z1, Z31
 
 over13:
-	VPBROADCASTD 512(R15), Z0
+	VPBROADCASTD 520(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
 	VCVTPS2DQ    Z9, Z9
@@ -3080,82 +3155,107 @@ widestored:
 	JMP  wide
 
 narrow:
-	MOVQ         8(SP), BX
+	MOVQ    8(SP), BX
+	VMOVUPS (BX), Z0
+	VPSLLD  $0x07, Z0, Z0
+	VPXORD  Z8, Z8, Z8
+	VPSUBD  Z0, Z8, Z0
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	CMPQ    40(SP), $+4
+	JLE     over16
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	CMPQ    40(SP), $+8
+	JLE     over16
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+
+over16:
 	MOVL         $-2139062144, AX
 	VMOVD        AX, X3
 	VPBROADCASTD X3, Z3
-	VMOVUPS      (BX), Z0
-	VPSLLD       $0x07, Z0, Z0
-	VPXORD       Z8, Z8, Z8
-	VPSUBD       Z0, Z8, Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z9
-	VMOVAPS      Z0, Z10
-	VMOVAPS      Z0, Z11
-	CMPQ         40(SP), $+4
-	JLE          over16
-	VMOVAPS      Z0, Z12
-	VMOVAPS      Z0, Z13
-	VMOVAPS      Z0, Z14
-	VMOVAPS      Z0, Z15
-	CMPQ         40(SP), $+8
-	JLE          over16
-	VMOVAPS      Z0, Z16
-	VMOVAPS      Z0, Z17
-	VMOVAPS      Z0, Z18
-	VMOVAPS      Z0, Z19
-
-over16:
-	ADDQ $+128, BX
-	MOVQ BX, 32(SP)
-	MOVQ $+0, 24(SP)
+	ADDQ         $+128, BX
+	MOVQ         BX, 32(SP)
+	MOVQ         $+0, 24(SP)
 
 narrowtap:
 	MOVQ    t+0(FP), BX
 	MOVQ    24(SP), R15
 	CMPQ    R15, 200(BX)
+	JGE     narrowextra
+	MOVQ    192(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    488(BX), AX
+	JMP     narrowfound
+
+narrowextra:
+	MOVQ    504(BX), CX
+	TESTQ   CX, CX
+	JEQ     narrowfinish
+	ADDQ    8(SP), CX
+	SUBQ    200(BX), R15
+	MOVLQSX (CX), DX
+	CMPQ    R15, DX
 	JGE     narrowfinish
-	MOVQ    192(BX), AX
-	MOVLQSX (AX)(R15*4), R15
-	ADDQ    488(BX), R15
-	ADDQ    (BX), R15
-	MOVQ    216(BX), AX
-	LEAQ    (R15)(AX*1), AX
-	MOVQ    224(BX), CX
-	LEAQ    (R15)(CX*1), CX
-	CMPQ    40(SP), $+2
-	JLE     over17
-	MOVQ    232(BX), DX
-	LEAQ    (R15)(DX*1), DX
-	MOVQ    240(BX), SI
-	LEAQ    (R15)(SI*1), SI
-	CMPQ    40(SP), $+4
-	JLE     over17
-	MOVQ    248(BX), DI
-	LEAQ    (R15)(DI*1), DI
-	MOVQ    256(BX), R8
-	LEAQ    (R15)(R8*1), R8
-	CMPQ    40(SP), $+6
-	JLE     over17
-	MOVQ    264(BX), R9
-	LEAQ    (R15)(R9*1), R9
-	MOVQ    272(BX), R10
-	LEAQ    (R15)(R10*1), R10
-	CMPQ    40(SP), $+8
-	JLE     over17
-	MOVQ    280(BX), R11
-	LEAQ    (R15)(R11*1), R11
-	MOVQ    288(BX), R12
-	LEAQ    (R15)(R12*1), R12
-	CMPQ    40(SP), $+10
-	JLE     over17
-	MOVQ    296(BX), R13
-	LEAQ    (R15)(R13*1), R13
-	MOVQ    304(BX), R14
-	LEAQ    (R15)(R14*1), R14
+	LEAQ    8(CX)(R15*8), CX
+	MOVLQSX (CX), R15
+	MOVQ    192(BX), DX
+	MOVLQSX (DX)(R15*4), R15
+	MOVLQSX 4(CX), DX
+	ADDQ    DX, R15
+	MOVQ    488(BX), AX
+	MOVQ    $+4, DX
+	CMPQ    AX, DX
+	CMOVQGT DX, AX
+
+narrowfound:
+	ADDQ AX, R15
+	ADDQ (BX), R15
+	MOVQ AX, 48(SP)
+	MOVQ 216(BX), AX
+	LEAQ (R15)(AX*1), AX
+	MOVQ 224(BX), CX
+	LEAQ (R15)(CX*1), CX
+	CMPQ 40(SP), $+2
+	JLE  over17
+	MOVQ 232(BX), DX
+	LEAQ (R15)(DX*1), DX
+	MOVQ 240(BX), SI
+	LEAQ (R15)(SI*1), SI
+	CMPQ 40(SP), $+4
+	JLE  over17
+	MOVQ 248(BX), DI
+	LEAQ (R15)(DI*1), DI
+	MOVQ 256(BX), R8
+	LEAQ (R15)(R8*1), R8
+	CMPQ 40(SP), $+6
+	JLE  over17
+	MOVQ 264(BX), R9
+	LEAQ (R15)(R9*1), R9
+	MOVQ 272(BX), R10
+	LEAQ (R15)(R10*1), R10
+	CMPQ 40(SP), $+8
+	JLE  over17
+	MOVQ 280(BX), R11
+	LEAQ (R15)(R11*1), R11
+	MOVQ 288(BX), R12
+	LEAQ (R15)(R12*1), R12
+	CMPQ 40(SP), $+10
+	JLE  over17
+	MOVQ 296(BX), R13
+	LEAQ (R15)(R13*1), R13
+	MOVQ 304(BX), R14
+	LEAQ (R15)(R14*1), R14
 
 over17:
-	MOVQ 488(BX), R15
+	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
 	CMPQ 40(SP), $+10
@@ -3609,7 +3709,7 @@ narrowfinish:
 
 over20:
 absent19:
-	CMPB    516(R15), $0x00
+	CMPB    524(R15), $0x00
 	JNE     narrowscale
 	MOVQ    72(R15), R8
 	MOVQ    16(SP), CX
@@ -3714,7 +3814,7 @@ narrowscale:
 
 over23:
 absent22:
-	CMPB      516(R15), $0x02
+	CMPB      524(R15), $0x02
 	JEQ       narrowquantize
 	MOVQ      168(R15), AX
 	TESTQ     AX, AX
@@ -3741,8 +3841,8 @@ absent22:
 
 over25:
 absent24:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -3839,8 +3939,8 @@ over27:
 	JMP narrowstored
 
 narrowquantize:
-	VBROADCASTSS 504(R15), Z0
-	VBROADCASTSS 508(R15), Z1
+	VBROADCASTSS 512(R15), Z0
+	VBROADCASTSS 516(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -3871,7 +3971,7 @@ narrowquantize:
 	VMINPS       Z19, Z1, Z19
 
 over28:
-	VPBROADCASTD 512(R15), Z0
+	VPBROADCASTD 520(R15), Z0
 	VCVTPS2DQ    Z8, Z8
 	VPADDD       Z0, Z8, Z8
 	VCVTPS2DQ    Z9, Z9

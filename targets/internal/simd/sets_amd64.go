@@ -23,13 +23,15 @@ func overlayAVX2(t *kernel.Table) {
 	t.GemmU8S8Fit = gemm6x16("gemm_u8s8fit_6x16_avx2", kernel.Quad, gemm_u8s8fit_6x16_avx2)
 	t.GemmS8S8.Signed = true
 	t.GemmU8S8Fit.Saturates = true
+	t.GemmS8S8Fit = gemm6x16("gemm_s8s8fit_6x16_avx2", kernel.Quad, gemm_s8s8fit_6x16_avx2)
+	t.GemmS8S8Fit.Signed, t.GemmS8S8Fit.Saturates = true, true
 }
 
 func overlayAVXVNNI(t *kernel.Table) {
 	t.GemmU8S8 = gemm6x16("gemm_u8s8_6x16_avxvnni", kernel.Quad, gemm_u8s8_6x16_avxvnni)
 	t.GemmS8S8 = gemm6x16("gemm_s8s8_6x16_avxvnni", kernel.Quad, gemm_s8s8_6x16_avxvnni)
 	t.GemmS8S8.Signed = true
-	t.GemmU8S8Fit = t.GemmU8S8
+	t.GemmU8S8Fit, t.GemmS8S8Fit = t.GemmU8S8, t.GemmS8S8
 }
 
 func overlayAVX512(t *kernel.Table) {
@@ -40,6 +42,8 @@ func overlayAVX512(t *kernel.Table) {
 	t.GemmU8S8Fit = gemm12x32("gemm_u8s8fit_12x32_avx512", kernel.Quad, gemm_u8s8fit_12x32_avx512)
 	t.GemmS8S8.Signed = true
 	t.GemmU8S8Fit.Saturates = true
+	t.GemmS8S8Fit = gemm12x32("gemm_s8s8fit_12x32_avx512", kernel.Quad, gemm_s8s8fit_12x32_avx512)
+	t.GemmS8S8Fit.Signed, t.GemmS8S8Fit.Saturates = true, true
 }
 
 func overlayVBMI(t *kernel.Table) { t.Lookup = lookup(64, lookup_u8_vbmi, t.Lookup) }
@@ -50,7 +54,7 @@ func overlayVNNI(t *kernel.Table) {
 	t.GemmU8S8 = gemm12x32("gemm_u8s8_12x32_vnni", kernel.Quad, gemm_u8s8_12x32_vnni)
 	t.GemmS8S8 = gemm12x32("gemm_s8s8_12x32_vnni", kernel.Quad, gemm_s8s8_12x32_vnni)
 	t.GemmS8S8.Signed = true
-	t.GemmU8S8Fit = t.GemmU8S8
+	t.GemmU8S8Fit, t.GemmS8S8Fit = t.GemmU8S8, t.GemmS8S8
 }
 
 func gemm6x16(name string, layout kernel.LayoutI8, tile func(*kernel.TileI8)) kernel.GemmI8 {

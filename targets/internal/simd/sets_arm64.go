@@ -19,19 +19,19 @@ func overlayNEON(t *kernel.Table) {
 	t.GemmU8S8 = gemm8x8("gemm_u8s8_8x8_neon", kernel.Wide16, gemm_u8s8_8x8_neon)
 	t.GemmS8S8 = gemm8x8("gemm_s8s8_8x8_neon", kernel.Wide16, gemm_s8s8_8x8_neon)
 	t.GemmS8S8.Signed = true
-	t.GemmU8S8Fit = t.GemmU8S8
+	t.GemmU8S8Fit, t.GemmS8S8Fit = t.GemmU8S8, t.GemmS8S8
 }
 
 func overlayDotprod(t *kernel.Table) {
 	t.GemmU8S8 = gemm6x16("gemm_u8s8_6x16_dotprod", kernel.Quad, gemm_u8s8_6x16_dotprod)
 	t.GemmS8S8 = gemm6x16("gemm_s8s8_6x16_dotprod", kernel.Quad, gemm_s8s8_6x16_dotprod)
 	t.GemmS8S8.Signed = true
-	t.GemmU8S8Fit = t.GemmU8S8
+	t.GemmU8S8Fit, t.GemmS8S8Fit = t.GemmU8S8, t.GemmS8S8
 }
 
 func overlayI8MM(t *kernel.Table) {
 	t.GemmU8S8 = gemm6x16("gemm_u8s8_6x16_i8mm", kernel.Quad, gemm_u8s8_6x16_i8mm)
-	t.GemmU8S8Fit = t.GemmU8S8
+	t.GemmU8S8Fit, t.GemmS8S8Fit = t.GemmU8S8, t.GemmS8S8
 }
 
 func gemm8x8(name string, layout kernel.LayoutI8, tile func(*kernel.TileI8)) kernel.GemmI8 {

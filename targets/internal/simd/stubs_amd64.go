@@ -36,6 +36,12 @@ func gemm_s8s8_6x16_avx2(t *kernel.TileI8)
 //go:noescape
 func gemm_u8s8fit_6x16_avx2(t *kernel.TileI8)
 
+// gemm_s8s8fit_6x16_avx2 is the product of kernel.TileI8:
+// the sum over t, k of A[i,t,k]*B[t,k,j], finished as Out says
+//
+//go:noescape
+func gemm_s8s8fit_6x16_avx2(t *kernel.TileI8)
+
 // gemm_u8s8_6x16_avxvnni is the product of kernel.TileI8:
 // the sum over t, k of A[i,t,k]*B[t,k,j], finished as Out says
 //
@@ -65,6 +71,12 @@ func gemm_s8s8_12x32_avx512(t *kernel.TileI8)
 //
 //go:noescape
 func gemm_u8s8fit_12x32_avx512(t *kernel.TileI8)
+
+// gemm_s8s8fit_12x32_avx512 is the product of kernel.TileI8:
+// the sum over t, k of A[i,t,k]*B[t,k,j], finished as Out says
+//
+//go:noescape
+func gemm_s8s8fit_12x32_avx512(t *kernel.TileI8)
 
 // gemm_u8s8_12x32_vnni is the product of kernel.TileI8:
 // the sum over t, k of A[i,t,k]*B[t,k,j], finished as Out says

@@ -23,6 +23,7 @@ var fieldsI8 = fields{
 	n:           int(unsafe.Offsetof(tileI8.N)),
 	k:           int(unsafe.Offsetof(tileI8.K)),
 	panelStride: int(unsafe.Offsetof(tileI8.PanelStride)),
+	extra:       int(unsafe.Offsetof(tileI8.Extra)),
 	bias:        int(unsafe.Offsetof(tileI8.Bias)),
 	lo:          int(unsafe.Offsetof(tileI8.Lo)),
 	hi:          int(unsafe.Offsetof(tileI8.Hi)),
@@ -57,13 +58,15 @@ func gemmI8AVX2(f *file) {
 	f.maskTable()
 	gemmI8(f, avx2, "gemm_u8s8_6x16_avx2", 6, pairs16(false))
 	gemmI8(f, avx2, "gemm_s8s8_6x16_avx2", 6, pairs16(true))
-	gemmI8(f, avx2, "gemm_u8s8fit_6x16_avx2", 6, saturating())
+	gemmI8(f, avx2, "gemm_u8s8fit_6x16_avx2", 6, saturating(false))
+	gemmI8(f, avx2, "gemm_s8s8fit_6x16_avx2", 6, saturating(true))
 }
 
 func gemmI8AVX512(f *file) {
 	gemmI8(f, avx512, "gemm_u8s8_12x32_avx512", 12, pairs16(false))
 	gemmI8(f, avx512, "gemm_s8s8_12x32_avx512", 12, pairs16(true))
-	gemmI8(f, avx512, "gemm_u8s8fit_12x32_avx512", 12, saturating())
+	gemmI8(f, avx512, "gemm_u8s8fit_12x32_avx512", 12, saturating(false))
+	gemmI8(f, avx512, "gemm_s8s8fit_12x32_avx512", 12, saturating(true))
 }
 
 func gemmI8AVXVNNI(f *file) {
@@ -159,7 +162,7 @@ func (t *tile) broadcastBytes(row int) {
 
 func (d dot) start(t *tile) {
 	if d.constants != nil {
-		d.constants(t)
+		defer d.constants(t)
 	}
 	if !d.flip {
 		zeroAccumulators(t)
@@ -269,11 +272,19 @@ func pairs16(signed bool) dot {
 }
 
 // saturating adds pairs of products with VPMADDUBSW, in 16 bits.
-func saturating() dot {
-	d := dot{layout: kernel.Quad}
-	d.constants = func(t *tile) { t.word(0x00010001, constant) }
+func saturating(signed bool) dot {
+	d := dot{layout: kernel.Quad, flip: signed}
+	d.constants = func(t *tile) {
+		t.word(0x00010001, constant)
+		if signed {
+			t.word(-0x7f7f7f80, 0)
+		}
+	}
 	d.multiply = func(t *tile, row, ahead int) {
 		a, product := t.vec(operandA), t.vec(1)
+		if signed {
+			t.xor(a, t.vec(0), a)
+		}
 		for v := range t.vecs {
 			t.VPMADDUBSW(at(bReg, ahead*t.step+v*t.bytes()), a, product)
 			t.VPMADDWD(t.vec(constant), product, product)

@@ -25,7 +25,7 @@ var (
 
 // fields holds the offsets of the fields of a tile argument.
 type fields struct {
-	a, b, taps, tapsLen, arow, crow, m, n, k, panelStride, bias, lo, hi int
+	a, b, taps, tapsLen, arow, crow, m, n, k, panelStride, extra, bias, lo, hi int
 }
 
 // gemm describes a tile kernel. A kernel walks the panels of B; for each panel
@@ -57,9 +57,9 @@ type gemm struct {
 
 	// Locals: the rows of the tile, the columns left, the address of the panel,
 	// the number of the panel's first column, the number of the tap, the cursor
-	// in B.
-	height, remaining, panel, column, tap, cursor operand.Mem
-	labels                                        int // unique labels so far
+	// in B, the length of a run of A.
+	height, remaining, panel, column, tap, cursor, run operand.Mem
+	labels                                             int // unique labels so far
 }
 
 // tile is the code for one number of rows and of vectors per row.
@@ -116,7 +116,7 @@ const frame = 136
 func (g *gemm) emit() {
 	local := g.AllocLocal(frame)
 	slot := func(i int) operand.Mem { return local.Offset(8 * i) }
-	g.remaining, g.panel, g.column, g.tap, g.cursor, g.height = slot(0), slot(1), slot(2), slot(3), slot(4), slot(5)
+	g.remaining, g.panel, g.column, g.tap, g.cursor, g.height, g.run = slot(0), slot(1), slot(2), slot(3), slot(4), slot(5), slot(6)
 
 	g.MOVQ(param(), index)
 	g.MOVQ(at(index, g.fields.n), reg.RAX)
@@ -188,30 +188,66 @@ func (t *tile) body() {
 
 // addresses sets the row registers to the end of each row's run of the current
 // tap, and index to minus the length of the run; it leaves the loop after the
-// last tap.
+// last tap and the last extra group, which is a tap of one group.
 func (t *tile) addresses() {
-	run, argument := index, bReg
+	from, argument, length := index, bReg, rowRegs[0]
+	extra, found, last := t.label+"extra", t.label+"found", t.label+"finish"
 	t.MOVQ(param(), argument)
-	t.MOVQ(t.tap, run)
-	t.CMPQ(run, at(argument, t.fields.tapsLen))
-	t.JGE(operand.LabelRef(t.label + "finish"))
-	t.MOVQ(at(argument, t.fields.taps), rowRegs[0])
-	t.MOVLQSX(indexed(rowRegs[0], run, 4, 0), run)
-	t.ADDQ(at(argument, t.fields.k), run)
-	if t.size == 4 {
-		t.SHLQ(operand.U8(2), run)
+	t.MOVQ(t.tap, from)
+	t.CMPQ(from, at(argument, t.fields.tapsLen))
+	if t.fields.extra == 0 {
+		t.JGE(operand.LabelRef(last))
+	} else {
+		t.JGE(operand.LabelRef(extra))
 	}
-	t.ADDQ(at(argument, t.fields.a), run)
+	t.MOVQ(at(argument, t.fields.taps), rowRegs[1])
+	t.MOVLQSX(indexed(rowRegs[1], from, 4, 0), from)
+	t.MOVQ(at(argument, t.fields.k), length)
+	if t.fields.extra != 0 {
+		t.JMP(operand.LabelRef(found))
+		t.Label(extra)
+		t.extra(from, argument, length)
+		t.Label(found)
+	}
+	t.ADDQ(length, from)
+	if t.size == 4 {
+		t.SHLQ(operand.U8(2), from)
+		t.SHLQ(operand.U8(2), length)
+	}
+	t.ADDQ(at(argument, t.fields.a), from)
+	t.MOVQ(length, t.run)
 	t.each(2, func(row int) {
 		r := rowRegs[row]
 		t.MOVQ(at(argument, t.fields.arow+8*row), r)
-		t.LEAQ(indexed(run, r, uint8(t.size), 0), r)
+		t.LEAQ(indexed(from, r, uint8(t.size), 0), r)
 	})
-	t.MOVQ(at(argument, t.fields.k), index)
-	if t.size == 4 {
-		t.SHLQ(operand.U8(2), index)
-	}
+	t.MOVQ(t.run, index)
 	t.NEGQ(index)
+}
+
+// extra sets from and length to the place of an extra group in a row of A and
+// its number of bytes, where from holds the number of a tap behind the last.
+func (t *tile) extra(from, argument, length reg.GPPhysical) {
+	const word, most = 8, 4
+	last, list, count := operand.LabelRef(t.label+"finish"), rowRegs[1], rowRegs[2]
+	t.MOVQ(at(argument, t.fields.extra), list)
+	t.TESTQ(list, list)
+	t.JEQ(last)
+	t.ADDQ(t.panel, list)
+	t.SUBQ(at(argument, t.fields.tapsLen), from)
+	t.MOVLQSX(at(list, 0), count)
+	t.CMPQ(from, count)
+	t.JGE(last)
+	t.LEAQ(indexed(list, from, word, word), list)
+	t.MOVLQSX(at(list, 0), from)
+	t.MOVQ(at(argument, t.fields.taps), count)
+	t.MOVLQSX(indexed(count, from, 4, 0), from)
+	t.MOVLQSX(at(list, 4), count)
+	t.ADDQ(count, from)
+	t.MOVQ(at(argument, t.fields.k), length)
+	t.MOVQ(imm(most), count)
+	t.CMPQ(length, count)
+	t.CMOVQGT(count, length)
 }
 
 // lower is the next smaller number of rows that has a loop of its own.

@@ -3,6 +3,7 @@ package targets
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/onnxpack/onnxpack/graph/kernel"
@@ -40,6 +41,30 @@ func TestGemmF32Deep(t *testing.T) {
 		checkProductF32(t, table, 15, 33, 129, 9, 3)
 		checkProductF32(t, table, 15, 33, 513, 2, 2)
 		checkProductF32(t, table, 3, 530, 20, 3, 1)
+	})
+}
+
+// TestGemmF32Row compares a single row with the same row among others.
+func TestGemmF32Row(t *testing.T) {
+	eachGemmF32(t, func(t *testing.T, table *kernel.Table) {
+		g := table.GemmF32
+		for _, n := range around(kernel.RowPanels * g.NR) {
+			for _, k := range []int{0, 1, 2, 5, 700} {
+				for taps := 1; taps <= 3; taps++ {
+					checkProductF32(t, table, 1, n, k, taps, (n+k+taps)%4)
+				}
+			}
+		}
+		const n, k = 300, 70
+		p := &kernel.ProductF32{Geometry: kernel.Geometry{M: 2, N: n, K: k, LDA: k, LDC: n}, A: normals(t, newRand(1), 2*k), C: make([]float32, 2*n)}
+		p.B = make([]float32, g.PackedLen(k, n))
+		table.PackF32(p.B, normals(t, newRand(2), k*n), k, n, n, false)
+		tile, whole := new(kernel.TileF32), kernel.Range{Hi: n}
+		g.Block(tile, p, kernel.Range{Hi: 2}, whole)
+		want := slices.Clone(p.C)
+		g.Block(tile, p, kernel.Range{Hi: 1}, whole)
+		g.Block(tile, p, kernel.Range{Lo: 1, Hi: 2}, whole)
+		sameF32(t, "a row by itself", p.C, want, 0)
 	})
 }
 
@@ -147,7 +172,7 @@ func TestPackF32Transposed(t *testing.T) {
 }
 
 func BenchmarkGemmF32(b *testing.B) {
-	shapes := [][3]int{{512, 512, 512}, {49, 512, 512}, {128, 3072, 768}, {3136, 64, 64}}
+	shapes := [][3]int{{512, 512, 512}, {49, 512, 512}, {128, 3072, 768}, {3136, 64, 64}, {1, 1200, 400}}
 	seen := map[string]bool{}
 	for _, table := range runnableTables(b) {
 		g := table.GemmF32

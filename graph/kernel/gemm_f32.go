@@ -14,7 +14,13 @@ type GemmF32 struct {
 	Name   string
 	MR, NR int
 	Tile   func(*TileF32)
+	// Row is Tile for M = 1 and an N that is a multiple of RowPanels*NR, nil if
+	// Tile is as fast.
+	Row func(*TileF32)
 }
+
+// RowPanels is how many panels of B a kernel of a single row reads side by side.
+const RowPanels = 4
 
 // TileF32 is the argument of one call of a tile kernel: M <= MR rows of C times
 // N columns, which may span many panels.
@@ -107,7 +113,11 @@ func (g GemmF32) Block(tile *TileF32, p *ProductF32, rows, cols Range) {
 	depth := p.Depth()
 	tile.PanelStride = depth * g.NR
 	tile.Far = p.M*p.N > farF32
-	perCall := max(g.NR, blockElemF32/max(1, min(depth, kcF32))/g.NR*g.NR)
+	unit := g.NR
+	if rows.len() == 1 && g.Row != nil {
+		unit *= RowPanels
+	}
+	perCall := max(unit, blockElemF32/max(1, min(depth, kcF32))/unit*unit)
 	for j := cols.Lo; j < cols.Hi; j += perCall {
 		tile.N = min(perCall, cols.Hi-j)
 		tile.C = p.C[j:]
@@ -166,17 +176,49 @@ func (g GemmF32) rows(tile *TileF32, p *ProductF32, rows Range, j int, first, la
 			tile.Lo, tile.Hi = p.Lo, p.Hi
 		}
 	}
+	if rows.len() == 1 && g.Row != nil {
+		g.row(tile, p, rows.Lo)
+		return
+	}
 	step := rows.tileRows(g.MR)
 	for i := rows.Lo; i < rows.Hi; i += step {
 		tile.M = min(step, rows.Hi-i)
-		for r := range tile.M {
-			tile.ARow[r] = p.arow(i + r)
-			tile.CRow[r] = p.crow(i + r)
-			if tile.Res != nil {
-				tile.RRow[r] = p.rrow(i + r)
-			}
+		tile.place(p, i)
+		g.Tile(tile)
+	}
+}
+
+// row computes a single row: as many groups of panels as there are by g.Row.
+func (g GemmF32) row(tile *TileF32, p *ProductF32, i int) {
+	n := tile.N
+	tile.M, tile.N = 1, n/(RowPanels*g.NR)*(RowPanels*g.NR)
+	tile.place(p, i)
+	if tile.N > 0 {
+		g.Row(tile)
+	}
+	if whole := tile.N; whole < n {
+		c := tile.C
+		tile.N, tile.B, tile.C = n-whole, tile.B[whole/g.NR*tile.PanelStride:], c[whole:]
+		if tile.Bias != nil {
+			tile.Bias = tile.Bias[whole:]
+		}
+		if tile.Res != nil {
+			tile.Res = tile.Res[whole:]
 		}
 		g.Tile(tile)
+		tile.C = c
+	}
+	tile.N = n
+}
+
+// place sets the places of the tile's rows, the first of which is row i of p.
+func (t *TileF32) place(p *ProductF32, i int) {
+	for r := range t.M {
+		t.ARow[r] = p.arow(i + r)
+		t.CRow[r] = p.crow(i + r)
+		if t.Res != nil {
+			t.RRow[r] = p.rrow(i + r)
+		}
 	}
 }
 

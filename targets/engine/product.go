@@ -17,7 +17,11 @@ var tiles = sync.Pool{New: func() any { return new(kernel.TileF32) }}
 // productF32 computes p, divided among threads, and then what follows.
 func productF32(e *op.Eval, p *kernel.ProductF32, then epilogue) {
 	gemm := &e.Kernels.GemmF32
-	d := divide(p.M, p.N, p.Depth(), gemm.MR, gemm.NR)
+	unit := gemm.NR
+	if p.M == 1 {
+		unit *= kernel.RowPanels
+	}
+	d := divide(p.M, p.N, p.Depth(), gemm.MR, unit)
 	e.Parallel(d.count, d.grain, func(lo, hi int) {
 		rows, cols := d.block(lo, hi)
 		productBlock(e.Kernels, p, then, rows, cols)

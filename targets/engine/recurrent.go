@@ -149,8 +149,9 @@ func (m *recurrent) run(e *op.Eval, d, steps, batch int, x, y []float32, states 
 // every step computes anew.
 type stepProduct struct {
 	kernel.ProductF32
-	e             *op.Eval
-	panels, grain int // of the columns, and how many are worth a thread
+	e            *op.Eval
+	unit         int // columns of a group of panels
+	count, grain int // of groups, and how many are worth a thread
 }
 
 // macsPerStep is how many multiply-accumulates of a step are worth a thread:
@@ -161,24 +162,17 @@ const macsPerStep = 1 << 16
 func newStepProduct(e *op.Eval, c, h []float32, dir *direction, batch, wide, hidden int) *stepProduct {
 	p := &stepProduct{ProductF32: kernel.ProductF32{A: h, B: dir.r, C: c, Bias: dir.rb}, e: e}
 	p.M, p.N, p.K, p.LDA, p.LDC = batch, wide, hidden, hidden, wide
-	nr := e.Kernels.GemmF32.NR
-	p.panels, p.grain = ceilDiv(wide, nr), ceilDiv(macsPerStep, max(1, batch*hidden*nr))
+	p.unit = kernel.RowPanels * e.Kernels.GemmF32.NR
+	p.count, p.grain = ceilDiv(wide, p.unit), ceilDiv(macsPerStep, max(1, batch*hidden*p.unit))
 	return p
 }
 
-func (p *stepProduct) compute() {
-	if p.panels < 2*p.grain {
-		p.columns(0, p.panels)
-		return
-	}
-	p.e.Parallel(p.panels, p.grain, p.columns)
-}
+func (p *stepProduct) compute() { p.e.Parallel(p.count, p.grain, p.columns) }
 
-// columns computes the panels [lo, hi).
+// columns computes the groups of panels [lo, hi).
 func (p *stepProduct) columns(lo, hi int) {
-	gemm := p.e.Kernels.GemmF32
 	tile := tiles.Get().(*kernel.TileF32)
-	gemm.Block(tile, &p.ProductF32, kernel.Range{Hi: p.M}, kernel.Range{Lo: lo * gemm.NR, Hi: min(hi*gemm.NR, p.N)})
+	p.e.Kernels.GemmF32.Block(tile, &p.ProductF32, kernel.Range{Hi: p.M}, kernel.Range{Lo: lo * p.unit, Hi: min(hi*p.unit, p.N)})
 	*tile = kernel.TileF32{}
 	tiles.Put(tile)
 }

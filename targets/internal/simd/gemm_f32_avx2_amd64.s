@@ -1169,3 +1169,182 @@ over24:
 done:
 	VZEROUPPER
 	RET
+
+// func gemm_f32_1x64_avx2(t *byte)
+// Requires: AVX, FMA3
+TEXT ·gemm_f32_1x64_avx2(SB), $136-8
+	MOVQ t+0(FP), AX
+	MOVQ 536(AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 552(AX), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), DI
+	XORQ SI, SI
+
+group:
+	CMPQ         CX, $+64
+	JL           done
+	VBROADCASTSS constants_avx2<>+0(SB), Y0
+	VBROADCASTSS constants_avx2<>+0(SB), Y1
+	VBROADCASTSS constants_avx2<>+0(SB), Y2
+	VBROADCASTSS constants_avx2<>+0(SB), Y3
+	VBROADCASTSS constants_avx2<>+0(SB), Y4
+	VBROADCASTSS constants_avx2<>+0(SB), Y5
+	VBROADCASTSS constants_avx2<>+0(SB), Y6
+	VBROADCASTSS constants_avx2<>+0(SB), Y7
+	MOVQ         DX, R8
+	XORQ         R9, R9
+
+tap1:
+	CMPQ    R9, 128(AX)
+	JGE     tapover2
+	MOVQ    120(AX), R10
+	MOVLQSX (R10)(R9*4), R10
+	ADDQ    144(AX), R10
+	SHLQ    $0x02, R10
+	ADDQ    (AX), R10
+	MOVQ    544(AX), R11
+	CMPQ    R11, $+2
+	JL      alongover4
+
+along3:
+	VBROADCASTSS (R10), Y8
+	VFMADD231PS  (R8), Y8, Y0
+	VFMADD231PS  32(R8), Y8, Y1
+	VFMADD231PS  (R8)(BX*1), Y8, Y2
+	VFMADD231PS  32(R8)(BX*1), Y8, Y3
+	VFMADD231PS  (R8)(BX*2), Y8, Y4
+	VFMADD231PS  32(R8)(BX*2), Y8, Y5
+	VFMADD231PS  (R8)(DI*1), Y8, Y6
+	VFMADD231PS  32(R8)(DI*1), Y8, Y7
+	VBROADCASTSS 4(R10), Y8
+	VFMADD231PS  64(R8), Y8, Y0
+	VFMADD231PS  96(R8), Y8, Y1
+	VFMADD231PS  64(R8)(BX*1), Y8, Y2
+	VFMADD231PS  96(R8)(BX*1), Y8, Y3
+	VFMADD231PS  64(R8)(BX*2), Y8, Y4
+	VFMADD231PS  96(R8)(BX*2), Y8, Y5
+	VFMADD231PS  64(R8)(DI*1), Y8, Y6
+	VFMADD231PS  96(R8)(DI*1), Y8, Y7
+	ADDQ         $+8, R10
+	ADDQ         $+128, R8
+	SUBQ         $+2, R11
+	CMPQ         R11, $+2
+	JGE          along3
+
+alongover4:
+	CMPQ R11, $+1
+	JL   alongover6
+
+along5:
+	VBROADCASTSS (R10), Y8
+	VFMADD231PS  (R8), Y8, Y0
+	VFMADD231PS  32(R8), Y8, Y1
+	VFMADD231PS  (R8)(BX*1), Y8, Y2
+	VFMADD231PS  32(R8)(BX*1), Y8, Y3
+	VFMADD231PS  (R8)(BX*2), Y8, Y4
+	VFMADD231PS  32(R8)(BX*2), Y8, Y5
+	VFMADD231PS  (R8)(DI*1), Y8, Y6
+	VFMADD231PS  32(R8)(DI*1), Y8, Y7
+	ADDQ         $+4, R10
+	ADDQ         $+64, R8
+	SUBQ         $+1, R11
+	CMPQ         R11, $+1
+	JGE          along5
+
+alongover6:
+	INCQ R9
+	JMP  tap1
+
+tapover2:
+	MOVQ   272(AX), R8
+	SHLQ   $0x02, R8
+	ADDQ   48(AX), R8
+	ADDQ   SI, R8
+	CMPB   568(AX), $0x00
+	JEQ    fresh7
+	VADDPS (R8), Y0, Y0
+	VADDPS 32(R8), Y1, Y1
+	VADDPS 64(R8), Y2, Y2
+	VADDPS 96(R8), Y3, Y3
+	VADDPS 128(R8), Y4, Y4
+	VADDPS 160(R8), Y5, Y5
+	VADDPS 192(R8), Y6, Y6
+	VADDPS 224(R8), Y7, Y7
+
+fresh7:
+	MOVQ   72(AX), R9
+	TESTQ  R9, R9
+	JEQ    nil8
+	ADDQ   SI, R9
+	VADDPS (R9), Y0, Y0
+	VADDPS 32(R9), Y1, Y1
+	VADDPS 64(R9), Y2, Y2
+	VADDPS 96(R9), Y3, Y3
+	VADDPS 128(R9), Y4, Y4
+	VADDPS 160(R9), Y5, Y5
+	VADDPS 192(R9), Y6, Y6
+	VADDPS 224(R9), Y7, Y7
+
+nil8:
+	MOVQ   96(AX), R9
+	TESTQ  R9, R9
+	JEQ    nil9
+	MOVQ   400(AX), R9
+	SHLQ   $0x02, R9
+	ADDQ   96(AX), R9
+	ADDQ   SI, R9
+	VADDPS (R9), Y0, Y0
+	VADDPS 32(R9), Y1, Y1
+	VADDPS 64(R9), Y2, Y2
+	VADDPS 96(R9), Y3, Y3
+	VADDPS 128(R9), Y4, Y4
+	VADDPS 160(R9), Y5, Y5
+	VADDPS 192(R9), Y6, Y6
+	VADDPS 224(R9), Y7, Y7
+
+nil9:
+	VBROADCASTSS 560(AX), Y8
+	VBROADCASTSS 564(AX), Y9
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R8)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, 32(R8)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, 64(R8)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, 96(R8)
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, 128(R8)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, 160(R8)
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, 192(R8)
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, 224(R8)
+	LEAQ         (DX)(BX*4), DX
+	ADDQ         $+256, SI
+	SUBQ         $+64, CX
+	JMP          group
+
+done:
+	VZEROUPPER
+	RET
+
+DATA constants_avx2<>+0(SB)/4, $0x00000000
+DATA constants_avx2<>+4(SB)/4, $0x00000000
+DATA constants_avx2<>+8(SB)/4, $0x00000000
+DATA constants_avx2<>+12(SB)/4, $0x00000000
+DATA constants_avx2<>+16(SB)/4, $0x00000000
+DATA constants_avx2<>+20(SB)/4, $0x00000000
+DATA constants_avx2<>+24(SB)/4, $0x00000000
+DATA constants_avx2<>+28(SB)/4, $0x00000000
+GLOBL constants_avx2<>(SB), RODATA|NOPTR, $32

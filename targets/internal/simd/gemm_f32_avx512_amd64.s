@@ -2,6 +2,8 @@
 
 //go:build !purego
 
+#include "textflag.h"
+
 // func gemm_f32_12x32_avx512(t *byte)
 // Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gemm_f32_12x32_avx512(SB), $136-8
@@ -1678,3 +1680,175 @@ over18:
 done:
 	VZEROUPPER
 	RET
+
+// func gemm_f32_1x128_avx512(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·gemm_f32_1x128_avx512(SB), $136-8
+	MOVQ t+0(FP), AX
+	MOVQ 536(AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 552(AX), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), DI
+	XORQ SI, SI
+
+group:
+	CMPQ         CX, $+128
+	JL           done
+	VBROADCASTSS constants_avx512<>+0(SB), Z0
+	VBROADCASTSS constants_avx512<>+0(SB), Z1
+	VBROADCASTSS constants_avx512<>+0(SB), Z2
+	VBROADCASTSS constants_avx512<>+0(SB), Z3
+	VBROADCASTSS constants_avx512<>+0(SB), Z4
+	VBROADCASTSS constants_avx512<>+0(SB), Z5
+	VBROADCASTSS constants_avx512<>+0(SB), Z6
+	VBROADCASTSS constants_avx512<>+0(SB), Z7
+	MOVQ         DX, R8
+	XORQ         R9, R9
+
+tap1:
+	CMPQ    R9, 128(AX)
+	JGE     tapover2
+	MOVQ    120(AX), R10
+	MOVLQSX (R10)(R9*4), R10
+	ADDQ    144(AX), R10
+	SHLQ    $0x02, R10
+	ADDQ    (AX), R10
+	MOVQ    544(AX), R11
+	CMPQ    R11, $+2
+	JL      alongover4
+
+along3:
+	VBROADCASTSS (R10), Z8
+	VFMADD231PS  (R8), Z8, Z0
+	VFMADD231PS  64(R8), Z8, Z1
+	VFMADD231PS  (R8)(BX*1), Z8, Z2
+	VFMADD231PS  64(R8)(BX*1), Z8, Z3
+	VFMADD231PS  (R8)(BX*2), Z8, Z4
+	VFMADD231PS  64(R8)(BX*2), Z8, Z5
+	VFMADD231PS  (R8)(DI*1), Z8, Z6
+	VFMADD231PS  64(R8)(DI*1), Z8, Z7
+	VBROADCASTSS 4(R10), Z8
+	VFMADD231PS  128(R8), Z8, Z0
+	VFMADD231PS  192(R8), Z8, Z1
+	VFMADD231PS  128(R8)(BX*1), Z8, Z2
+	VFMADD231PS  192(R8)(BX*1), Z8, Z3
+	VFMADD231PS  128(R8)(BX*2), Z8, Z4
+	VFMADD231PS  192(R8)(BX*2), Z8, Z5
+	VFMADD231PS  128(R8)(DI*1), Z8, Z6
+	VFMADD231PS  192(R8)(DI*1), Z8, Z7
+	ADDQ         $+8, R10
+	ADDQ         $+256, R8
+	SUBQ         $+2, R11
+	CMPQ         R11, $+2
+	JGE          along3
+
+alongover4:
+	CMPQ R11, $+1
+	JL   alongover6
+
+along5:
+	VBROADCASTSS (R10), Z8
+	VFMADD231PS  (R8), Z8, Z0
+	VFMADD231PS  64(R8), Z8, Z1
+	VFMADD231PS  (R8)(BX*1), Z8, Z2
+	VFMADD231PS  64(R8)(BX*1), Z8, Z3
+	VFMADD231PS  (R8)(BX*2), Z8, Z4
+	VFMADD231PS  64(R8)(BX*2), Z8, Z5
+	VFMADD231PS  (R8)(DI*1), Z8, Z6
+	VFMADD231PS  64(R8)(DI*1), Z8, Z7
+	ADDQ         $+4, R10
+	ADDQ         $+128, R8
+	SUBQ         $+1, R11
+	CMPQ         R11, $+1
+	JGE          along5
+
+alongover6:
+	INCQ R9
+	JMP  tap1
+
+tapover2:
+	MOVQ   272(AX), R8
+	SHLQ   $0x02, R8
+	ADDQ   48(AX), R8
+	ADDQ   SI, R8
+	CMPB   568(AX), $0x00
+	JEQ    fresh7
+	VADDPS (R8), Z0, Z0
+	VADDPS 64(R8), Z1, Z1
+	VADDPS 128(R8), Z2, Z2
+	VADDPS 192(R8), Z3, Z3
+	VADDPS 256(R8), Z4, Z4
+	VADDPS 320(R8), Z5, Z5
+	VADDPS 384(R8), Z6, Z6
+	VADDPS 448(R8), Z7, Z7
+
+fresh7:
+	MOVQ   72(AX), R9
+	TESTQ  R9, R9
+	JEQ    nil8
+	ADDQ   SI, R9
+	VADDPS (R9), Z0, Z0
+	VADDPS 64(R9), Z1, Z1
+	VADDPS 128(R9), Z2, Z2
+	VADDPS 192(R9), Z3, Z3
+	VADDPS 256(R9), Z4, Z4
+	VADDPS 320(R9), Z5, Z5
+	VADDPS 384(R9), Z6, Z6
+	VADDPS 448(R9), Z7, Z7
+
+nil8:
+	MOVQ   96(AX), R9
+	TESTQ  R9, R9
+	JEQ    nil9
+	MOVQ   400(AX), R9
+	SHLQ   $0x02, R9
+	ADDQ   96(AX), R9
+	ADDQ   SI, R9
+	VADDPS (R9), Z0, Z0
+	VADDPS 64(R9), Z1, Z1
+	VADDPS 128(R9), Z2, Z2
+	VADDPS 192(R9), Z3, Z3
+	VADDPS 256(R9), Z4, Z4
+	VADDPS 320(R9), Z5, Z5
+	VADDPS 384(R9), Z6, Z6
+	VADDPS 448(R9), Z7, Z7
+
+nil9:
+	VBROADCASTSS 560(AX), Z8
+	VBROADCASTSS 564(AX), Z9
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (R8)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, 64(R8)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, 128(R8)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, 192(R8)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, 256(R8)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, 320(R8)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, 384(R8)
+	VMAXPS       Z7, Z8, Z7
+	VMINPS       Z7, Z9, Z7
+	VMOVUPS      Z7, 448(R8)
+	LEAQ         (DX)(BX*4), DX
+	ADDQ         $+512, SI
+	SUBQ         $+128, CX
+	JMP          group
+
+done:
+	VZEROUPPER
+	RET
+
+DATA constants_avx512<>+0(SB)/4, $0x00000000
+GLOBL constants_avx512<>(SB), RODATA|NOPTR, $4

@@ -12,11 +12,21 @@ import "github.com/onnxpack/onnxpack/graph/kernel"
 //go:noescape
 func gemm_f32_6x16_avx2(t *kernel.TileF32)
 
+// gemm_f32_1x64_avx2 is gemm_f32 for one row and whole groups of kernel.RowPanels panels.
+//
+//go:noescape
+func gemm_f32_1x64_avx2(t *kernel.TileF32)
+
 // gemm_f32_12x32_avx512 is the product of kernel.TileF32:
 // C[i,j] = clamp(sum over t, k of A[i,t,k]*B[t,k,j] + Bias[j] + Res[i,j]).
 //
 //go:noescape
 func gemm_f32_12x32_avx512(t *kernel.TileF32)
+
+// gemm_f32_1x128_avx512 is gemm_f32 for one row and whole groups of kernel.RowPanels panels.
+//
+//go:noescape
+func gemm_f32_1x128_avx512(t *kernel.TileF32)
 
 // gemm_u8s8_6x16_avx2 is the product of kernel.TileI8:
 // the sum over t, k of A[i,t,k]*B[t,k,j], finished as Out says

@@ -32,9 +32,13 @@ const docGemmF32 = "is the product of kernel.TileF32:\nC[i,j] = clamp(sum over t
 func gemmF32AVX2(f *file) {
 	f.maskTable()
 	gemmF32(f, avx2, "gemm_f32_6x16_avx2", 6)
+	rowF32(f, avx2)
 }
 
-func gemmF32AVX512(f *file) { gemmF32(f, avx512, "gemm_f32_12x32_avx512", 12) }
+func gemmF32AVX512(f *file) {
+	gemmF32(f, avx512, "gemm_f32_12x32_avx512", 12)
+	rowF32(f, avx512)
+}
 
 func gemmF32(f *file, s isa, name string, mr int) {
 	f.begin(name, "t *kernel.TileF32", "t *byte", name+" "+docGemmF32)

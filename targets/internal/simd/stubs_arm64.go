@@ -245,3 +245,84 @@ func sparse_csr_f32_neon(t *kernel.SparseF32, lo, hi int)
 //
 //go:noescape
 func sparse_4x1_f32_neon(t *kernel.SparseF32, lo, hi int)
+
+// leakyrelu_f32_neon is dst[i] = src[i], times slope where negative, for whole vectors.
+//
+//go:noescape
+func leakyrelu_f32_neon(dst, src []float32, slope float32)
+
+// hardsigmoid_f32_neon is dst[i] = clamp(alpha*src[i]+beta, 0, 1), for whole
+// vectors.
+//
+//go:noescape
+func hardsigmoid_f32_neon(dst, src []float32, alpha, beta float32)
+
+// hardswish_f32_neon is dst[i] = src[i] * clamp(src[i]/6+1/2, 0, 1), for whole
+// vectors.
+//
+//go:noescape
+func hardswish_f32_neon(dst, src []float32)
+
+// log_f32_neon is dst[i] = ln src[i], for whole vectors.
+//
+//go:noescape
+func log_f32_neon(dst, src []float32)
+
+// tanh_f32_neon is dst[i] = tanh(src[i]), for whole vectors.
+//
+//go:noescape
+func tanh_f32_neon(dst, src []float32)
+
+// erf_f32_neon is dst[i] = erf(src[i]), for whole vectors.
+//
+//go:noescape
+func erf_f32_neon(dst, src []float32)
+
+// gelu_f32_neon is dst[i] = src[i]/2 * (1+erf(src[i]/sqrt 2)), for whole vectors.
+//
+//go:noescape
+func gelu_f32_neon(dst, src []float32)
+
+// gelutanh_f32_neon is dst[i] = x/2 * (1+tanh(sqrt(2/pi) * (x+0.044715x^3))) for
+// x = src[i], for whole vectors.
+//
+//go:noescape
+func gelutanh_f32_neon(dst, src []float32)
+
+// normalize_f32_neon is dst[i] = (src[i]-mean) * inv, for whole vectors.
+//
+//go:noescape
+func normalize_f32_neon(dst, src []float32, mean, inv float32)
+
+// normalizescaled_f32_neon is dst[i] = (src[i]-mean) * inv * gamma[i], for
+// whole vectors.
+//
+//go:noescape
+func normalizescaled_f32_neon(dst, src, gamma []float32, mean, inv float32)
+
+// normalizeaffine_f32_neon is dst[i] = (src[i]-mean) * inv * gamma[i] +
+// beta[i], for whole vectors.
+//
+//go:noescape
+func normalizeaffine_f32_neon(dst, src, gamma, beta []float32, mean, inv float32)
+
+// rowmax_f32_neon is the maximum of src, NaN if it has one, for whole vectors.
+//
+//go:noescape
+func rowmax_f32_neon(src []float32) (r float32)
+
+// rowmin_f32_neon is the minimum of src, NaN if it has one, for whole vectors.
+//
+//go:noescape
+func rowmin_f32_neon(src []float32) (r float32)
+
+// sumsquares_f32_neon is the sum of (src[i]-mean)^2, for whole vectors.
+//
+//go:noescape
+func sumsquares_f32_neon(src []float32, mean float32) (r float32)
+
+// softmaxexp_f32_neon is dst[i] = e^(src[i]-max), and returns their sum, for
+// whole vectors.
+//
+//go:noescape
+func softmaxexp_f32_neon(dst, src []float32, max float32) (r float32)

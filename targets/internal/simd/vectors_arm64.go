@@ -26,11 +26,82 @@ func vectorsNEON(t *kernel.Table) {
 		clamp_f32_neon(dst[:whole], src, lo, hi)
 		portable(dst[whole:], src[whole:], lo, hi)
 	})
-	rest := t.Sum
-	t.Sum = fold(func(src []float32) float32 {
+	t.HardSwish, t.Log = converter(4, hardswish_f32_neon, t.HardSwish), converter(4, log_f32_neon, t.Log)
+	t.Tanh, t.Erf = converter(4, tanh_f32_neon, t.Tanh), converter(4, erf_f32_neon, t.Erf)
+	t.Gelu, t.GeluTanh = converter(4, gelu_f32_neon, t.Gelu), converter(4, gelutanh_f32_neon, t.GeluTanh)
+	t.LeakyRelu = wholeScalar(leakyrelu_f32_neon, t.LeakyRelu)
+	hardSigmoid := t.HardSigmoid
+	t.HardSigmoid = unary2(func(dst, src []float32, alpha, beta float32) {
+		whole := len(dst) &^ 3
+		hardsigmoid_f32_neon(dst[:whole], src, alpha, beta)
+		hardSigmoid(dst[whole:], src[whole:], alpha, beta)
+	})
+	rowsNEON(t)
+}
+
+// rowsNEON replaces the kernels that make one value of a row, and those made of
+// them.
+func rowsNEON(t *kernel.Table) {
+	t.Sum = fold(wholeFold(sum_f32_neon, t.Sum, plus), plus)
+	t.RowMax, t.RowMin = fold(wholeFold(rowmax_f32_neon, t.RowMax, greater), greater), fold(wholeFold(rowmin_f32_neon, t.RowMin, lesser), lesser)
+	r := rows{sum: t.Sum, max: t.RowMax, scale: t.MulScalar}
+	r.squares = func(src []float32, mean float32) float32 {
 		whole := len(src) &^ 3
-		return sum_f32_neon(src[:whole]) + rest(src[whole:])
-	}, plus)
+		total := sumsquares_f32_neon(src[:whole], mean)
+		for _, v := range src[whole:] {
+			total += (v - mean) * (v - mean)
+		}
+		return total
+	}
+	exp := t.Exp
+	r.softmaxExp = func(dst, src []float32, max float32) float32 {
+		const some = 1024 // whose sum in four lanes is exact enough
+		total := float64(0)
+		for len(dst) > some {
+			total += float64(softmaxexp_f32_neon(dst[:some], src, max))
+			dst, src = dst[some:], src[some:]
+		}
+		whole := len(dst) &^ 3
+		total += float64(softmaxexp_f32_neon(dst[:whole], src, max))
+		for i := whole; i < len(dst); i++ {
+			dst[i] = src[i] - max
+		}
+		exp(dst[whole:], dst[whole:])
+		for _, v := range dst[whole:] {
+			total += float64(v)
+		}
+		return float32(total)
+	}
+	r.normalize = func(dst, src []float32, mean, inv float32) {
+		whole := len(dst) &^ 3
+		normalize_f32_neon(dst[:whole], src, mean, inv)
+		for i := whole; i < len(dst); i++ {
+			dst[i] = (src[i] - mean) * inv
+		}
+	}
+	r.normalizeScaled = func(dst, src, gamma []float32, mean, inv float32) {
+		whole := len(dst) &^ 3
+		normalizescaled_f32_neon(dst[:whole], src, gamma, mean, inv)
+		for i := whole; i < len(dst); i++ {
+			dst[i] = (src[i] - mean) * inv * gamma[i]
+		}
+	}
+	r.normalizeAffine = func(dst, src, gamma, beta []float32, mean, inv float32) {
+		whole := len(dst) &^ 3
+		normalizeaffine_f32_neon(dst[:whole], src, gamma, beta, mean, inv)
+		for i := whole; i < len(dst); i++ {
+			dst[i] = (src[i]-mean)*inv*gamma[i] + beta[i]
+		}
+	}
+	t.SumSquares = func(src []float32) float32 { return r.sumSquares(src, 0) }
+	t.Softmax, t.LayerNorm, t.RMSNorm = r.softmax, r.layerNorm, r.rmsNorm
+}
+
+func wholeFold(f, rest func(src []float32) float32, join func(a, b float32) float32) func(src []float32) float32 {
+	return func(src []float32) float32 {
+		whole := len(src) &^ 3
+		return join(f(src[:whole]), rest(src[whole:]))
+	}
 }
 
 func wholeZip(f, rest func(dst, a, b []float32)) func(dst, a, b []float32) {

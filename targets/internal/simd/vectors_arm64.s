@@ -2,18 +2,7 @@
 
 #include "textflag.h"
 #include "neon_arm64.h"
-
-#define FSUB4(d, n, m) THREE(0x4EA0D400, d, n, m)
-#define FDIV4(d, n, m) THREE(0x6E20FC00, d, n, m)
-#define FADDP4(d, n, m) THREE(0x6E20D400, d, n, m)
-#define FMLA4(d, n, m) THREE(0x4E20CC00, d, n, m)
-#define FMLS4(d, n, m) THREE(0x4EA0CC00, d, n, m)
-#define FABS4(d, n) TWO(0x4EA0F800, d, n)
-#define FNEG4(d, n) TWO(0x6EA0F800, d, n)
-#define FRINTN4(d, n) TWO(0x4E218800, d, n)
-#define FSQRT4(d, n) TWO(0x6EA1F800, d, n)
-#define FLTZ4(d, n) TWO(0x4EA0E800, d, n) // d = n < 0
-#define SSHR4(d, n, s) WORD $(0x4F000400 | (64-(s))<<16 | (n)<<5 | (d))
+#include "exp_arm64.h"
 
 // The kernels take whole vectors of four; the callers see to the rest of a row.
 
@@ -41,19 +30,6 @@ one:                                             \
 	VST1.P [V0.S4], 16(R0)                   \
 	B    one                                 \
 done:                                            \
-	RET
-
-// MAP is dst[i] = body(src[i]), where body turns V0: R0 is dst, R1 its length
-// and R2 src.
-#define MAP(body) \
-loop:                          \
-	SUBS $4, R1            \
-	BLT  done              \
-	VLD1.P 16(R2), [V0.S4] \
-	body                   \
-	VST1.P [V0.S4], 16(R0) \
-	B    loop              \
-done:                          \
 	RET
 
 // func add_f32_neon(dst, a, b []float32)
@@ -208,70 +184,6 @@ summed:
 	FMOVS F4, r+24(FP)
 	RET
 
-// Constants of the exponential, in the order of V16 to V27: the ends of its
-// range, log2 e, ln 2 in two parts, the coefficients of q, 1, and 127.
-DATA expTable<>+0(SB)/4, $89.0
-DATA expTable<>+4(SB)/4, $-104.0
-DATA expTable<>+8(SB)/4, $1.44269504
-DATA expTable<>+12(SB)/4, $0.693359375
-DATA expTable<>+16(SB)/4, $-2.12194440e-4
-DATA expTable<>+20(SB)/4, $0.0013813142431899905
-DATA expTable<>+24(SB)/4, $0.008369418792426586
-DATA expTable<>+28(SB)/4, $0.04166845604777336
-DATA expTable<>+32(SB)/4, $0.16666515171527863
-DATA expTable<>+36(SB)/4, $0.4999999403953552
-DATA expTable<>+40(SB)/4, $1.0
-DATA expTable<>+44(SB)/4, $127
-GLOBL expTable<>(SB), RODATA|NOPTR, $48
-
-#define EXP_CONSTANTS \
-	MOVD $expTable<>(SB), R3 \
-	VLD1R.P 4(R3), [V16.S4]  \
-	VLD1R.P 4(R3), [V17.S4]  \
-	VLD1R.P 4(R3), [V18.S4]  \
-	VLD1R.P 4(R3), [V19.S4]  \
-	VLD1R.P 4(R3), [V20.S4]  \
-	VLD1R.P 4(R3), [V21.S4]  \
-	VLD1R.P 4(R3), [V22.S4]  \
-	VLD1R.P 4(R3), [V23.S4]  \
-	VLD1R.P 4(R3), [V24.S4]  \
-	VLD1R.P 4(R3), [V25.S4]  \
-	VLD1R.P 4(R3), [V26.S4]  \
-	VLD1R.P 4(R3), [V27.S4]
-
-#define COPY16(from, to) VORR from, from, to
-
-// EXP is V0 = e^V0: n = round(x/ln 2) and r = x - n ln 2 give 2^n * e^r, with
-// e^r = 1 + r + r^2 q(r). 2^n is applied in two halves, so that results beyond
-// the normal numbers come out right. V1 to V5 are its own.
-#define EXP \
-	FMIN4(0, 0, 16)            \
-	FMAX4(0, 0, 17)            \
-	FMUL4(1, 0, 18)            \
-	FRINTN4(1, 1)              \
-	FMLS4(0, 1, 19)            \
-	FMLS4(0, 1, 20)            \
-	COPY16(V22.B16, V2.B16)    \
-	FMLA4(2, 21, 0)            \
-	COPY16(V23.B16, V3.B16)    \
-	FMLA4(3, 2, 0)             \
-	COPY16(V24.B16, V2.B16)    \
-	FMLA4(2, 3, 0)             \
-	COPY16(V25.B16, V3.B16)    \
-	FMLA4(3, 2, 0)             \
-	FMUL4(5, 0, 0)             \
-	FMLA4(0, 3, 5)             \
-	FADD4(0, 0, 26)            \
-	FCVTNS4(1, 1)              \
-	SSHR4(2, 1, 1)             \
-	VSUB V2.S4, V1.S4, V3.S4   \
-	VADD V27.S4, V2.S4, V2.S4  \
-	VADD V27.S4, V3.S4, V3.S4  \
-	SHL4S(2, 2, 23)            \
-	SHL4S(3, 3, 23)            \
-	FMUL4(0, 0, 2)             \
-	FMUL4(0, 0, 3)
-
 // func exp_f32_neon(dst, src []float32)
 TEXT ·exp_f32_neon(SB), 0, $136-48
 	MOVD dst_base+0(FP), R0
@@ -311,3 +223,239 @@ TEXT ·silu_f32_neon(SB), 0, $136-48
 	MOVD src_base+24(FP), R2
 	EXP_CONSTANTS
 	MAP(SILU)
+
+#define LEAKY_RELU \
+	FLTZ4(7, 0)                   \
+	FMUL4(1, 0, 4)                \
+	VBSL V0.B16, V1.B16, V7.B16   \
+	COPY16(V7.B16, V0.B16)
+
+// func leakyrelu_f32_neon(dst, src []float32, slope float32)
+TEXT ·leakyrelu_f32_neon(SB), 0, $136-52
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD src_base+24(FP), R2
+	MOVWU slope+48(FP), R3
+	VDUP R3, V4.S4
+	MAP(LEAKY_RELU)
+
+// UNIT is V1 = alpha*V0 + beta within 0 and 1, where V4 and V5 are alpha and
+// beta, V6 is 0 and V7 is 1.
+#define UNIT \
+	COPY16(V5.B16, V1.B16) \
+	FMLA4(1, 0, 4)         \
+	FMAX4(1, 1, 6)         \
+	FMIN4(1, 1, 7)
+
+#define UNIT_CONSTANTS \
+	VEOR V6.B16, V6.B16, V6.B16 \
+	FMOVS $1.0, F7              \
+	VDUP V7.S[0], V7.S4
+
+#define HARD_SIGMOID \
+	UNIT                   \
+	COPY16(V1.B16, V0.B16)
+
+// func hardsigmoid_f32_neon(dst, src []float32, alpha, beta float32)
+TEXT ·hardsigmoid_f32_neon(SB), 0, $136-56
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD src_base+24(FP), R2
+	MOVWU alpha+48(FP), R3
+	VDUP R3, V4.S4
+	MOVWU beta+52(FP), R3
+	VDUP R3, V5.S4
+	UNIT_CONSTANTS
+	MAP(HARD_SIGMOID)
+
+#define HARD_SWISH \
+	UNIT           \
+	FMUL4(0, 0, 1)
+
+// func hardswish_f32_neon(dst, src []float32)
+TEXT ·hardswish_f32_neon(SB), 0, $136-48
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD src_base+24(FP), R2
+	MOVD $0x3e2aaaab, R3 // 1/6
+	VDUP R3, V4.S4
+	FMOVS $0.5, F5
+	VDUP V5.S[0], V5.S4
+	UNIT_CONSTANTS
+	MAP(HARD_SWISH)
+
+#define NORMALIZE \
+	FSUB4(0, 0, 4) \
+	FMUL4(0, 0, 5)
+
+#define NORMALIZE_SCALED \
+	NORMALIZE              \
+	VLD1.P 16(R4), [V1.S4] \
+	FMUL4(0, 0, 1)
+
+#define NORMALIZE_AFFINE \
+	NORMALIZE              \
+	VLD1.P 16(R4), [V1.S4] \
+	VLD1.P 16(R5), [V2.S4] \
+	FMLA4(2, 0, 1)         \
+	COPY16(V2.B16, V0.B16)
+
+// func normalize_f32_neon(dst, src []float32, mean, inv float32)
+TEXT ·normalize_f32_neon(SB), 0, $136-56
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD src_base+24(FP), R2
+	MOVWU mean+48(FP), R3
+	VDUP R3, V4.S4
+	MOVWU inv+52(FP), R3
+	VDUP R3, V5.S4
+	MAP(NORMALIZE)
+
+// func normalizescaled_f32_neon(dst, src, gamma []float32, mean, inv float32)
+TEXT ·normalizescaled_f32_neon(SB), 0, $136-80
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD src_base+24(FP), R2
+	MOVD gamma_base+48(FP), R4
+	MOVWU mean+72(FP), R3
+	VDUP R3, V4.S4
+	MOVWU inv+76(FP), R3
+	VDUP R3, V5.S4
+	MAP(NORMALIZE_SCALED)
+
+// func normalizeaffine_f32_neon(dst, src, gamma, beta []float32, mean, inv float32)
+TEXT ·normalizeaffine_f32_neon(SB), 0, $136-104
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD src_base+24(FP), R2
+	MOVD gamma_base+48(FP), R4
+	MOVD beta_base+72(FP), R5
+	MOVWU mean+96(FP), R3
+	VDUP R3, V4.S4
+	MOVWU inv+100(FP), R3
+	VDUP R3, V5.S4
+	MAP(NORMALIZE_AFFINE)
+
+// FOLD16 joins the vectors of R2 with V4 to V7: first is what is done with V0 to
+// V3 of sixteen elements, rest with V0 of four.
+#define FOLD16(first, rest) \
+many:                                                   \
+	SUBS $16, R1                                    \
+	BLT  few                                        \
+	VLD1.P 64(R2), [V0.S4, V1.S4, V2.S4, V3.S4]     \
+	first                                           \
+	B    many                                       \
+few:                                                    \
+	ADD  $16, R1                                    \
+one:                                                    \
+	SUBS $4, R1                                     \
+	BLT  folded                                     \
+	VLD1.P 16(R2), [V0.S4]                          \
+	rest                                            \
+	B    one                                        \
+folded:
+
+#define FMAXP4(d, n, m) THREE(0x6E20F400, d, n, m)
+#define FMINP4(d, n, m) THREE(0x6EA0F400, d, n, m)
+
+// JOIN makes one number of V4 to V7.
+#define JOIN(op, pairs) \
+	op(4, 4, 5)    \
+	op(6, 6, 7)    \
+	op(4, 4, 6)    \
+	pairs(4, 4, 4) \
+	pairs(4, 4, 4)
+
+#define FROM(v) \
+	COPY16(v, V4.B16) \
+	COPY16(v, V5.B16) \
+	COPY16(v, V6.B16) \
+	COPY16(v, V7.B16)
+
+#define MAX1 FMAX4(4, 4, 0)
+#define MAX4 \
+	MAX1           \
+	FMAX4(5, 5, 1) \
+	FMAX4(6, 6, 2) \
+	FMAX4(7, 7, 3)
+
+// func rowmax_f32_neon(src []float32) (r float32)
+TEXT ·rowmax_f32_neon(SB), 0, $136-28
+	MOVD src_base+0(FP), R2
+	MOVD src_len+8(FP), R1
+	MOVD $0xff800000, R3
+	VDUP R3, V16.S4
+	FROM(V16.B16)
+	FOLD16(MAX4, MAX1)
+	JOIN(FMAX4, FMAXP4)
+	FMOVS F4, r+24(FP)
+	RET
+
+#define MIN1 FMIN4(4, 4, 0)
+#define MIN4 \
+	MIN1           \
+	FMIN4(5, 5, 1) \
+	FMIN4(6, 6, 2) \
+	FMIN4(7, 7, 3)
+
+// func rowmin_f32_neon(src []float32) (r float32)
+TEXT ·rowmin_f32_neon(SB), 0, $136-28
+	MOVD src_base+0(FP), R2
+	MOVD src_len+8(FP), R1
+	MOVD $0x7f800000, R3
+	VDUP R3, V16.S4
+	FROM(V16.B16)
+	FOLD16(MIN4, MIN1)
+	JOIN(FMIN4, FMINP4)
+	FMOVS F4, r+24(FP)
+	RET
+
+#define SQUARE(x, a) \
+	FSUB4(x, x, 16) \
+	FMLA4(a, x, x)
+
+#define SQUARE1 SQUARE(0, 4)
+#define SQUARE4 \
+	SQUARE1      \
+	SQUARE(1, 5) \
+	SQUARE(2, 6) \
+	SQUARE(3, 7)
+
+// func sumsquares_f32_neon(src []float32, mean float32) (r float32)
+TEXT ·sumsquares_f32_neon(SB), 0, $136-36
+	MOVD src_base+0(FP), R2
+	MOVD src_len+8(FP), R1
+	MOVWU mean+24(FP), R3
+	VDUP R3, V16.S4
+	VEOR V17.B16, V17.B16, V17.B16
+	FROM(V17.B16)
+	FOLD16(SQUARE4, SQUARE1)
+	JOIN(FADD4, FADDP4)
+	FMOVS F4, r+32(FP)
+	RET
+
+// func softmaxexp_f32_neon(dst, src []float32, max float32) (r float32)
+TEXT ·softmaxexp_f32_neon(SB), 0, $136-60
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD src_base+24(FP), R2
+	EXP_CONSTANTS
+	MOVWU max+48(FP), R3
+	VDUP R3, V28.S4
+	VEOR V29.B16, V29.B16, V29.B16
+
+numerator:
+	SUBS $4, R1
+	BLT  total
+	VLD1.P 16(R2), [V0.S4]
+	FSUB4(0, 0, 28)
+	EXP
+	VST1.P [V0.S4], 16(R0)
+	FADD4(29, 29, 0)
+	B    numerator
+
+total:
+	FADDP4(29, 29, 29)
+	FADDP4(29, 29, 29)
+	FMOVS F29, r+56(FP)
+	RET

@@ -172,7 +172,7 @@ func TestPackF32Transposed(t *testing.T) {
 }
 
 func BenchmarkGemmF32(b *testing.B) {
-	shapes := [][3]int{{512, 512, 512}, {49, 512, 512}, {128, 3072, 768}, {3136, 64, 64}, {1, 1200, 400}}
+	shapes := [][3]int{{512, 512, 512}, {49, 512, 512}, {128, 3072, 768}, {3136, 64, 64}, {3136, 96, 24}, {1, 1200, 400}}
 	seen := map[string]bool{}
 	for _, table := range runnableTables(b) {
 		g := table.GemmF32

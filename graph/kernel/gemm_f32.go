@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 )
@@ -14,6 +15,13 @@ type GemmF32 struct {
 	Name   string
 	MR, NR int
 	Tile   func(*TileF32)
+	// Rows is how many rows a call of Tile may have, a multiple of MR up to
+	// MaxRowsF32; 0 stands for MR.
+	Rows int
+	// Depth is how many rows of B a call takes at most, and BlockElems how
+	// many elements of B stay in a near cache while rows of A pass over them; 0 stands
+	// for depthF32 and blockF32. The order of a long sum depends on Depth.
+	Depth, BlockElems int
 	// Row is Tile for M = 1 and an N that is a multiple of RowPanels*NR, nil if
 	// Tile is as fast.
 	Row func(*TileF32)
@@ -22,8 +30,11 @@ type GemmF32 struct {
 // RowPanels is how many panels of B a kernel of a single row reads side by side.
 const RowPanels = 4
 
-// TileF32 is the argument of one call of a tile kernel: M <= MR rows of C times
-// N columns, which may span many panels.
+// MaxRowsF32 bounds the rows of one call of a float32 tile kernel.
+const MaxRowsF32 = 48
+
+// TileF32 is the argument of one call of a tile kernel: M rows of C times N
+// columns, which may span many panels.
 //
 //	v = sum over t, k of A[ARow[i]+Taps[t]+k] * B[panel(j)][t*K+k][j%NR]
 //	v = v + C[CRow[i]+j]   if Accumulate
@@ -34,10 +45,11 @@ const RowPanels = 4
 // Products are added in the order of t and k, with one rounding each where the
 // target has a fused multiply-add. A NaN stays a NaN through the clamp.
 type TileF32 struct {
-	A, B, C          []float32
-	Bias, Res        []float32
-	Taps             []int32
-	ARow, CRow, RRow [MaxRows]int
+	A, B, C   []float32
+	Bias, Res []float32
+	Taps      []int32
+	// The rows' places. Kernels may write one behind the last.
+	ARow, CRow, RRow [MaxRowsF32 + 1]int
 	M, N, K          int
 	// PanelStride is the distance between panels of B in elements.
 	PanelStride int
@@ -66,24 +78,29 @@ type ProductF32 struct {
 	Lo, Hi float32
 }
 
-// Blocking of a product. A block of B of kc*nc elements stays in the L2 cache
-// while the rows of A pass over it; the product of all three bounds one kernel
-// call to some tens of microseconds, so that the garbage collector can stop a
-// worker between calls.
+// Blocking of a product, where a target has no numbers of its own.
 const (
-	kcF32        = 512
-	ncF32        = 256
-	blockElemF32 = kcF32 * ncF32
+	depthF32 = 512
+	blockF32 = depthF32 * 256
+	// callF32 bounds the multiply-accumulates of a call that has more than one
+	// tile of rows, and so the time for which the garbage collector waits for a
+	// worker between calls, to some tens of microseconds.
+	callF32 = 3 << 19
 	// farF32 is from how many elements on C is unlikely to be in the L2 cache.
 	farF32 = 128 << 10
+	// fewRows is below how many rows a tile takes no less time than with so many,
+	// since every addition waits for the one before it.
+	fewRows = 4
 )
 
+func (g *GemmF32) depth() int { return cmp.Or(g.Depth, depthF32) }
+
 // PackedLen is the length of a packed B of k rows and n columns.
-func (g GemmF32) PackedLen(k, n int) int { return roundUp(n, g.NR) * k }
+func (g *GemmF32) PackedLen(k, n int) int { return roundUp(n, g.NR) * k }
 
 // Check reports the first slice of p that is too short for its sizes. Block
 // does not check again.
-func (g GemmF32) Check(p *ProductF32) error {
+func (g *GemmF32) Check(p *ProductF32) error {
 	if err := p.check(len(p.A), len(p.C)); err != nil {
 		return err
 	}
@@ -106,7 +123,7 @@ func (g GemmF32) Check(p *ProductF32) error {
 // Block computes the given rows and columns of p; cols.Lo must be a multiple
 // of NR. The results do not depend on how a product is divided into blocks.
 // tile is scratch that the caller keeps, one per thread.
-func (g GemmF32) Block(tile *TileF32, p *ProductF32, rows, cols Range) {
+func (g *GemmF32) Block(tile *TileF32, p *ProductF32, rows, cols Range) {
 	if rows.len() <= 0 {
 		return
 	}
@@ -117,7 +134,7 @@ func (g GemmF32) Block(tile *TileF32, p *ProductF32, rows, cols Range) {
 	if rows.len() == 1 && g.Row != nil {
 		unit *= RowPanels
 	}
-	perCall := max(unit, blockElemF32/max(1, min(depth, kcF32))/unit*unit)
+	perCall := max(unit, cmp.Or(g.BlockElems, blockF32)/max(1, min(depth, g.depth()))/unit*unit)
 	for j := cols.Lo; j < cols.Hi; j += perCall {
 		tile.N = min(perCall, cols.Hi-j)
 		tile.C = p.C[j:]
@@ -127,13 +144,14 @@ func (g GemmF32) Block(tile *TileF32, p *ProductF32, rows, cols Range) {
 
 // columns computes the columns [j, j+tile.N) of the given rows, one block of
 // the depth after the other.
-func (g GemmF32) columns(tile *TileF32, p *ProductF32, rows Range, j int) {
+func (g *GemmF32) columns(tile *TileF32, p *ProductF32, rows Range, j int) {
 	taps := p.taps()
 	panel := p.B[j*p.Depth():]
-	if p.K > kcF32 {
+	if p.K > g.depth() {
+		each := roundUp(ceilDiv(p.K, ceilDiv(p.K, g.depth())), 4)
 		for t := range taps {
-			for k := 0; k < p.K; k += kcF32 {
-				tile.K = min(kcF32, p.K-k)
+			for k := 0; k < p.K; k += each {
+				tile.K = min(each, p.K-k)
 				tile.Taps = taps[t : t+1]
 				tile.A = p.A[k:]
 				tile.B = panel[(t*p.K+k)*g.NR:]
@@ -145,12 +163,12 @@ func (g GemmF32) columns(tile *TileF32, p *ProductF32, rows Range, j int) {
 		return
 	}
 	tile.K, tile.A = p.K, p.A
-	group := max(1, kcF32/max(1, p.K))
 	if p.K == 0 || len(taps) == 0 {
 		tile.Taps, tile.B = nil, panel
 		g.rows(tile, p, rows, j, true, true)
 		return
 	}
+	group := ceilDiv(len(taps), ceilDiv(len(taps), g.depth()/p.K))
 	for t := 0; t < len(taps); t += group {
 		end := min(t+group, len(taps))
 		tile.Taps = taps[t:end]
@@ -161,7 +179,7 @@ func (g GemmF32) columns(tile *TileF32, p *ProductF32, rows Range, j int) {
 
 // rows runs the tile kernel down the given rows. Only the last block of the
 // depth has an epilogue; all but the first add to what is in C.
-func (g GemmF32) rows(tile *TileF32, p *ProductF32, rows Range, j int, first, last bool) {
+func (g *GemmF32) rows(tile *TileF32, p *ProductF32, rows Range, j int, first, last bool) {
 	tile.Accumulate = !first
 	tile.Bias, tile.Res = nil, nil
 	tile.Lo, tile.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
@@ -180,16 +198,39 @@ func (g GemmF32) rows(tile *TileF32, p *ProductF32, rows Range, j int, first, la
 		g.row(tile, p, rows.Lo)
 		return
 	}
-	step := rows.tileRows(g.MR)
-	for i := rows.Lo; i < rows.Hi; i += step {
-		tile.M = min(step, rows.Hi-i)
+	most := g.rowsPerCall(tile)
+	for i := rows.Lo; i < rows.Hi; i += tile.M {
+		tile.M = g.height(rows.Hi-i, most)
 		tile.place(p, i)
 		g.Tile(tile)
 	}
 }
 
+// rowsPerCall is how many rows a call computes, a multiple of MR.
+func (g *GemmF32) rowsPerCall(tile *TileF32) int {
+	macs := g.MR * tile.N * tile.K * len(tile.Taps)
+	return min(max(callF32/max(1, macs), 1)*g.MR, max(g.Rows, g.MR))
+}
+
+// height is how many of n rows the next call computes, at most a number that is
+// a multiple of MR: whole tiles, but the last two share their rows if the last
+// would have few.
+func (g *GemmF32) height(n, most int) int {
+	whole := n / g.MR * g.MR
+	if rest := n - whole; 0 < rest && rest < fewRows {
+		whole -= g.MR
+	}
+	switch {
+	case whole > 0:
+		return min(whole, most)
+	case n > g.MR:
+		return roundUp(ceilDiv(n, 2), 2)
+	}
+	return n
+}
+
 // row computes a single row: as many groups of panels as there are by g.Row.
-func (g GemmF32) row(tile *TileF32, p *ProductF32, i int) {
+func (g *GemmF32) row(tile *TileF32, p *ProductF32, i int) {
 	n := tile.N
 	tile.M, tile.N = 1, n/(RowPanels*g.NR)*(RowPanels*g.NR)
 	tile.place(p, i)
@@ -213,20 +254,25 @@ func (g GemmF32) row(tile *TileF32, p *ProductF32, i int) {
 
 // place sets the places of the tile's rows, the first of which is row i of p.
 func (t *TileF32) place(p *ProductF32, i int) {
-	for r := range t.M {
-		t.ARow[r] = p.arow(i + r)
-		t.CRow[r] = p.crow(i + r)
-		if t.Res != nil {
-			t.RRow[r] = p.rrow(i + r)
-		}
+	offsets(t.ARow[:t.M], p.ARows, p.LDA, i)
+	offsets(t.CRow[:t.M], p.CRows, p.LDC, i)
+	if t.Res != nil {
+		offsets(t.RRow[:t.M], p.RRows, p.LDR, i)
 	}
 }
 
-func (p *ProductF32) rrow(i int) int {
-	if p.RRows != nil {
-		return int(p.RRows[i])
+// offsets sets dst to the places of rows from row i on, which a table lists or
+// which are ld apart.
+func offsets(dst []int, table []int32, ld, i int) {
+	if table == nil {
+		for r := range dst {
+			dst[r] = (i + r) * ld
+		}
+		return
 	}
-	return i * p.LDR
+	for r, at := range table[i:][:len(dst)] {
+		dst[r] = int(at)
+	}
 }
 
 // PackF32 packs B of k rows and n columns for t.GemmF32 into dst, which holds

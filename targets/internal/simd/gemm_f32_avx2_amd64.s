@@ -26,17 +26,737 @@ GLOBL maskTable<>(SB), RODATA|NOPTR, $128
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·gemm_f32_6x16_avx2(SB), $136-8
 	MOVQ  t+0(FP), R15
-	MOVQ  536(R15), AX
-	MOVQ  AX, (SP)
-	MOVQ  24(R15), AX
-	MOVQ  AX, 8(SP)
-	MOVQ  $+0, 16(SP)
-	MOVQ  528(R15), AX
-	MOVQ  AX, 40(SP)
+	MOVQ  1320(R15), AX
+	MOVQ  AX, 56(SP)
+	MOVQ  $+0, 64(SP)
 	TESTQ AX, AX
-	JLE   done
+	JLE   over
 	MOVQ  136(R15)(AX*8), CX
 	MOVQ  CX, 144(R15)(AX*8)
+
+tile:
+	MOVQ    t+0(FP), R15
+	MOVQ    1328(R15), AX
+	MOVQ    AX, (SP)
+	MOVQ    24(R15), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    $+0, 16(SP)
+	MOVQ    56(SP), AX
+	MOVQ    $+6, CX
+	CMPQ    AX, CX
+	CMOVQGT CX, AX
+	MOVQ    AX, 40(SP)
+	CMPQ    40(SP), $+6
+	JNE     wide
+	MOVQ    t+0(FP), R14
+	CMPQ    128(R14), $+1
+	JNE     whole
+	MOVQ    120(R14), R15
+	MOVLQSX (R15), R15
+	MOVQ    1336(R14), R12
+	ADDQ    R12, R15
+	SHLQ    $0x02, R15
+	ADDQ    (R14), R15
+	SHLQ    $0x02, R12
+	NEGQ    R12
+	MOVQ    R14, R13
+	ADDQ    64(SP), R13
+	MOVQ    144(R13), AX
+	LEAQ    (R15)(AX*4), AX
+	MOVQ    152(R13), CX
+	LEAQ    (R15)(CX*4), CX
+	MOVQ    160(R13), DX
+	LEAQ    (R15)(DX*4), DX
+	MOVQ    168(R13), SI
+	LEAQ    (R15)(SI*4), SI
+	MOVQ    176(R13), DI
+	LEAQ    (R15)(DI*4), DI
+	MOVQ    184(R13), R8
+	LEAQ    (R15)(R8*4), R8
+	MOVQ    8(SP), R9
+	MOVQ    (SP), R11
+	XORQ    R10, R10
+
+single:
+	CMPQ       R11, $+16
+	JL         singleover
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	VXORPS     Y13, Y13, Y13
+	VXORPS     Y14, Y14, Y14
+	VXORPS     Y15, Y15, Y15
+	CMPB       1361(R14), $0x00
+	JEQ        singlenear
+	MOVQ       48(R14), BX
+	ADDQ       R10, BX
+	MOVQ       536(R13), R15
+	PREFETCHT0 (BX)(R15*4)
+	MOVQ       544(R13), R15
+	PREFETCHT0 (BX)(R15*4)
+	MOVQ       552(R13), R15
+	PREFETCHT0 (BX)(R15*4)
+	MOVQ       560(R13), R15
+	PREFETCHT0 (BX)(R15*4)
+	MOVQ       568(R13), R15
+	PREFETCHT0 (BX)(R15*4)
+	MOVQ       576(R13), R15
+	PREFETCHT0 (BX)(R15*4)
+
+singlenear:
+	MOVQ R9, BX
+	MOVQ R12, R15
+	CMPQ R15, $-16
+	JG   singlemanyover
+
+singlemany:
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VBROADCASTSS (AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS (CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	VBROADCASTSS (DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y8
+	VFMADD231PS  Y2, Y1, Y9
+	VBROADCASTSS (SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y10
+	VFMADD231PS  Y3, Y1, Y11
+	VBROADCASTSS (DI)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y12
+	VFMADD231PS  Y2, Y1, Y13
+	VBROADCASTSS (R8)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y14
+	VFMADD231PS  Y3, Y1, Y15
+	PREFETCHT0   4160(BX)
+	VMOVUPS      64(BX), Y0
+	VMOVUPS      96(BX), Y1
+	VBROADCASTSS 4(AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS 4(CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	VBROADCASTSS 4(DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y8
+	VFMADD231PS  Y2, Y1, Y9
+	VBROADCASTSS 4(SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y10
+	VFMADD231PS  Y3, Y1, Y11
+	VBROADCASTSS 4(DI)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y12
+	VFMADD231PS  Y2, Y1, Y13
+	VBROADCASTSS 4(R8)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y14
+	VFMADD231PS  Y3, Y1, Y15
+	PREFETCHT0   4224(BX)
+	VMOVUPS      128(BX), Y0
+	VMOVUPS      160(BX), Y1
+	VBROADCASTSS 8(AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS 8(CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	VBROADCASTSS 8(DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y8
+	VFMADD231PS  Y2, Y1, Y9
+	VBROADCASTSS 8(SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y10
+	VFMADD231PS  Y3, Y1, Y11
+	VBROADCASTSS 8(DI)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y12
+	VFMADD231PS  Y2, Y1, Y13
+	VBROADCASTSS 8(R8)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y14
+	VFMADD231PS  Y3, Y1, Y15
+	PREFETCHT0   4288(BX)
+	VMOVUPS      192(BX), Y0
+	VMOVUPS      224(BX), Y1
+	VBROADCASTSS 12(AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS 12(CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	VBROADCASTSS 12(DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y8
+	VFMADD231PS  Y2, Y1, Y9
+	VBROADCASTSS 12(SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y10
+	VFMADD231PS  Y3, Y1, Y11
+	VBROADCASTSS 12(DI)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y12
+	VFMADD231PS  Y2, Y1, Y13
+	VBROADCASTSS 12(R8)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y14
+	VFMADD231PS  Y3, Y1, Y15
+	ADDQ         $+16, R15
+	ADDQ         $+256, BX
+	CMPQ         R15, $-16
+	JLE          singlemany
+
+singlemanyover:
+	CMPQ R15, $-4
+	JG   singleoneover
+
+singleone:
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VBROADCASTSS (AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS (CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	VBROADCASTSS (DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y8
+	VFMADD231PS  Y2, Y1, Y9
+	VBROADCASTSS (SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y10
+	VFMADD231PS  Y3, Y1, Y11
+	VBROADCASTSS (DI)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y12
+	VFMADD231PS  Y2, Y1, Y13
+	VBROADCASTSS (R8)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y14
+	VFMADD231PS  Y3, Y1, Y15
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          singleone
+
+singleoneover:
+	CMPB   1360(R14), $0x00
+	JEQ    fresh1
+	MOVQ   48(R14), BX
+	ADDQ   R10, BX
+	MOVQ   536(R13), R15
+	VADDPS (BX)(R15*4), Y4, Y4
+	VADDPS 32(BX)(R15*4), Y5, Y5
+	MOVQ   544(R13), R15
+	VADDPS (BX)(R15*4), Y6, Y6
+	VADDPS 32(BX)(R15*4), Y7, Y7
+	MOVQ   552(R13), R15
+	VADDPS (BX)(R15*4), Y8, Y8
+	VADDPS 32(BX)(R15*4), Y9, Y9
+	MOVQ   560(R13), R15
+	VADDPS (BX)(R15*4), Y10, Y10
+	VADDPS 32(BX)(R15*4), Y11, Y11
+	MOVQ   568(R13), R15
+	VADDPS (BX)(R15*4), Y12, Y12
+	VADDPS 32(BX)(R15*4), Y13, Y13
+	MOVQ   576(R13), R15
+	VADDPS (BX)(R15*4), Y14, Y14
+	VADDPS 32(BX)(R15*4), Y15, Y15
+
+fresh1:
+	CMPQ    72(R14), $+0
+	JEQ     absent2
+	MOVQ    72(R14), BX
+	ADDQ    R10, BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y1, Y5, Y5
+	VADDPS  Y0, Y6, Y6
+	VADDPS  Y1, Y7, Y7
+	VADDPS  Y0, Y8, Y8
+	VADDPS  Y1, Y9, Y9
+	VADDPS  Y0, Y10, Y10
+	VADDPS  Y1, Y11, Y11
+	VADDPS  Y0, Y12, Y12
+	VADDPS  Y1, Y13, Y13
+	VADDPS  Y0, Y14, Y14
+	VADDPS  Y1, Y15, Y15
+
+absent2:
+	CMPQ   96(R14), $+0
+	JEQ    alone3
+	MOVQ   96(R14), BX
+	ADDQ   R10, BX
+	MOVQ   928(R13), R15
+	VADDPS (BX)(R15*4), Y4, Y4
+	VADDPS 32(BX)(R15*4), Y5, Y5
+	MOVQ   936(R13), R15
+	VADDPS (BX)(R15*4), Y6, Y6
+	VADDPS 32(BX)(R15*4), Y7, Y7
+	MOVQ   944(R13), R15
+	VADDPS (BX)(R15*4), Y8, Y8
+	VADDPS 32(BX)(R15*4), Y9, Y9
+	MOVQ   952(R13), R15
+	VADDPS (BX)(R15*4), Y10, Y10
+	VADDPS 32(BX)(R15*4), Y11, Y11
+	MOVQ   960(R13), R15
+	VADDPS (BX)(R15*4), Y12, Y12
+	VADDPS 32(BX)(R15*4), Y13, Y13
+	MOVQ   968(R13), R15
+	VADDPS (BX)(R15*4), Y14, Y14
+	VADDPS 32(BX)(R15*4), Y15, Y15
+
+alone3:
+	CMPL 1352(R14), $0xff800000
+	JNE  bounded5
+	CMPL 1356(R14), $0x7f800000
+	JEQ  unbounded4
+
+bounded5:
+	VBROADCASTSS 1352(R14), Y0
+	VBROADCASTSS 1356(R14), Y1
+	VMAXPS       Y4, Y0, Y4
+	VMINPS       Y4, Y1, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y1, Y5
+	VMAXPS       Y6, Y0, Y6
+	VMINPS       Y6, Y1, Y6
+	VMAXPS       Y7, Y0, Y7
+	VMINPS       Y7, Y1, Y7
+	VMAXPS       Y8, Y0, Y8
+	VMINPS       Y8, Y1, Y8
+	VMAXPS       Y9, Y0, Y9
+	VMINPS       Y9, Y1, Y9
+	VMAXPS       Y10, Y0, Y10
+	VMINPS       Y10, Y1, Y10
+	VMAXPS       Y11, Y0, Y11
+	VMINPS       Y11, Y1, Y11
+	VMAXPS       Y12, Y0, Y12
+	VMINPS       Y12, Y1, Y12
+	VMAXPS       Y13, Y0, Y13
+	VMINPS       Y13, Y1, Y13
+	VMAXPS       Y14, Y0, Y14
+	VMINPS       Y14, Y1, Y14
+	VMAXPS       Y15, Y0, Y15
+	VMINPS       Y15, Y1, Y15
+
+unbounded4:
+	MOVQ    48(R14), BX
+	ADDQ    R10, BX
+	MOVQ    536(R13), R15
+	VMOVUPS Y4, (BX)(R15*4)
+	VMOVUPS Y5, 32(BX)(R15*4)
+	MOVQ    544(R13), R15
+	VMOVUPS Y6, (BX)(R15*4)
+	VMOVUPS Y7, 32(BX)(R15*4)
+	MOVQ    552(R13), R15
+	VMOVUPS Y8, (BX)(R15*4)
+	VMOVUPS Y9, 32(BX)(R15*4)
+	MOVQ    560(R13), R15
+	VMOVUPS Y10, (BX)(R15*4)
+	VMOVUPS Y11, 32(BX)(R15*4)
+	MOVQ    568(R13), R15
+	VMOVUPS Y12, (BX)(R15*4)
+	VMOVUPS Y13, 32(BX)(R15*4)
+	MOVQ    576(R13), R15
+	VMOVUPS Y14, (BX)(R15*4)
+	VMOVUPS Y15, 32(BX)(R15*4)
+	MOVQ    1344(R14), R15
+	LEAQ    (R9)(R15*4), R9
+	ADDQ    $+64, R10
+	SUBQ    $+16, R11
+	JMP     single
+
+singleover:
+	SHRQ $0x02, R10
+	MOVQ R10, 16(SP)
+	MOVQ R11, (SP)
+	MOVQ R9, 8(SP)
+	JMP  wide
+
+whole:
+	CMPQ       (SP), $+16
+	JL         wide
+	MOVQ       8(SP), BX
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	VXORPS     Y13, Y13, Y13
+	VXORPS     Y14, Y14, Y14
+	VXORPS     Y15, Y15, Y15
+	MOVQ       t+0(FP), R15
+	CMPB       1361(R15), $0x00
+	JEQ        wholenear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       536(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       544(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       552(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       560(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       568(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	MOVQ       576(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+
+wholenear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+wholetap:
+	MOVQ    t+0(FP), BX
+	MOVQ    24(SP), R15
+	CMPQ    R15, 128(BX)
+	JGE     wholefinish
+	MOVQ    120(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    1336(BX), AX
+	ADDQ    AX, R15
+	SHLQ    $0x02, R15
+	SHLQ    $0x02, AX
+	ADDQ    (BX), R15
+	MOVQ    AX, 48(SP)
+	ADDQ    64(SP), BX
+	MOVQ    144(BX), AX
+	LEAQ    (R15)(AX*4), AX
+	MOVQ    152(BX), CX
+	LEAQ    (R15)(CX*4), CX
+	MOVQ    160(BX), DX
+	LEAQ    (R15)(DX*4), DX
+	MOVQ    168(BX), SI
+	LEAQ    (R15)(SI*4), SI
+	MOVQ    176(BX), DI
+	LEAQ    (R15)(DI*4), DI
+	MOVQ    184(BX), R8
+	LEAQ    (R15)(R8*4), R8
+	MOVQ    48(SP), R15
+	NEGQ    R15
+	MOVQ    32(SP), BX
+	CMPQ    R15, $-16
+	JG      wholemanyover
+
+wholemany:
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VBROADCASTSS (AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS (CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	VBROADCASTSS (DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y8
+	VFMADD231PS  Y2, Y1, Y9
+	VBROADCASTSS (SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y10
+	VFMADD231PS  Y3, Y1, Y11
+	VBROADCASTSS (DI)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y12
+	VFMADD231PS  Y2, Y1, Y13
+	VBROADCASTSS (R8)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y14
+	VFMADD231PS  Y3, Y1, Y15
+	PREFETCHT0   4160(BX)
+	VMOVUPS      64(BX), Y0
+	VMOVUPS      96(BX), Y1
+	VBROADCASTSS 4(AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS 4(CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	VBROADCASTSS 4(DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y8
+	VFMADD231PS  Y2, Y1, Y9
+	VBROADCASTSS 4(SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y10
+	VFMADD231PS  Y3, Y1, Y11
+	VBROADCASTSS 4(DI)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y12
+	VFMADD231PS  Y2, Y1, Y13
+	VBROADCASTSS 4(R8)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y14
+	VFMADD231PS  Y3, Y1, Y15
+	PREFETCHT0   4224(BX)
+	VMOVUPS      128(BX), Y0
+	VMOVUPS      160(BX), Y1
+	VBROADCASTSS 8(AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS 8(CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	VBROADCASTSS 8(DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y8
+	VFMADD231PS  Y2, Y1, Y9
+	VBROADCASTSS 8(SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y10
+	VFMADD231PS  Y3, Y1, Y11
+	VBROADCASTSS 8(DI)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y12
+	VFMADD231PS  Y2, Y1, Y13
+	VBROADCASTSS 8(R8)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y14
+	VFMADD231PS  Y3, Y1, Y15
+	PREFETCHT0   4288(BX)
+	VMOVUPS      192(BX), Y0
+	VMOVUPS      224(BX), Y1
+	VBROADCASTSS 12(AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS 12(CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	VBROADCASTSS 12(DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y8
+	VFMADD231PS  Y2, Y1, Y9
+	VBROADCASTSS 12(SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y10
+	VFMADD231PS  Y3, Y1, Y11
+	VBROADCASTSS 12(DI)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y12
+	VFMADD231PS  Y2, Y1, Y13
+	VBROADCASTSS 12(R8)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y14
+	VFMADD231PS  Y3, Y1, Y15
+	ADDQ         $+16, R15
+	ADDQ         $+256, BX
+	CMPQ         R15, $-16
+	JLE          wholemany
+
+wholemanyover:
+	CMPQ R15, $-4
+	JG   wholeoneover
+
+wholeone:
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VBROADCASTSS (AX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y4
+	VFMADD231PS  Y2, Y1, Y5
+	VBROADCASTSS (CX)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y6
+	VFMADD231PS  Y3, Y1, Y7
+	VBROADCASTSS (DX)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y8
+	VFMADD231PS  Y2, Y1, Y9
+	VBROADCASTSS (SI)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y10
+	VFMADD231PS  Y3, Y1, Y11
+	VBROADCASTSS (DI)(R15*1), Y2
+	VFMADD231PS  Y2, Y0, Y12
+	VFMADD231PS  Y2, Y1, Y13
+	VBROADCASTSS (R8)(R15*1), Y3
+	VFMADD231PS  Y3, Y0, Y14
+	VFMADD231PS  Y3, Y1, Y15
+	ADDQ         $+4, R15
+	ADDQ         $+64, BX
+	CMPQ         R15, $-4
+	JLE          wholeone
+
+wholeoneover:
+	MOVQ BX, 32(SP)
+	INCQ 24(SP)
+	JMP  wholetap
+
+wholefinish:
+	MOVQ    t+0(FP), R15
+	MOVQ    48(R15), R8
+	MOVQ    16(SP), CX
+	LEAQ    (R8)(CX*4), R8
+	CMPB    1360(R15), $0x00
+	JEQ     wholefresh
+	MOVQ    R15, CX
+	ADDQ    64(SP), CX
+	MOVQ    536(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y4, Y4
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y5, Y5
+	MOVQ    544(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y6, Y6
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y7, Y7
+	MOVQ    552(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y8, Y8
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y9, Y9
+	MOVQ    560(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y10, Y10
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y11, Y11
+	MOVQ    568(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y12, Y12
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y13, Y13
+	MOVQ    576(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y14, Y14
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y15, Y15
+
+wholefresh:
+	MOVQ    72(R15), AX
+	TESTQ   AX, AX
+	JEQ     absent6
+	MOVQ    16(SP), CX
+	LEAQ    (AX)(CX*4), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VADDPS  Y0, Y4, Y4
+	VADDPS  Y1, Y5, Y5
+	VADDPS  Y0, Y6, Y6
+	VADDPS  Y1, Y7, Y7
+	VADDPS  Y0, Y8, Y8
+	VADDPS  Y1, Y9, Y9
+	VADDPS  Y0, Y10, Y10
+	VADDPS  Y1, Y11, Y11
+	VADDPS  Y0, Y12, Y12
+	VADDPS  Y1, Y13, Y13
+	VADDPS  Y0, Y14, Y14
+	VADDPS  Y1, Y15, Y15
+
+absent6:
+	MOVQ    96(R15), AX
+	TESTQ   AX, AX
+	JEQ     wholenores
+	MOVQ    16(SP), CX
+	LEAQ    (AX)(CX*4), AX
+	MOVQ    R15, CX
+	ADDQ    64(SP), CX
+	MOVQ    928(CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y4, Y4
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y5, Y5
+	MOVQ    936(CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y6, Y6
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y7, Y7
+	MOVQ    944(CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y8, Y8
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y9, Y9
+	MOVQ    952(CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y10, Y10
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y11, Y11
+	MOVQ    960(CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y12, Y12
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y13, Y13
+	MOVQ    968(CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Y0
+	VADDPS  Y0, Y14, Y14
+	VMOVUPS 32(DX), Y0
+	VADDPS  Y0, Y15, Y15
+
+wholenores:
+	CMPL 1352(R15), $0xff800000
+	JNE  bounded8
+	CMPL 1356(R15), $0x7f800000
+	JEQ  unbounded7
+
+bounded8:
+	VBROADCASTSS 1352(R15), Y0
+	VBROADCASTSS 1356(R15), Y1
+	VMAXPS       Y4, Y0, Y4
+	VMINPS       Y4, Y1, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMINPS       Y5, Y1, Y5
+	VMAXPS       Y6, Y0, Y6
+	VMINPS       Y6, Y1, Y6
+	VMAXPS       Y7, Y0, Y7
+	VMINPS       Y7, Y1, Y7
+	VMAXPS       Y8, Y0, Y8
+	VMINPS       Y8, Y1, Y8
+	VMAXPS       Y9, Y0, Y9
+	VMINPS       Y9, Y1, Y9
+	VMAXPS       Y10, Y0, Y10
+	VMINPS       Y10, Y1, Y10
+	VMAXPS       Y11, Y0, Y11
+	VMINPS       Y11, Y1, Y11
+	VMAXPS       Y12, Y0, Y12
+	VMINPS       Y12, Y1, Y12
+	VMAXPS       Y13, Y0, Y13
+	VMINPS       Y13, Y1, Y13
+	VMAXPS       Y14, Y0, Y14
+	VMINPS       Y14, Y1, Y14
+	VMAXPS       Y15, Y0, Y15
+	VMINPS       Y15, Y1, Y15
+
+unbounded7:
+	MOVQ    R15, CX
+	ADDQ    64(SP), CX
+	MOVQ    536(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y4, (DX)
+	VMOVUPS Y5, 32(DX)
+	MOVQ    544(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	MOVQ    552(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y8, (DX)
+	VMOVUPS Y9, 32(DX)
+	MOVQ    560(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y10, (DX)
+	VMOVUPS Y11, 32(DX)
+	MOVQ    568(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y12, (DX)
+	VMOVUPS Y13, 32(DX)
+	MOVQ    576(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Y14, (DX)
+	VMOVUPS Y15, 32(DX)
+	SUBQ    $+16, (SP)
+	ADDQ    $+16, 16(SP)
+	MOVQ    t+0(FP), AX
+	MOVQ    1344(AX), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, 8(SP)
+	JMP     whole
 
 wide:
 	MOVQ   (SP), AX
@@ -54,49 +774,51 @@ wide:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 	CMPQ   40(SP), $+4
-	JLE    over1
+	JLE    over9
 	VXORPS Y12, Y12, Y12
 	VXORPS Y13, Y13, Y13
 	VXORPS Y14, Y14, Y14
 	VXORPS Y15, Y15, Y15
 
-over1:
+over9:
 	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
+	CMPB       1361(R15), $0x00
 	JEQ        widenear
 	MOVQ       48(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       536(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+1
-	JLE        over2
-	MOVQ       280(R15), DX
+	JLE        over10
+	MOVQ       544(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+2
-	JLE        over2
-	MOVQ       288(R15), DX
+	JLE        over10
+	MOVQ       552(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+3
-	JLE        over2
-	MOVQ       296(R15), DX
+	JLE        over10
+	MOVQ       560(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+4
-	JLE        over2
-	MOVQ       304(R15), DX
+	JLE        over10
+	MOVQ       568(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+5
-	JLE        over2
-	MOVQ       312(R15), DX
+	JLE        over10
+	MOVQ       576(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 
-over2:
+over10:
 widenear:
 	MOVQ BX, 32(SP)
 	MOVQ $+0, 24(SP)
@@ -108,30 +830,31 @@ widetap:
 	JGE     widefinish
 	MOVQ    120(BX), CX
 	MOVLQSX (CX)(R15*4), R15
-	MOVQ    544(BX), AX
+	MOVQ    1336(BX), AX
 	ADDQ    AX, R15
 	SHLQ    $0x02, R15
 	SHLQ    $0x02, AX
 	ADDQ    (BX), R15
 	MOVQ    AX, 48(SP)
+	ADDQ    64(SP), BX
 	MOVQ    144(BX), AX
 	LEAQ    (R15)(AX*4), AX
 	MOVQ    152(BX), CX
 	LEAQ    (R15)(CX*4), CX
 	CMPQ    40(SP), $+2
-	JLE     over3
+	JLE     over11
 	MOVQ    160(BX), DX
 	LEAQ    (R15)(DX*4), DX
 	MOVQ    168(BX), SI
 	LEAQ    (R15)(SI*4), SI
 	CMPQ    40(SP), $+4
-	JLE     over3
+	JLE     over11
 	MOVQ    176(BX), DI
 	LEAQ    (R15)(DI*4), DI
 	MOVQ    184(BX), R8
 	LEAQ    (R15)(R8*4), R8
 
-over3:
+over11:
 	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
@@ -348,60 +1071,62 @@ widefinish:
 	MOVQ    48(R15), R8
 	MOVQ    16(SP), CX
 	LEAQ    (R8)(CX*4), R8
-	CMPB    568(R15), $0x00
+	CMPB    1360(R15), $0x00
 	JEQ     widefresh
-	MOVQ    272(R15), DX
+	MOVQ    R15, CX
+	ADDQ    64(SP), CX
+	MOVQ    536(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y4, Y4
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y5, Y5
 	CMPQ    R14, $+1
-	JLE     over4
-	MOVQ    280(R15), DX
+	JLE     over12
+	MOVQ    544(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y6, Y6
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y7, Y7
 	CMPQ    R14, $+2
-	JLE     over4
-	MOVQ    288(R15), DX
+	JLE     over12
+	MOVQ    552(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y8, Y8
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y9, Y9
 	CMPQ    R14, $+3
-	JLE     over4
-	MOVQ    296(R15), DX
+	JLE     over12
+	MOVQ    560(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y10, Y10
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y11, Y11
 	CMPQ    R14, $+4
-	JLE     over4
-	MOVQ    304(R15), DX
+	JLE     over12
+	MOVQ    568(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y12, Y12
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y13, Y13
 	CMPQ    R14, $+5
-	JLE     over4
-	MOVQ    312(R15), DX
+	JLE     over12
+	MOVQ    576(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y14, Y14
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y15, Y15
 
-over4:
+over12:
 widefresh:
 	MOVQ    72(R15), AX
 	TESTQ   AX, AX
-	JEQ     absent5
+	JEQ     absent13
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
 	VMOVUPS (AX), Y0
@@ -415,70 +1140,72 @@ widefresh:
 	VADDPS  Y0, Y10, Y10
 	VADDPS  Y1, Y11, Y11
 	CMPQ    R14, $+4
-	JLE     over6
+	JLE     over14
 	VADDPS  Y0, Y12, Y12
 	VADDPS  Y1, Y13, Y13
 	VADDPS  Y0, Y14, Y14
 	VADDPS  Y1, Y15, Y15
 
-over6:
-absent5:
+over14:
+absent13:
 	MOVQ    96(R15), AX
 	TESTQ   AX, AX
 	JEQ     widenores
 	MOVQ    16(SP), CX
 	LEAQ    (AX)(CX*4), AX
-	MOVQ    400(R15), DX
+	MOVQ    R15, CX
+	ADDQ    64(SP), CX
+	MOVQ    928(CX), DX
 	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y4, Y4
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y5, Y5
 	CMPQ    R14, $+1
-	JLE     over7
-	MOVQ    408(R15), DX
+	JLE     over15
+	MOVQ    936(CX), DX
 	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y6, Y6
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y7, Y7
 	CMPQ    R14, $+2
-	JLE     over7
-	MOVQ    416(R15), DX
+	JLE     over15
+	MOVQ    944(CX), DX
 	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y8, Y8
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y9, Y9
 	CMPQ    R14, $+3
-	JLE     over7
-	MOVQ    424(R15), DX
+	JLE     over15
+	MOVQ    952(CX), DX
 	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y10, Y10
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y11, Y11
 	CMPQ    R14, $+4
-	JLE     over7
-	MOVQ    432(R15), DX
+	JLE     over15
+	MOVQ    960(CX), DX
 	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y12, Y12
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y13, Y13
 	CMPQ    R14, $+5
-	JLE     over7
-	MOVQ    440(R15), DX
+	JLE     over15
+	MOVQ    968(CX), DX
 	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y0
 	VADDPS  Y0, Y14, Y14
 	VMOVUPS 32(DX), Y0
 	VADDPS  Y0, Y15, Y15
 
-over7:
+over15:
 widenores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
+	VBROADCASTSS 1352(R15), Y0
+	VBROADCASTSS 1356(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -496,7 +1223,7 @@ widenores:
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
 	CMPQ         R14, $+4
-	JLE          over8
+	JLE          over16
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -506,43 +1233,45 @@ widenores:
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
 
-over8:
-	MOVQ    272(R15), DX
+over16:
+	MOVQ    R15, CX
+	ADDQ    64(SP), CX
+	MOVQ    536(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y4, (DX)
 	VMOVUPS Y5, 32(DX)
 	CMPQ    R14, $+1
-	JLE     over9
-	MOVQ    280(R15), DX
+	JLE     over17
+	MOVQ    544(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y6, (DX)
 	VMOVUPS Y7, 32(DX)
 	CMPQ    R14, $+2
-	JLE     over9
-	MOVQ    288(R15), DX
+	JLE     over17
+	MOVQ    552(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y8, (DX)
 	VMOVUPS Y9, 32(DX)
 	CMPQ    R14, $+3
-	JLE     over9
-	MOVQ    296(R15), DX
+	JLE     over17
+	MOVQ    560(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y10, (DX)
 	VMOVUPS Y11, 32(DX)
 	CMPQ    R14, $+4
-	JLE     over9
-	MOVQ    304(R15), DX
+	JLE     over17
+	MOVQ    568(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y12, (DX)
 	VMOVUPS Y13, 32(DX)
 	CMPQ    R14, $+5
-	JLE     over9
-	MOVQ    312(R15), DX
+	JLE     over17
+	MOVQ    576(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Y14, (DX)
 	VMOVUPS Y15, 32(DX)
 
-over9:
+over17:
 	JMP widefinished
 
 widemasked:
@@ -557,60 +1286,62 @@ widemasked:
 	MOVQ       48(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
+	CMPB       1360(R15), $0x00
 	JEQ        widemaskedfresh
-	MOVQ       272(R15), DX
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       536(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y4, Y4
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y5, Y5
 	CMPQ       R14, $+1
-	JLE        over10
-	MOVQ       280(R15), DX
+	JLE        over18
+	MOVQ       544(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y6, Y6
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y7, Y7
 	CMPQ       R14, $+2
-	JLE        over10
-	MOVQ       288(R15), DX
+	JLE        over18
+	MOVQ       552(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y8, Y8
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y9, Y9
 	CMPQ       R14, $+3
-	JLE        over10
-	MOVQ       296(R15), DX
+	JLE        over18
+	MOVQ       560(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y10, Y10
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y11, Y11
 	CMPQ       R14, $+4
-	JLE        over10
-	MOVQ       304(R15), DX
+	JLE        over18
+	MOVQ       568(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y12, Y12
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y13, Y13
 	CMPQ       R14, $+5
-	JLE        over10
-	MOVQ       312(R15), DX
+	JLE        over18
+	MOVQ       576(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y14, Y14
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y15, Y15
 
-over10:
+over18:
 widemaskedfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        absent11
+	JEQ        absent19
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -624,70 +1355,72 @@ widemaskedfresh:
 	VADDPS     Y0, Y10, Y10
 	VADDPS     Y1, Y11, Y11
 	CMPQ       R14, $+4
-	JLE        over12
+	JLE        over20
 	VADDPS     Y0, Y12, Y12
 	VADDPS     Y1, Y13, Y13
 	VADDPS     Y0, Y14, Y14
 	VADDPS     Y1, Y15, Y15
 
-over12:
-absent11:
+over20:
+absent19:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        widemaskednores
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       928(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y4, Y4
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y5, Y5
 	CMPQ       R14, $+1
-	JLE        over13
-	MOVQ       408(R15), DX
+	JLE        over21
+	MOVQ       936(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y6, Y6
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y7, Y7
 	CMPQ       R14, $+2
-	JLE        over13
-	MOVQ       416(R15), DX
+	JLE        over21
+	MOVQ       944(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y8, Y8
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y9, Y9
 	CMPQ       R14, $+3
-	JLE        over13
-	MOVQ       424(R15), DX
+	JLE        over21
+	MOVQ       952(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y10, Y10
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y11, Y11
 	CMPQ       R14, $+4
-	JLE        over13
-	MOVQ       432(R15), DX
+	JLE        over21
+	MOVQ       960(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y12, Y12
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y13, Y13
 	CMPQ       R14, $+5
-	JLE        over13
-	MOVQ       440(R15), DX
+	JLE        over21
+	MOVQ       968(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y14, Y14
 	VMASKMOVPS 32(DX), Y3, Y0
 	VADDPS     Y0, Y15, Y15
 
-over13:
+over21:
 widemaskednores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
+	VBROADCASTSS 1352(R15), Y0
+	VBROADCASTSS 1356(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -705,7 +1438,7 @@ widemaskednores:
 	VMAXPS       Y11, Y0, Y11
 	VMINPS       Y11, Y1, Y11
 	CMPQ         R14, $+4
-	JLE          over14
+	JLE          over22
 	VMAXPS       Y12, Y0, Y12
 	VMINPS       Y12, Y1, Y12
 	VMAXPS       Y13, Y0, Y13
@@ -715,48 +1448,50 @@ widemaskednores:
 	VMAXPS       Y15, Y0, Y15
 	VMINPS       Y15, Y1, Y15
 
-over14:
-	MOVQ       272(R15), DX
+over22:
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       536(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y4, Y2, (DX)
 	VMASKMOVPS Y5, Y3, 32(DX)
 	CMPQ       R14, $+1
-	JLE        over15
-	MOVQ       280(R15), DX
+	JLE        over23
+	MOVQ       544(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y6, Y2, (DX)
 	VMASKMOVPS Y7, Y3, 32(DX)
 	CMPQ       R14, $+2
-	JLE        over15
-	MOVQ       288(R15), DX
+	JLE        over23
+	MOVQ       552(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y8, Y2, (DX)
 	VMASKMOVPS Y9, Y3, 32(DX)
 	CMPQ       R14, $+3
-	JLE        over15
-	MOVQ       296(R15), DX
+	JLE        over23
+	MOVQ       560(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y10, Y2, (DX)
 	VMASKMOVPS Y11, Y3, 32(DX)
 	CMPQ       R14, $+4
-	JLE        over15
-	MOVQ       304(R15), DX
+	JLE        over23
+	MOVQ       568(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y12, Y2, (DX)
 	VMASKMOVPS Y13, Y3, 32(DX)
 	CMPQ       R14, $+5
-	JLE        over15
-	MOVQ       312(R15), DX
+	JLE        over23
+	MOVQ       576(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y14, Y2, (DX)
 	VMASKMOVPS Y15, Y3, 32(DX)
 
-over15:
+over23:
 widefinished:
 	SUBQ $+16, (SP)
 	ADDQ $+16, 16(SP)
 	MOVQ t+0(FP), AX
-	MOVQ 552(AX), AX
+	MOVQ 1344(AX), AX
 	SHLQ $0x02, AX
 	ADDQ AX, 8(SP)
 	JMP  wide
@@ -768,47 +1503,49 @@ narrow:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	CMPQ   40(SP), $+4
-	JLE    over16
+	JLE    over24
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
 
-over16:
+over24:
 	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
+	CMPB       1361(R15), $0x00
 	JEQ        narrownear
 	MOVQ       48(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       536(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+1
-	JLE        over17
-	MOVQ       280(R15), DX
+	JLE        over25
+	MOVQ       544(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+2
-	JLE        over17
-	MOVQ       288(R15), DX
+	JLE        over25
+	MOVQ       552(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+3
-	JLE        over17
-	MOVQ       296(R15), DX
+	JLE        over25
+	MOVQ       560(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+4
-	JLE        over17
-	MOVQ       304(R15), DX
+	JLE        over25
+	MOVQ       568(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+5
-	JLE        over17
-	MOVQ       312(R15), DX
+	JLE        over25
+	MOVQ       576(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 
-over17:
+over25:
 narrownear:
 	MOVQ BX, 32(SP)
 	MOVQ $+0, 24(SP)
@@ -820,30 +1557,31 @@ narrowtap:
 	JGE     narrowfinish
 	MOVQ    120(BX), CX
 	MOVLQSX (CX)(R15*4), R15
-	MOVQ    544(BX), AX
+	MOVQ    1336(BX), AX
 	ADDQ    AX, R15
 	SHLQ    $0x02, R15
 	SHLQ    $0x02, AX
 	ADDQ    (BX), R15
 	MOVQ    AX, 48(SP)
+	ADDQ    64(SP), BX
 	MOVQ    144(BX), AX
 	LEAQ    (R15)(AX*4), AX
 	MOVQ    152(BX), CX
 	LEAQ    (R15)(CX*4), CX
 	CMPQ    40(SP), $+2
-	JLE     over18
+	JLE     over26
 	MOVQ    160(BX), DX
 	LEAQ    (R15)(DX*4), DX
 	MOVQ    168(BX), SI
 	LEAQ    (R15)(SI*4), SI
 	CMPQ    40(SP), $+4
-	JLE     over18
+	JLE     over26
 	MOVQ    176(BX), DI
 	LEAQ    (R15)(DI*4), DI
 	MOVQ    184(BX), R8
 	LEAQ    (R15)(R8*4), R8
 
-over18:
+over26:
 	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
@@ -1020,48 +1758,50 @@ narrowfinish:
 	MOVQ       48(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
-	CMPB       568(R15), $0x00
+	CMPB       1360(R15), $0x00
 	JEQ        narrowfresh
-	MOVQ       272(R15), DX
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       536(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y4, Y4
 	CMPQ       R14, $+1
-	JLE        over19
-	MOVQ       280(R15), DX
+	JLE        over27
+	MOVQ       544(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y5, Y5
 	CMPQ       R14, $+2
-	JLE        over19
-	MOVQ       288(R15), DX
+	JLE        over27
+	MOVQ       552(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y6, Y6
 	CMPQ       R14, $+3
-	JLE        over19
-	MOVQ       296(R15), DX
+	JLE        over27
+	MOVQ       560(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y7, Y7
 	CMPQ       R14, $+4
-	JLE        over19
-	MOVQ       304(R15), DX
+	JLE        over27
+	MOVQ       568(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y8, Y8
 	CMPQ       R14, $+5
-	JLE        over19
-	MOVQ       312(R15), DX
+	JLE        over27
+	MOVQ       576(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y9, Y9
 
-over19:
+over27:
 narrowfresh:
 	MOVQ       72(R15), AX
 	TESTQ      AX, AX
-	JEQ        absent20
+	JEQ        absent28
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
 	VMASKMOVPS (AX), Y2, Y0
@@ -1070,56 +1810,58 @@ narrowfresh:
 	VADDPS     Y0, Y6, Y6
 	VADDPS     Y0, Y7, Y7
 	CMPQ       R14, $+4
-	JLE        over21
+	JLE        over29
 	VADDPS     Y0, Y8, Y8
 	VADDPS     Y0, Y9, Y9
 
-over21:
-absent20:
+over29:
+absent28:
 	MOVQ       96(R15), AX
 	TESTQ      AX, AX
 	JEQ        narrownores
 	MOVQ       16(SP), CX
 	LEAQ       (AX)(CX*4), AX
-	MOVQ       400(R15), DX
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       928(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y4, Y4
 	CMPQ       R14, $+1
-	JLE        over22
-	MOVQ       408(R15), DX
+	JLE        over30
+	MOVQ       936(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y5, Y5
 	CMPQ       R14, $+2
-	JLE        over22
-	MOVQ       416(R15), DX
+	JLE        over30
+	MOVQ       944(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y6, Y6
 	CMPQ       R14, $+3
-	JLE        over22
-	MOVQ       424(R15), DX
+	JLE        over30
+	MOVQ       952(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y7, Y7
 	CMPQ       R14, $+4
-	JLE        over22
-	MOVQ       432(R15), DX
+	JLE        over30
+	MOVQ       960(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y8, Y8
 	CMPQ       R14, $+5
-	JLE        over22
-	MOVQ       440(R15), DX
+	JLE        over30
+	MOVQ       968(CX), DX
 	LEAQ       (AX)(DX*4), DX
 	VMASKMOVPS (DX), Y2, Y0
 	VADDPS     Y0, Y9, Y9
 
-over22:
+over30:
 narrownores:
-	VBROADCASTSS 560(R15), Y0
-	VBROADCASTSS 564(R15), Y1
+	VBROADCASTSS 1352(R15), Y0
+	VBROADCASTSS 1356(R15), Y1
 	VMAXPS       Y4, Y0, Y4
 	VMINPS       Y4, Y1, Y4
 	VMAXPS       Y5, Y0, Y5
@@ -1129,44 +1871,51 @@ narrownores:
 	VMAXPS       Y7, Y0, Y7
 	VMINPS       Y7, Y1, Y7
 	CMPQ         R14, $+4
-	JLE          over23
+	JLE          over31
 	VMAXPS       Y8, Y0, Y8
 	VMINPS       Y8, Y1, Y8
 	VMAXPS       Y9, Y0, Y9
 	VMINPS       Y9, Y1, Y9
 
-over23:
-	MOVQ       272(R15), DX
+over31:
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       536(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y4, Y2, (DX)
 	CMPQ       R14, $+1
-	JLE        over24
-	MOVQ       280(R15), DX
+	JLE        over32
+	MOVQ       544(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y5, Y2, (DX)
 	CMPQ       R14, $+2
-	JLE        over24
-	MOVQ       288(R15), DX
+	JLE        over32
+	MOVQ       552(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y6, Y2, (DX)
 	CMPQ       R14, $+3
-	JLE        over24
-	MOVQ       296(R15), DX
+	JLE        over32
+	MOVQ       560(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y7, Y2, (DX)
 	CMPQ       R14, $+4
-	JLE        over24
-	MOVQ       304(R15), DX
+	JLE        over32
+	MOVQ       568(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y8, Y2, (DX)
 	CMPQ       R14, $+5
-	JLE        over24
-	MOVQ       312(R15), DX
+	JLE        over32
+	MOVQ       576(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	VMASKMOVPS Y9, Y2, (DX)
 
-over24:
+over32:
 done:
+	ADDQ $+48, 64(SP)
+	SUBQ $+6, 56(SP)
+	JG   tile
+
+over:
 	VZEROUPPER
 	RET
 
@@ -1174,9 +1923,9 @@ done:
 // Requires: AVX, FMA3
 TEXT ·gemm_f32_1x64_avx2(SB), $136-8
 	MOVQ t+0(FP), AX
-	MOVQ 536(AX), CX
+	MOVQ 1328(AX), CX
 	MOVQ 24(AX), DX
-	MOVQ 552(AX), BX
+	MOVQ 1344(AX), BX
 	SHLQ $0x02, BX
 	LEAQ (BX)(BX*2), DI
 	XORQ SI, SI
@@ -1203,7 +1952,7 @@ tap1:
 	ADDQ    144(AX), R10
 	SHLQ    $0x02, R10
 	ADDQ    (AX), R10
-	MOVQ    544(AX), R11
+	MOVQ    1336(AX), R11
 	CMPQ    R11, $+2
 	JL      alongover4
 
@@ -1257,11 +2006,11 @@ alongover6:
 	JMP  tap1
 
 tapover2:
-	MOVQ   272(AX), R8
+	MOVQ   536(AX), R8
 	SHLQ   $0x02, R8
 	ADDQ   48(AX), R8
 	ADDQ   SI, R8
-	CMPB   568(AX), $0x00
+	CMPB   1360(AX), $0x00
 	JEQ    fresh7
 	VADDPS (R8), Y0, Y0
 	VADDPS 32(R8), Y1, Y1
@@ -1290,7 +2039,7 @@ nil8:
 	MOVQ   96(AX), R9
 	TESTQ  R9, R9
 	JEQ    nil9
-	MOVQ   400(AX), R9
+	MOVQ   928(AX), R9
 	SHLQ   $0x02, R9
 	ADDQ   96(AX), R9
 	ADDQ   SI, R9
@@ -1304,8 +2053,8 @@ nil8:
 	VADDPS 224(R9), Y7, Y7
 
 nil9:
-	VBROADCASTSS 560(AX), Y8
-	VBROADCASTSS 564(AX), Y9
+	VBROADCASTSS 1352(AX), Y8
+	VBROADCASTSS 1356(AX), Y9
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
 	VMOVUPS      Y0, (R8)

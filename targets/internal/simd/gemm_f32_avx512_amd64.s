@@ -8,17 +8,704 @@
 // Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gemm_f32_12x32_avx512(SB), $136-8
 	MOVQ  t+0(FP), R15
-	MOVQ  536(R15), AX
-	MOVQ  AX, (SP)
-	MOVQ  24(R15), AX
-	MOVQ  AX, 8(SP)
-	MOVQ  $+0, 16(SP)
-	MOVQ  528(R15), AX
-	MOVQ  AX, 40(SP)
+	MOVQ  1320(R15), AX
+	MOVQ  AX, 56(SP)
+	MOVQ  $+0, 64(SP)
 	TESTQ AX, AX
-	JLE   done
+	JLE   over
 	MOVQ  136(R15)(AX*8), CX
 	MOVQ  CX, 144(R15)(AX*8)
+
+tile:
+	MOVQ    t+0(FP), R15
+	MOVQ    1328(R15), AX
+	MOVQ    AX, (SP)
+	MOVQ    24(R15), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    $+0, 16(SP)
+	MOVQ    56(SP), AX
+	MOVQ    $+12, CX
+	CMPQ    AX, CX
+	CMOVQGT CX, AX
+	MOVQ    AX, 40(SP)
+	CMPQ    40(SP), $+12
+	JNE     wide
+
+whole:
+	CMPQ       (SP), $+32
+	JL         wide
+	MOVQ       8(SP), BX
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	VPXORD     Z26, Z26, Z26
+	VPXORD     Z27, Z27, Z27
+	VPXORD     Z28, Z28, Z28
+	VPXORD     Z29, Z29, Z29
+	VPXORD     Z30, Z30, Z30
+	VPXORD     Z31, Z31, Z31
+	MOVQ       t+0(FP), R15
+	CMPB       1361(R15), $0x00
+	JEQ        wholenear
+	MOVQ       48(R15), R8
+	MOVQ       16(SP), CX
+	LEAQ       (R8)(CX*4), R8
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       536(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       544(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       552(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       560(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       568(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       576(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       584(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       592(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       600(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       608(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       616(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	MOVQ       624(CX), DX
+	LEAQ       (R8)(DX*4), DX
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+
+wholenear:
+	MOVQ BX, 32(SP)
+	MOVQ $+0, 24(SP)
+
+wholetap:
+	MOVQ    t+0(FP), BX
+	MOVQ    24(SP), R15
+	CMPQ    R15, 128(BX)
+	JGE     wholefinish
+	MOVQ    120(BX), CX
+	MOVLQSX (CX)(R15*4), R15
+	MOVQ    1336(BX), AX
+	ADDQ    AX, R15
+	SHLQ    $0x02, R15
+	SHLQ    $0x02, AX
+	ADDQ    (BX), R15
+	MOVQ    AX, 48(SP)
+	ADDQ    64(SP), BX
+	MOVQ    144(BX), AX
+	LEAQ    (R15)(AX*4), AX
+	MOVQ    152(BX), CX
+	LEAQ    (R15)(CX*4), CX
+	MOVQ    160(BX), DX
+	LEAQ    (R15)(DX*4), DX
+	MOVQ    168(BX), SI
+	LEAQ    (R15)(SI*4), SI
+	MOVQ    176(BX), DI
+	LEAQ    (R15)(DI*4), DI
+	MOVQ    184(BX), R8
+	LEAQ    (R15)(R8*4), R8
+	MOVQ    192(BX), R9
+	LEAQ    (R15)(R9*4), R9
+	MOVQ    200(BX), R10
+	LEAQ    (R15)(R10*4), R10
+	MOVQ    208(BX), R11
+	LEAQ    (R15)(R11*4), R11
+	MOVQ    216(BX), R12
+	LEAQ    (R15)(R12*4), R12
+	MOVQ    224(BX), R13
+	LEAQ    (R15)(R13*4), R13
+	MOVQ    232(BX), R14
+	LEAQ    (R15)(R14*4), R14
+	MOVQ    48(SP), R15
+	NEGQ    R15
+	MOVQ    32(SP), BX
+	CMPQ    R15, $-16
+	JG      wholemanyover
+
+wholemany:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VBROADCASTSS (AX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z8
+	VFMADD231PS  Z2, Z1, Z9
+	VBROADCASTSS (CX)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z10
+	VFMADD231PS  Z3, Z1, Z11
+	VBROADCASTSS (DX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z12
+	VFMADD231PS  Z2, Z1, Z13
+	VBROADCASTSS (SI)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z14
+	VFMADD231PS  Z3, Z1, Z15
+	VBROADCASTSS (DI)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z16
+	VFMADD231PS  Z2, Z1, Z17
+	VBROADCASTSS (R8)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z18
+	VFMADD231PS  Z3, Z1, Z19
+	VBROADCASTSS (R9)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z20
+	VFMADD231PS  Z2, Z1, Z21
+	VBROADCASTSS (R10)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z22
+	VFMADD231PS  Z3, Z1, Z23
+	VBROADCASTSS (R11)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z24
+	VFMADD231PS  Z2, Z1, Z25
+	VBROADCASTSS (R12)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z26
+	VFMADD231PS  Z3, Z1, Z27
+	VBROADCASTSS (R13)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z28
+	VFMADD231PS  Z2, Z1, Z29
+	VBROADCASTSS (R14)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z30
+	VFMADD231PS  Z3, Z1, Z31
+	PREFETCHT0   4224(BX)
+	PREFETCHT0   4288(BX)
+	VMOVUPS      128(BX), Z0
+	VMOVUPS      192(BX), Z1
+	VBROADCASTSS 4(AX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z8
+	VFMADD231PS  Z2, Z1, Z9
+	VBROADCASTSS 4(CX)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z10
+	VFMADD231PS  Z3, Z1, Z11
+	VBROADCASTSS 4(DX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z12
+	VFMADD231PS  Z2, Z1, Z13
+	VBROADCASTSS 4(SI)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z14
+	VFMADD231PS  Z3, Z1, Z15
+	VBROADCASTSS 4(DI)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z16
+	VFMADD231PS  Z2, Z1, Z17
+	VBROADCASTSS 4(R8)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z18
+	VFMADD231PS  Z3, Z1, Z19
+	VBROADCASTSS 4(R9)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z20
+	VFMADD231PS  Z2, Z1, Z21
+	VBROADCASTSS 4(R10)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z22
+	VFMADD231PS  Z3, Z1, Z23
+	VBROADCASTSS 4(R11)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z24
+	VFMADD231PS  Z2, Z1, Z25
+	VBROADCASTSS 4(R12)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z26
+	VFMADD231PS  Z3, Z1, Z27
+	VBROADCASTSS 4(R13)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z28
+	VFMADD231PS  Z2, Z1, Z29
+	VBROADCASTSS 4(R14)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z30
+	VFMADD231PS  Z3, Z1, Z31
+	PREFETCHT0   4352(BX)
+	PREFETCHT0   4416(BX)
+	VMOVUPS      256(BX), Z0
+	VMOVUPS      320(BX), Z1
+	VBROADCASTSS 8(AX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z8
+	VFMADD231PS  Z2, Z1, Z9
+	VBROADCASTSS 8(CX)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z10
+	VFMADD231PS  Z3, Z1, Z11
+	VBROADCASTSS 8(DX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z12
+	VFMADD231PS  Z2, Z1, Z13
+	VBROADCASTSS 8(SI)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z14
+	VFMADD231PS  Z3, Z1, Z15
+	VBROADCASTSS 8(DI)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z16
+	VFMADD231PS  Z2, Z1, Z17
+	VBROADCASTSS 8(R8)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z18
+	VFMADD231PS  Z3, Z1, Z19
+	VBROADCASTSS 8(R9)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z20
+	VFMADD231PS  Z2, Z1, Z21
+	VBROADCASTSS 8(R10)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z22
+	VFMADD231PS  Z3, Z1, Z23
+	VBROADCASTSS 8(R11)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z24
+	VFMADD231PS  Z2, Z1, Z25
+	VBROADCASTSS 8(R12)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z26
+	VFMADD231PS  Z3, Z1, Z27
+	VBROADCASTSS 8(R13)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z28
+	VFMADD231PS  Z2, Z1, Z29
+	VBROADCASTSS 8(R14)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z30
+	VFMADD231PS  Z3, Z1, Z31
+	PREFETCHT0   4480(BX)
+	PREFETCHT0   4544(BX)
+	VMOVUPS      384(BX), Z0
+	VMOVUPS      448(BX), Z1
+	VBROADCASTSS 12(AX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z8
+	VFMADD231PS  Z2, Z1, Z9
+	VBROADCASTSS 12(CX)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z10
+	VFMADD231PS  Z3, Z1, Z11
+	VBROADCASTSS 12(DX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z12
+	VFMADD231PS  Z2, Z1, Z13
+	VBROADCASTSS 12(SI)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z14
+	VFMADD231PS  Z3, Z1, Z15
+	VBROADCASTSS 12(DI)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z16
+	VFMADD231PS  Z2, Z1, Z17
+	VBROADCASTSS 12(R8)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z18
+	VFMADD231PS  Z3, Z1, Z19
+	VBROADCASTSS 12(R9)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z20
+	VFMADD231PS  Z2, Z1, Z21
+	VBROADCASTSS 12(R10)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z22
+	VFMADD231PS  Z3, Z1, Z23
+	VBROADCASTSS 12(R11)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z24
+	VFMADD231PS  Z2, Z1, Z25
+	VBROADCASTSS 12(R12)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z26
+	VFMADD231PS  Z3, Z1, Z27
+	VBROADCASTSS 12(R13)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z28
+	VFMADD231PS  Z2, Z1, Z29
+	VBROADCASTSS 12(R14)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z30
+	VFMADD231PS  Z3, Z1, Z31
+	ADDQ         $+16, R15
+	ADDQ         $+512, BX
+	CMPQ         R15, $-16
+	JLE          wholemany
+
+wholemanyover:
+	CMPQ R15, $-4
+	JG   wholeoneover
+
+wholeone:
+	PREFETCHT0   4096(BX)
+	PREFETCHT0   4160(BX)
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VBROADCASTSS (AX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z8
+	VFMADD231PS  Z2, Z1, Z9
+	VBROADCASTSS (CX)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z10
+	VFMADD231PS  Z3, Z1, Z11
+	VBROADCASTSS (DX)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z12
+	VFMADD231PS  Z2, Z1, Z13
+	VBROADCASTSS (SI)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z14
+	VFMADD231PS  Z3, Z1, Z15
+	VBROADCASTSS (DI)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z16
+	VFMADD231PS  Z2, Z1, Z17
+	VBROADCASTSS (R8)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z18
+	VFMADD231PS  Z3, Z1, Z19
+	VBROADCASTSS (R9)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z20
+	VFMADD231PS  Z2, Z1, Z21
+	VBROADCASTSS (R10)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z22
+	VFMADD231PS  Z3, Z1, Z23
+	VBROADCASTSS (R11)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z24
+	VFMADD231PS  Z2, Z1, Z25
+	VBROADCASTSS (R12)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z26
+	VFMADD231PS  Z3, Z1, Z27
+	VBROADCASTSS (R13)(R15*1), Z2
+	VFMADD231PS  Z2, Z0, Z28
+	VFMADD231PS  Z2, Z1, Z29
+	VBROADCASTSS (R14)(R15*1), Z3
+	VFMADD231PS  Z3, Z0, Z30
+	VFMADD231PS  Z3, Z1, Z31
+	ADDQ         $+4, R15
+	ADDQ         $+128, BX
+	CMPQ         R15, $-4
+	JLE          wholeone
+
+wholeoneover:
+	MOVQ BX, 32(SP)
+	INCQ 24(SP)
+	JMP  wholetap
+
+wholefinish:
+	MOVQ      t+0(FP), R15
+	MOVQ      (SP), AX
+	MOVQ      $+32, CX
+	CMPQ      AX, CX
+	CMOVQGT   CX, AX
+	MOVQ      $-1, DX
+	BZHIQ     AX, DX, DX
+	KMOVW     DX, K1
+	SHRQ      $0x10, DX
+	KMOVW     DX, K2
+	MOVQ      48(R15), R8
+	MOVQ      16(SP), CX
+	LEAQ      (R8)(CX*4), R8
+	CMPB      1360(R15), $0x00
+	JEQ       wholefresh
+	MOVQ      R15, CX
+	ADDQ      64(SP), CX
+	MOVQ      536(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z8, Z8
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z9, Z9
+	MOVQ      544(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z10, Z10
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z11, Z11
+	MOVQ      552(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z12, Z12
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z13, Z13
+	MOVQ      560(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z14, Z14
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z15, Z15
+	MOVQ      568(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z16, Z16
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z17, Z17
+	MOVQ      576(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z18, Z18
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z19, Z19
+	MOVQ      584(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z20, Z20
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z21, Z21
+	MOVQ      592(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z22, Z22
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z23, Z23
+	MOVQ      600(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z24, Z24
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z25, Z25
+	MOVQ      608(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z26, Z26
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z27, Z27
+	MOVQ      616(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z28, Z28
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z29, Z29
+	MOVQ      624(CX), DX
+	LEAQ      (R8)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z30, Z30
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z31, Z31
+
+wholefresh:
+	MOVQ      72(R15), AX
+	TESTQ     AX, AX
+	JEQ       absent1
+	MOVQ      16(SP), CX
+	LEAQ      (AX)(CX*4), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
+	VADDPS    Z0, Z8, Z8
+	VADDPS    Z1, Z9, Z9
+	VADDPS    Z0, Z10, Z10
+	VADDPS    Z1, Z11, Z11
+	VADDPS    Z0, Z12, Z12
+	VADDPS    Z1, Z13, Z13
+	VADDPS    Z0, Z14, Z14
+	VADDPS    Z1, Z15, Z15
+	VADDPS    Z0, Z16, Z16
+	VADDPS    Z1, Z17, Z17
+	VADDPS    Z0, Z18, Z18
+	VADDPS    Z1, Z19, Z19
+	VADDPS    Z0, Z20, Z20
+	VADDPS    Z1, Z21, Z21
+	VADDPS    Z0, Z22, Z22
+	VADDPS    Z1, Z23, Z23
+	VADDPS    Z0, Z24, Z24
+	VADDPS    Z1, Z25, Z25
+	VADDPS    Z0, Z26, Z26
+	VADDPS    Z1, Z27, Z27
+	VADDPS    Z0, Z28, Z28
+	VADDPS    Z1, Z29, Z29
+	VADDPS    Z0, Z30, Z30
+	VADDPS    Z1, Z31, Z31
+
+absent1:
+	MOVQ      96(R15), AX
+	TESTQ     AX, AX
+	JEQ       wholenores
+	MOVQ      16(SP), CX
+	LEAQ      (AX)(CX*4), AX
+	MOVQ      R15, CX
+	ADDQ      64(SP), CX
+	MOVQ      928(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z8, Z8
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z9, Z9
+	MOVQ      936(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z10, Z10
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z11, Z11
+	MOVQ      944(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z12, Z12
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z13, Z13
+	MOVQ      952(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z14, Z14
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z15, Z15
+	MOVQ      960(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z16, Z16
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z17, Z17
+	MOVQ      968(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z18, Z18
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z19, Z19
+	MOVQ      976(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z20, Z20
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z21, Z21
+	MOVQ      984(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z22, Z22
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z23, Z23
+	MOVQ      992(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z24, Z24
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z25, Z25
+	MOVQ      1000(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z26, Z26
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z27, Z27
+	MOVQ      1008(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z28, Z28
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z29, Z29
+	MOVQ      1016(CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VADDPS    Z0, Z30, Z30
+	VMOVUPS.Z 64(DX), K2, Z0
+	VADDPS    Z0, Z31, Z31
+
+wholenores:
+	CMPL 1352(R15), $0xff800000
+	JNE  bounded3
+	CMPL 1356(R15), $0x7f800000
+	JEQ  unbounded2
+
+bounded3:
+	VBROADCASTSS 1352(R15), Z0
+	VBROADCASTSS 1356(R15), Z1
+	VMAXPS       Z8, Z0, Z8
+	VMINPS       Z8, Z1, Z8
+	VMAXPS       Z9, Z0, Z9
+	VMINPS       Z9, Z1, Z9
+	VMAXPS       Z10, Z0, Z10
+	VMINPS       Z10, Z1, Z10
+	VMAXPS       Z11, Z0, Z11
+	VMINPS       Z11, Z1, Z11
+	VMAXPS       Z12, Z0, Z12
+	VMINPS       Z12, Z1, Z12
+	VMAXPS       Z13, Z0, Z13
+	VMINPS       Z13, Z1, Z13
+	VMAXPS       Z14, Z0, Z14
+	VMINPS       Z14, Z1, Z14
+	VMAXPS       Z15, Z0, Z15
+	VMINPS       Z15, Z1, Z15
+	VMAXPS       Z16, Z0, Z16
+	VMINPS       Z16, Z1, Z16
+	VMAXPS       Z17, Z0, Z17
+	VMINPS       Z17, Z1, Z17
+	VMAXPS       Z18, Z0, Z18
+	VMINPS       Z18, Z1, Z18
+	VMAXPS       Z19, Z0, Z19
+	VMINPS       Z19, Z1, Z19
+	VMAXPS       Z20, Z0, Z20
+	VMINPS       Z20, Z1, Z20
+	VMAXPS       Z21, Z0, Z21
+	VMINPS       Z21, Z1, Z21
+	VMAXPS       Z22, Z0, Z22
+	VMINPS       Z22, Z1, Z22
+	VMAXPS       Z23, Z0, Z23
+	VMINPS       Z23, Z1, Z23
+	VMAXPS       Z24, Z0, Z24
+	VMINPS       Z24, Z1, Z24
+	VMAXPS       Z25, Z0, Z25
+	VMINPS       Z25, Z1, Z25
+	VMAXPS       Z26, Z0, Z26
+	VMINPS       Z26, Z1, Z26
+	VMAXPS       Z27, Z0, Z27
+	VMINPS       Z27, Z1, Z27
+	VMAXPS       Z28, Z0, Z28
+	VMINPS       Z28, Z1, Z28
+	VMAXPS       Z29, Z0, Z29
+	VMINPS       Z29, Z1, Z29
+	VMAXPS       Z30, Z0, Z30
+	VMINPS       Z30, Z1, Z30
+	VMAXPS       Z31, Z0, Z31
+	VMINPS       Z31, Z1, Z31
+
+unbounded2:
+	MOVQ    R15, CX
+	ADDQ    64(SP), CX
+	MOVQ    536(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z8, K1, (DX)
+	VMOVUPS Z9, K2, 64(DX)
+	MOVQ    544(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z10, K1, (DX)
+	VMOVUPS Z11, K2, 64(DX)
+	MOVQ    552(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z12, K1, (DX)
+	VMOVUPS Z13, K2, 64(DX)
+	MOVQ    560(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z14, K1, (DX)
+	VMOVUPS Z15, K2, 64(DX)
+	MOVQ    568(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z16, K1, (DX)
+	VMOVUPS Z17, K2, 64(DX)
+	MOVQ    576(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z18, K1, (DX)
+	VMOVUPS Z19, K2, 64(DX)
+	MOVQ    584(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z20, K1, (DX)
+	VMOVUPS Z21, K2, 64(DX)
+	MOVQ    592(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z22, K1, (DX)
+	VMOVUPS Z23, K2, 64(DX)
+	MOVQ    600(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z24, K1, (DX)
+	VMOVUPS Z25, K2, 64(DX)
+	MOVQ    608(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z26, K1, (DX)
+	VMOVUPS Z27, K2, 64(DX)
+	MOVQ    616(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z28, K1, (DX)
+	VMOVUPS Z29, K2, 64(DX)
+	MOVQ    624(CX), DX
+	LEAQ    (R8)(DX*4), DX
+	VMOVUPS Z30, K1, (DX)
+	VMOVUPS Z31, K2, 64(DX)
+	SUBQ    $+32, (SP)
+	ADDQ    $+32, 16(SP)
+	MOVQ    t+0(FP), AX
+	MOVQ    1344(AX), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, 8(SP)
+	JMP     whole
 
 wide:
 	MOVQ   (SP), AX
@@ -36,7 +723,7 @@ wide:
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 	CMPQ   40(SP), $+4
-	JLE    over1
+	JLE    over4
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
@@ -46,7 +733,7 @@ wide:
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
 	CMPQ   40(SP), $+8
-	JLE    over1
+	JLE    over4
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
@@ -56,85 +743,87 @@ wide:
 	VPXORD Z30, Z30, Z30
 	VPXORD Z31, Z31, Z31
 
-over1:
+over4:
 	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
+	CMPB       1361(R15), $0x00
 	JEQ        widenear
 	MOVQ       48(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       536(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	CMPQ       40(SP), $+1
-	JLE        over2
-	MOVQ       280(R15), DX
+	JLE        over5
+	MOVQ       544(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	CMPQ       40(SP), $+2
-	JLE        over2
-	MOVQ       288(R15), DX
+	JLE        over5
+	MOVQ       552(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	CMPQ       40(SP), $+3
-	JLE        over2
-	MOVQ       296(R15), DX
+	JLE        over5
+	MOVQ       560(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	CMPQ       40(SP), $+4
-	JLE        over2
-	MOVQ       304(R15), DX
+	JLE        over5
+	MOVQ       568(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	CMPQ       40(SP), $+5
-	JLE        over2
-	MOVQ       312(R15), DX
+	JLE        over5
+	MOVQ       576(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	CMPQ       40(SP), $+6
-	JLE        over2
-	MOVQ       320(R15), DX
+	JLE        over5
+	MOVQ       584(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	CMPQ       40(SP), $+7
-	JLE        over2
-	MOVQ       328(R15), DX
+	JLE        over5
+	MOVQ       592(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	CMPQ       40(SP), $+8
-	JLE        over2
-	MOVQ       336(R15), DX
+	JLE        over5
+	MOVQ       600(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	CMPQ       40(SP), $+9
-	JLE        over2
-	MOVQ       344(R15), DX
+	JLE        over5
+	MOVQ       608(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	CMPQ       40(SP), $+10
-	JLE        over2
-	MOVQ       352(R15), DX
+	JLE        over5
+	MOVQ       616(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 	CMPQ       40(SP), $+11
-	JLE        over2
-	MOVQ       360(R15), DX
+	JLE        over5
+	MOVQ       624(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	PREFETCHT0 64(DX)
 
-over2:
+over5:
 widenear:
 	MOVQ BX, 32(SP)
 	MOVQ $+0, 24(SP)
@@ -146,48 +835,49 @@ widetap:
 	JGE     widefinish
 	MOVQ    120(BX), CX
 	MOVLQSX (CX)(R15*4), R15
-	MOVQ    544(BX), AX
+	MOVQ    1336(BX), AX
 	ADDQ    AX, R15
 	SHLQ    $0x02, R15
 	SHLQ    $0x02, AX
 	ADDQ    (BX), R15
 	MOVQ    AX, 48(SP)
+	ADDQ    64(SP), BX
 	MOVQ    144(BX), AX
 	LEAQ    (R15)(AX*4), AX
 	MOVQ    152(BX), CX
 	LEAQ    (R15)(CX*4), CX
 	CMPQ    40(SP), $+2
-	JLE     over3
+	JLE     over6
 	MOVQ    160(BX), DX
 	LEAQ    (R15)(DX*4), DX
 	MOVQ    168(BX), SI
 	LEAQ    (R15)(SI*4), SI
 	CMPQ    40(SP), $+4
-	JLE     over3
+	JLE     over6
 	MOVQ    176(BX), DI
 	LEAQ    (R15)(DI*4), DI
 	MOVQ    184(BX), R8
 	LEAQ    (R15)(R8*4), R8
 	CMPQ    40(SP), $+6
-	JLE     over3
+	JLE     over6
 	MOVQ    192(BX), R9
 	LEAQ    (R15)(R9*4), R9
 	MOVQ    200(BX), R10
 	LEAQ    (R15)(R10*4), R10
 	CMPQ    40(SP), $+8
-	JLE     over3
+	JLE     over6
 	MOVQ    208(BX), R11
 	LEAQ    (R15)(R11*4), R11
 	MOVQ    216(BX), R12
 	LEAQ    (R15)(R12*4), R12
 	CMPQ    40(SP), $+10
-	JLE     over3
+	JLE     over6
 	MOVQ    224(BX), R13
 	LEAQ    (R15)(R13*4), R13
 	MOVQ    232(BX), R14
 	LEAQ    (R15)(R14*4), R14
 
-over3:
+over6:
 	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
@@ -638,108 +1328,110 @@ widefinish:
 	MOVQ      48(R15), R8
 	MOVQ      16(SP), CX
 	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
+	CMPB      1360(R15), $0x00
 	JEQ       widefresh
-	MOVQ      272(R15), DX
+	MOVQ      R15, CX
+	ADDQ      64(SP), CX
+	MOVQ      536(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z8, Z8
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z9, Z9
 	CMPQ      R14, $+1
-	JLE       over4
-	MOVQ      280(R15), DX
+	JLE       over7
+	MOVQ      544(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z10, Z10
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z11, Z11
 	CMPQ      R14, $+2
-	JLE       over4
-	MOVQ      288(R15), DX
+	JLE       over7
+	MOVQ      552(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z12, Z12
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z13, Z13
 	CMPQ      R14, $+3
-	JLE       over4
-	MOVQ      296(R15), DX
+	JLE       over7
+	MOVQ      560(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z14, Z14
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z15, Z15
 	CMPQ      R14, $+4
-	JLE       over4
-	MOVQ      304(R15), DX
+	JLE       over7
+	MOVQ      568(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z16, Z16
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z17, Z17
 	CMPQ      R14, $+5
-	JLE       over4
-	MOVQ      312(R15), DX
+	JLE       over7
+	MOVQ      576(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z18, Z18
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z19, Z19
 	CMPQ      R14, $+6
-	JLE       over4
-	MOVQ      320(R15), DX
+	JLE       over7
+	MOVQ      584(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z20, Z20
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z21, Z21
 	CMPQ      R14, $+7
-	JLE       over4
-	MOVQ      328(R15), DX
+	JLE       over7
+	MOVQ      592(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z22, Z22
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z23, Z23
 	CMPQ      R14, $+8
-	JLE       over4
-	MOVQ      336(R15), DX
+	JLE       over7
+	MOVQ      600(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z24, Z24
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z25, Z25
 	CMPQ      R14, $+9
-	JLE       over4
-	MOVQ      344(R15), DX
+	JLE       over7
+	MOVQ      608(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z26, Z26
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z27, Z27
 	CMPQ      R14, $+10
-	JLE       over4
-	MOVQ      352(R15), DX
+	JLE       over7
+	MOVQ      616(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z28, Z28
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z29, Z29
 	CMPQ      R14, $+11
-	JLE       over4
-	MOVQ      360(R15), DX
+	JLE       over7
+	MOVQ      624(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z30, Z30
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z31, Z31
 
-over4:
+over7:
 widefresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       absent5
+	JEQ       absent8
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -753,7 +1445,7 @@ widefresh:
 	VADDPS    Z0, Z14, Z14
 	VADDPS    Z1, Z15, Z15
 	CMPQ      R14, $+4
-	JLE       over6
+	JLE       over9
 	VADDPS    Z0, Z16, Z16
 	VADDPS    Z1, Z17, Z17
 	VADDPS    Z0, Z18, Z18
@@ -763,7 +1455,7 @@ widefresh:
 	VADDPS    Z0, Z22, Z22
 	VADDPS    Z1, Z23, Z23
 	CMPQ      R14, $+8
-	JLE       over6
+	JLE       over9
 	VADDPS    Z0, Z24, Z24
 	VADDPS    Z1, Z25, Z25
 	VADDPS    Z0, Z26, Z26
@@ -773,112 +1465,114 @@ widefresh:
 	VADDPS    Z0, Z30, Z30
 	VADDPS    Z1, Z31, Z31
 
-over6:
-absent5:
+over9:
+absent8:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       widenores
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
+	MOVQ      R15, CX
+	ADDQ      64(SP), CX
+	MOVQ      928(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z8, Z8
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z9, Z9
 	CMPQ      R14, $+1
-	JLE       over7
-	MOVQ      408(R15), DX
+	JLE       over10
+	MOVQ      936(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z10, Z10
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z11, Z11
 	CMPQ      R14, $+2
-	JLE       over7
-	MOVQ      416(R15), DX
+	JLE       over10
+	MOVQ      944(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z12, Z12
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z13, Z13
 	CMPQ      R14, $+3
-	JLE       over7
-	MOVQ      424(R15), DX
+	JLE       over10
+	MOVQ      952(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z14, Z14
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z15, Z15
 	CMPQ      R14, $+4
-	JLE       over7
-	MOVQ      432(R15), DX
+	JLE       over10
+	MOVQ      960(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z16, Z16
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z17, Z17
 	CMPQ      R14, $+5
-	JLE       over7
-	MOVQ      440(R15), DX
+	JLE       over10
+	MOVQ      968(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z18, Z18
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z19, Z19
 	CMPQ      R14, $+6
-	JLE       over7
-	MOVQ      448(R15), DX
+	JLE       over10
+	MOVQ      976(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z20, Z20
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z21, Z21
 	CMPQ      R14, $+7
-	JLE       over7
-	MOVQ      456(R15), DX
+	JLE       over10
+	MOVQ      984(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z22, Z22
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z23, Z23
 	CMPQ      R14, $+8
-	JLE       over7
-	MOVQ      464(R15), DX
+	JLE       over10
+	MOVQ      992(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z24, Z24
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z25, Z25
 	CMPQ      R14, $+9
-	JLE       over7
-	MOVQ      472(R15), DX
+	JLE       over10
+	MOVQ      1000(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z26, Z26
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z27, Z27
 	CMPQ      R14, $+10
-	JLE       over7
-	MOVQ      480(R15), DX
+	JLE       over10
+	MOVQ      1008(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z28, Z28
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z29, Z29
 	CMPQ      R14, $+11
-	JLE       over7
-	MOVQ      488(R15), DX
+	JLE       over10
+	MOVQ      1016(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z30, Z30
 	VMOVUPS.Z 64(DX), K2, Z0
 	VADDPS    Z0, Z31, Z31
 
-over7:
+over10:
 widenores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
+	VBROADCASTSS 1352(R15), Z0
+	VBROADCASTSS 1356(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -896,7 +1590,7 @@ widenores:
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
 	CMPQ         R14, $+4
-	JLE          over8
+	JLE          over11
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
@@ -914,7 +1608,7 @@ widenores:
 	VMAXPS       Z23, Z0, Z23
 	VMINPS       Z23, Z1, Z23
 	CMPQ         R14, $+8
-	JLE          over8
+	JLE          over11
 	VMAXPS       Z24, Z0, Z24
 	VMINPS       Z24, Z1, Z24
 	VMAXPS       Z25, Z0, Z25
@@ -932,83 +1626,85 @@ widenores:
 	VMAXPS       Z31, Z0, Z31
 	VMINPS       Z31, Z1, Z31
 
-over8:
-	MOVQ    272(R15), DX
+over11:
+	MOVQ    R15, CX
+	ADDQ    64(SP), CX
+	MOVQ    536(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z8, K1, (DX)
 	VMOVUPS Z9, K2, 64(DX)
 	CMPQ    R14, $+1
-	JLE     over9
-	MOVQ    280(R15), DX
+	JLE     over12
+	MOVQ    544(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z10, K1, (DX)
 	VMOVUPS Z11, K2, 64(DX)
 	CMPQ    R14, $+2
-	JLE     over9
-	MOVQ    288(R15), DX
+	JLE     over12
+	MOVQ    552(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z12, K1, (DX)
 	VMOVUPS Z13, K2, 64(DX)
 	CMPQ    R14, $+3
-	JLE     over9
-	MOVQ    296(R15), DX
+	JLE     over12
+	MOVQ    560(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z14, K1, (DX)
 	VMOVUPS Z15, K2, 64(DX)
 	CMPQ    R14, $+4
-	JLE     over9
-	MOVQ    304(R15), DX
+	JLE     over12
+	MOVQ    568(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z16, K1, (DX)
 	VMOVUPS Z17, K2, 64(DX)
 	CMPQ    R14, $+5
-	JLE     over9
-	MOVQ    312(R15), DX
+	JLE     over12
+	MOVQ    576(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z18, K1, (DX)
 	VMOVUPS Z19, K2, 64(DX)
 	CMPQ    R14, $+6
-	JLE     over9
-	MOVQ    320(R15), DX
+	JLE     over12
+	MOVQ    584(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z20, K1, (DX)
 	VMOVUPS Z21, K2, 64(DX)
 	CMPQ    R14, $+7
-	JLE     over9
-	MOVQ    328(R15), DX
+	JLE     over12
+	MOVQ    592(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z22, K1, (DX)
 	VMOVUPS Z23, K2, 64(DX)
 	CMPQ    R14, $+8
-	JLE     over9
-	MOVQ    336(R15), DX
+	JLE     over12
+	MOVQ    600(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z24, K1, (DX)
 	VMOVUPS Z25, K2, 64(DX)
 	CMPQ    R14, $+9
-	JLE     over9
-	MOVQ    344(R15), DX
+	JLE     over12
+	MOVQ    608(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z26, K1, (DX)
 	VMOVUPS Z27, K2, 64(DX)
 	CMPQ    R14, $+10
-	JLE     over9
-	MOVQ    352(R15), DX
+	JLE     over12
+	MOVQ    616(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z28, K1, (DX)
 	VMOVUPS Z29, K2, 64(DX)
 	CMPQ    R14, $+11
-	JLE     over9
-	MOVQ    360(R15), DX
+	JLE     over12
+	MOVQ    624(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z30, K1, (DX)
 	VMOVUPS Z31, K2, 64(DX)
 
-over9:
+over12:
 	SUBQ $+32, (SP)
 	ADDQ $+32, 16(SP)
 	MOVQ t+0(FP), AX
-	MOVQ 552(AX), AX
+	MOVQ 1344(AX), AX
 	SHLQ $0x02, AX
 	ADDQ AX, 8(SP)
 	JMP  wide
@@ -1020,85 +1716,87 @@ narrow:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	CMPQ   40(SP), $+4
-	JLE    over10
+	JLE    over13
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
 	CMPQ   40(SP), $+8
-	JLE    over10
+	JLE    over13
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
 
-over10:
+over13:
 	MOVQ       t+0(FP), R15
-	CMPB       569(R15), $0x00
+	CMPB       1361(R15), $0x00
 	JEQ        narrownear
 	MOVQ       48(R15), R8
 	MOVQ       16(SP), CX
 	LEAQ       (R8)(CX*4), R8
-	MOVQ       272(R15), DX
+	MOVQ       R15, CX
+	ADDQ       64(SP), CX
+	MOVQ       536(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+1
-	JLE        over11
-	MOVQ       280(R15), DX
+	JLE        over14
+	MOVQ       544(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+2
-	JLE        over11
-	MOVQ       288(R15), DX
+	JLE        over14
+	MOVQ       552(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+3
-	JLE        over11
-	MOVQ       296(R15), DX
+	JLE        over14
+	MOVQ       560(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+4
-	JLE        over11
-	MOVQ       304(R15), DX
+	JLE        over14
+	MOVQ       568(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+5
-	JLE        over11
-	MOVQ       312(R15), DX
+	JLE        over14
+	MOVQ       576(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+6
-	JLE        over11
-	MOVQ       320(R15), DX
+	JLE        over14
+	MOVQ       584(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+7
-	JLE        over11
-	MOVQ       328(R15), DX
+	JLE        over14
+	MOVQ       592(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+8
-	JLE        over11
-	MOVQ       336(R15), DX
+	JLE        over14
+	MOVQ       600(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+9
-	JLE        over11
-	MOVQ       344(R15), DX
+	JLE        over14
+	MOVQ       608(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+10
-	JLE        over11
-	MOVQ       352(R15), DX
+	JLE        over14
+	MOVQ       616(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 	CMPQ       40(SP), $+11
-	JLE        over11
-	MOVQ       360(R15), DX
+	JLE        over14
+	MOVQ       624(CX), DX
 	LEAQ       (R8)(DX*4), DX
 	PREFETCHT0 (DX)
 
-over11:
+over14:
 narrownear:
 	MOVQ BX, 32(SP)
 	MOVQ $+0, 24(SP)
@@ -1110,48 +1808,49 @@ narrowtap:
 	JGE     narrowfinish
 	MOVQ    120(BX), CX
 	MOVLQSX (CX)(R15*4), R15
-	MOVQ    544(BX), AX
+	MOVQ    1336(BX), AX
 	ADDQ    AX, R15
 	SHLQ    $0x02, R15
 	SHLQ    $0x02, AX
 	ADDQ    (BX), R15
 	MOVQ    AX, 48(SP)
+	ADDQ    64(SP), BX
 	MOVQ    144(BX), AX
 	LEAQ    (R15)(AX*4), AX
 	MOVQ    152(BX), CX
 	LEAQ    (R15)(CX*4), CX
 	CMPQ    40(SP), $+2
-	JLE     over12
+	JLE     over15
 	MOVQ    160(BX), DX
 	LEAQ    (R15)(DX*4), DX
 	MOVQ    168(BX), SI
 	LEAQ    (R15)(SI*4), SI
 	CMPQ    40(SP), $+4
-	JLE     over12
+	JLE     over15
 	MOVQ    176(BX), DI
 	LEAQ    (R15)(DI*4), DI
 	MOVQ    184(BX), R8
 	LEAQ    (R15)(R8*4), R8
 	CMPQ    40(SP), $+6
-	JLE     over12
+	JLE     over15
 	MOVQ    192(BX), R9
 	LEAQ    (R15)(R9*4), R9
 	MOVQ    200(BX), R10
 	LEAQ    (R15)(R10*4), R10
 	CMPQ    40(SP), $+8
-	JLE     over12
+	JLE     over15
 	MOVQ    208(BX), R11
 	LEAQ    (R15)(R11*4), R11
 	MOVQ    216(BX), R12
 	LEAQ    (R15)(R12*4), R12
 	CMPQ    40(SP), $+10
-	JLE     over12
+	JLE     over15
 	MOVQ    224(BX), R13
 	LEAQ    (R15)(R13*4), R13
 	MOVQ    232(BX), R14
 	LEAQ    (R15)(R14*4), R14
 
-over12:
+over15:
 	MOVQ 48(SP), R15
 	NEGQ R15
 	MOVQ 32(SP), BX
@@ -1407,84 +2106,86 @@ narrowfinish:
 	MOVQ      48(R15), R8
 	MOVQ      16(SP), CX
 	LEAQ      (R8)(CX*4), R8
-	CMPB      568(R15), $0x00
+	CMPB      1360(R15), $0x00
 	JEQ       narrowfresh
-	MOVQ      272(R15), DX
+	MOVQ      R15, CX
+	ADDQ      64(SP), CX
+	MOVQ      536(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z8, Z8
 	CMPQ      R14, $+1
-	JLE       over13
-	MOVQ      280(R15), DX
+	JLE       over16
+	MOVQ      544(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z9, Z9
 	CMPQ      R14, $+2
-	JLE       over13
-	MOVQ      288(R15), DX
+	JLE       over16
+	MOVQ      552(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z10, Z10
 	CMPQ      R14, $+3
-	JLE       over13
-	MOVQ      296(R15), DX
+	JLE       over16
+	MOVQ      560(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z11, Z11
 	CMPQ      R14, $+4
-	JLE       over13
-	MOVQ      304(R15), DX
+	JLE       over16
+	MOVQ      568(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z12, Z12
 	CMPQ      R14, $+5
-	JLE       over13
-	MOVQ      312(R15), DX
+	JLE       over16
+	MOVQ      576(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z13, Z13
 	CMPQ      R14, $+6
-	JLE       over13
-	MOVQ      320(R15), DX
+	JLE       over16
+	MOVQ      584(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z14, Z14
 	CMPQ      R14, $+7
-	JLE       over13
-	MOVQ      328(R15), DX
+	JLE       over16
+	MOVQ      592(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z15, Z15
 	CMPQ      R14, $+8
-	JLE       over13
-	MOVQ      336(R15), DX
+	JLE       over16
+	MOVQ      600(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z16, Z16
 	CMPQ      R14, $+9
-	JLE       over13
-	MOVQ      344(R15), DX
+	JLE       over16
+	MOVQ      608(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z17, Z17
 	CMPQ      R14, $+10
-	JLE       over13
-	MOVQ      352(R15), DX
+	JLE       over16
+	MOVQ      616(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z18, Z18
 	CMPQ      R14, $+11
-	JLE       over13
-	MOVQ      360(R15), DX
+	JLE       over16
+	MOVQ      624(CX), DX
 	LEAQ      (R8)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z19, Z19
 
-over13:
+over16:
 narrowfresh:
 	MOVQ      72(R15), AX
 	TESTQ     AX, AX
-	JEQ       absent14
+	JEQ       absent17
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
 	VMOVUPS.Z (AX), K1, Z0
@@ -1493,100 +2194,102 @@ narrowfresh:
 	VADDPS    Z0, Z10, Z10
 	VADDPS    Z0, Z11, Z11
 	CMPQ      R14, $+4
-	JLE       over15
+	JLE       over18
 	VADDPS    Z0, Z12, Z12
 	VADDPS    Z0, Z13, Z13
 	VADDPS    Z0, Z14, Z14
 	VADDPS    Z0, Z15, Z15
 	CMPQ      R14, $+8
-	JLE       over15
+	JLE       over18
 	VADDPS    Z0, Z16, Z16
 	VADDPS    Z0, Z17, Z17
 	VADDPS    Z0, Z18, Z18
 	VADDPS    Z0, Z19, Z19
 
-over15:
-absent14:
+over18:
+absent17:
 	MOVQ      96(R15), AX
 	TESTQ     AX, AX
 	JEQ       narrownores
 	MOVQ      16(SP), CX
 	LEAQ      (AX)(CX*4), AX
-	MOVQ      400(R15), DX
+	MOVQ      R15, CX
+	ADDQ      64(SP), CX
+	MOVQ      928(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z8, Z8
 	CMPQ      R14, $+1
-	JLE       over16
-	MOVQ      408(R15), DX
+	JLE       over19
+	MOVQ      936(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z9, Z9
 	CMPQ      R14, $+2
-	JLE       over16
-	MOVQ      416(R15), DX
+	JLE       over19
+	MOVQ      944(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z10, Z10
 	CMPQ      R14, $+3
-	JLE       over16
-	MOVQ      424(R15), DX
+	JLE       over19
+	MOVQ      952(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z11, Z11
 	CMPQ      R14, $+4
-	JLE       over16
-	MOVQ      432(R15), DX
+	JLE       over19
+	MOVQ      960(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z12, Z12
 	CMPQ      R14, $+5
-	JLE       over16
-	MOVQ      440(R15), DX
+	JLE       over19
+	MOVQ      968(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z13, Z13
 	CMPQ      R14, $+6
-	JLE       over16
-	MOVQ      448(R15), DX
+	JLE       over19
+	MOVQ      976(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z14, Z14
 	CMPQ      R14, $+7
-	JLE       over16
-	MOVQ      456(R15), DX
+	JLE       over19
+	MOVQ      984(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z15, Z15
 	CMPQ      R14, $+8
-	JLE       over16
-	MOVQ      464(R15), DX
+	JLE       over19
+	MOVQ      992(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z16, Z16
 	CMPQ      R14, $+9
-	JLE       over16
-	MOVQ      472(R15), DX
+	JLE       over19
+	MOVQ      1000(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z17, Z17
 	CMPQ      R14, $+10
-	JLE       over16
-	MOVQ      480(R15), DX
+	JLE       over19
+	MOVQ      1008(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z18, Z18
 	CMPQ      R14, $+11
-	JLE       over16
-	MOVQ      488(R15), DX
+	JLE       over19
+	MOVQ      1016(CX), DX
 	LEAQ      (AX)(DX*4), DX
 	VMOVUPS.Z (DX), K1, Z0
 	VADDPS    Z0, Z19, Z19
 
-over16:
+over19:
 narrownores:
-	VBROADCASTSS 560(R15), Z0
-	VBROADCASTSS 564(R15), Z1
+	VBROADCASTSS 1352(R15), Z0
+	VBROADCASTSS 1356(R15), Z1
 	VMAXPS       Z8, Z0, Z8
 	VMINPS       Z8, Z1, Z8
 	VMAXPS       Z9, Z0, Z9
@@ -1596,7 +2299,7 @@ narrownores:
 	VMAXPS       Z11, Z0, Z11
 	VMINPS       Z11, Z1, Z11
 	CMPQ         R14, $+4
-	JLE          over17
+	JLE          over20
 	VMAXPS       Z12, Z0, Z12
 	VMINPS       Z12, Z1, Z12
 	VMAXPS       Z13, Z0, Z13
@@ -1606,7 +2309,7 @@ narrownores:
 	VMAXPS       Z15, Z0, Z15
 	VMINPS       Z15, Z1, Z15
 	CMPQ         R14, $+8
-	JLE          over17
+	JLE          over20
 	VMAXPS       Z16, Z0, Z16
 	VMINPS       Z16, Z1, Z16
 	VMAXPS       Z17, Z0, Z17
@@ -1616,68 +2319,75 @@ narrownores:
 	VMAXPS       Z19, Z0, Z19
 	VMINPS       Z19, Z1, Z19
 
-over17:
-	MOVQ    272(R15), DX
+over20:
+	MOVQ    R15, CX
+	ADDQ    64(SP), CX
+	MOVQ    536(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z8, K1, (DX)
 	CMPQ    R14, $+1
-	JLE     over18
-	MOVQ    280(R15), DX
+	JLE     over21
+	MOVQ    544(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z9, K1, (DX)
 	CMPQ    R14, $+2
-	JLE     over18
-	MOVQ    288(R15), DX
+	JLE     over21
+	MOVQ    552(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z10, K1, (DX)
 	CMPQ    R14, $+3
-	JLE     over18
-	MOVQ    296(R15), DX
+	JLE     over21
+	MOVQ    560(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z11, K1, (DX)
 	CMPQ    R14, $+4
-	JLE     over18
-	MOVQ    304(R15), DX
+	JLE     over21
+	MOVQ    568(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z12, K1, (DX)
 	CMPQ    R14, $+5
-	JLE     over18
-	MOVQ    312(R15), DX
+	JLE     over21
+	MOVQ    576(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z13, K1, (DX)
 	CMPQ    R14, $+6
-	JLE     over18
-	MOVQ    320(R15), DX
+	JLE     over21
+	MOVQ    584(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z14, K1, (DX)
 	CMPQ    R14, $+7
-	JLE     over18
-	MOVQ    328(R15), DX
+	JLE     over21
+	MOVQ    592(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z15, K1, (DX)
 	CMPQ    R14, $+8
-	JLE     over18
-	MOVQ    336(R15), DX
+	JLE     over21
+	MOVQ    600(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z16, K1, (DX)
 	CMPQ    R14, $+9
-	JLE     over18
-	MOVQ    344(R15), DX
+	JLE     over21
+	MOVQ    608(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z17, K1, (DX)
 	CMPQ    R14, $+10
-	JLE     over18
-	MOVQ    352(R15), DX
+	JLE     over21
+	MOVQ    616(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z18, K1, (DX)
 	CMPQ    R14, $+11
-	JLE     over18
-	MOVQ    360(R15), DX
+	JLE     over21
+	MOVQ    624(CX), DX
 	LEAQ    (R8)(DX*4), DX
 	VMOVUPS Z19, K1, (DX)
 
-over18:
+over21:
 done:
+	ADDQ $+96, 64(SP)
+	SUBQ $+12, 56(SP)
+	JG   tile
+
+over:
 	VZEROUPPER
 	RET
 
@@ -1685,9 +2395,9 @@ done:
 // Requires: AVX, AVX512F
 TEXT ·gemm_f32_1x128_avx512(SB), $136-8
 	MOVQ t+0(FP), AX
-	MOVQ 536(AX), CX
+	MOVQ 1328(AX), CX
 	MOVQ 24(AX), DX
-	MOVQ 552(AX), BX
+	MOVQ 1344(AX), BX
 	SHLQ $0x02, BX
 	LEAQ (BX)(BX*2), DI
 	XORQ SI, SI
@@ -1714,7 +2424,7 @@ tap1:
 	ADDQ    144(AX), R10
 	SHLQ    $0x02, R10
 	ADDQ    (AX), R10
-	MOVQ    544(AX), R11
+	MOVQ    1336(AX), R11
 	CMPQ    R11, $+2
 	JL      alongover4
 
@@ -1768,11 +2478,11 @@ alongover6:
 	JMP  tap1
 
 tapover2:
-	MOVQ   272(AX), R8
+	MOVQ   536(AX), R8
 	SHLQ   $0x02, R8
 	ADDQ   48(AX), R8
 	ADDQ   SI, R8
-	CMPB   568(AX), $0x00
+	CMPB   1360(AX), $0x00
 	JEQ    fresh7
 	VADDPS (R8), Z0, Z0
 	VADDPS 64(R8), Z1, Z1
@@ -1801,7 +2511,7 @@ nil8:
 	MOVQ   96(AX), R9
 	TESTQ  R9, R9
 	JEQ    nil9
-	MOVQ   400(AX), R9
+	MOVQ   928(AX), R9
 	SHLQ   $0x02, R9
 	ADDQ   96(AX), R9
 	ADDQ   SI, R9
@@ -1815,8 +2525,8 @@ nil8:
 	VADDPS 448(R9), Z7, Z7
 
 nil9:
-	VBROADCASTSS 560(AX), Z8
-	VBROADCASTSS 564(AX), Z9
+	VBROADCASTSS 1352(AX), Z8
+	VBROADCASTSS 1356(AX), Z9
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
 	VMOVUPS      Z0, (R8)

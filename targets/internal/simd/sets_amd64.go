@@ -17,7 +17,10 @@ func Sets() []Set {
 
 func overlayAVX2(t *kernel.Table) {
 	vectorsAVX2(t)
-	t.GemmF32 = kernel.GemmF32{Name: "gemm_f32_6x16_avx2", MR: 6, NR: 16, Tile: gemm_f32_6x16_avx2, Row: gemm_f32_1x64_avx2}
+	t.GemmF32 = kernel.GemmF32{
+		Name: "gemm_f32_6x16_avx2", MR: 6, NR: 16, Tile: gemm_f32_6x16_avx2, Row: gemm_f32_1x64_avx2,
+		Rows: 48, Depth: 1024, BlockElems: 1 << 16,
+	}
 	t.GemmU8S8 = gemm6x16("gemm_u8s8_6x16_avx2", kernel.Pair16, gemm_u8s8_6x16_avx2)
 	t.GemmS8S8 = gemm6x16("gemm_s8s8_6x16_avx2", kernel.Pair16, gemm_s8s8_6x16_avx2)
 	t.GemmU8S8Fit = gemm6x16("gemm_u8s8fit_6x16_avx2", kernel.Quad, gemm_u8s8fit_6x16_avx2)
@@ -36,7 +39,7 @@ func overlayAVXVNNI(t *kernel.Table) {
 
 func overlayAVX512(t *kernel.Table) {
 	vectorsAVX512(t)
-	t.GemmF32 = kernel.GemmF32{Name: "gemm_f32_12x32_avx512", MR: 12, NR: 32, Tile: gemm_f32_12x32_avx512, Row: gemm_f32_1x128_avx512}
+	t.GemmF32 = kernel.GemmF32{Name: "gemm_f32_12x32_avx512", MR: 12, NR: 32, Tile: gemm_f32_12x32_avx512, Row: gemm_f32_1x128_avx512, Rows: 48}
 	t.GemmU8S8 = gemm12x32("gemm_u8s8_12x32_avx512", kernel.Pair16, gemm_u8s8_12x32_avx512)
 	t.GemmS8S8 = gemm12x32("gemm_s8s8_12x32_avx512", kernel.Pair16, gemm_s8s8_12x32_avx512)
 	t.GemmU8S8Fit = gemm12x32("gemm_u8s8fit_12x32_avx512", kernel.Quad, gemm_u8s8fit_12x32_avx512)

@@ -45,7 +45,7 @@ func gemmF32(f *file, s isa, name string, mr int) {
 	const nv = 2
 	g := &gemm{
 		file: f, isa: s, mr: mr, nv: nv, size: 4, group: 1,
-		step: nv * s.bytes(), unroll: 4, fields: fieldsF32,
+		step: nv * s.bytes(), unroll: 4, fields: fieldsF32, many: true,
 		start: startF32, mac: macF32, finish: finishF32,
 	}
 	g.emit()

@@ -45,6 +45,10 @@ type gemm struct {
 	step   int // bytes of B per step
 	unroll int // steps per round of the loop over a whole tile
 	fields fields
+	// many says that a call may have many tiles of rows, and that those of mr
+	// rows on a full panel have code of their own, which need not look where the
+	// rows end.
+	many bool
 
 	// start sets the accumulators; mac does one step along K, ahead steps
 	// from the cursors; partial, if not nil, does a last step of fewer than
@@ -57,9 +61,11 @@ type gemm struct {
 
 	// Locals: the rows of the tile, the columns left, the address of the panel,
 	// the number of the panel's first column, the number of the tap, the cursor
-	// in B, the length of a run of A.
-	height, remaining, panel, column, tap, cursor, run operand.Mem
-	labels                                             int // unique labels so far
+	// in B, the length of a run of A; where there are many tiles, the rows left
+	// and how far the places of the tile's rows lie behind those of the first.
+	height, remaining, panel, column, tap, cursor, run, left, shift operand.Mem
+
+	labels int // unique labels so far
 }
 
 // tile is the code for one number of rows and of vectors per row.
@@ -118,21 +124,56 @@ func (g *gemm) emit() {
 	slot := func(i int) operand.Mem { return local.Offset(8 * i) }
 	g.remaining, g.panel, g.column, g.tap, g.cursor, g.height, g.run = slot(0), slot(1), slot(2), slot(3), slot(4), slot(5), slot(6)
 
+	if g.many {
+		g.left, g.shift = slot(7), slot(8)
+		g.tiles()
+	} else {
+		g.MOVQ(param(), index)
+		g.firstPanel()
+		g.MOVQ(at(index, g.fields.m), reg.RAX)
+		g.MOVQ(reg.RAX, g.height)
+		g.TESTQ(reg.RAX, reg.RAX)
+		g.JLE(operand.LabelRef("done"))
+		g.repeatLastRow()
+		g.panels()
+		g.Label("done")
+	}
+	g.VZEROUPPER()
+	g.RET()
+}
+
+// tiles emits the loop over the tiles of rows.
+func (g *gemm) tiles() {
 	g.MOVQ(param(), index)
+	g.MOVQ(at(index, g.fields.m), reg.RAX)
+	g.MOVQ(reg.RAX, g.left)
+	g.MOVQ(imm(0), g.shift)
+	g.TESTQ(reg.RAX, reg.RAX)
+	g.JLE(operand.LabelRef("over"))
+	g.repeatLastRow()
+	g.Label("tile")
+	g.MOVQ(param(), index)
+	g.firstPanel()
+	g.MOVQ(g.left, reg.RAX)
+	g.MOVQ(imm(g.mr), reg.RCX)
+	g.CMPQ(reg.RAX, reg.RCX)
+	g.CMOVQGT(reg.RCX, reg.RAX)
+	g.MOVQ(reg.RAX, g.height)
+	g.panels()
+	g.Label("done")
+	g.ADDQ(imm(8*g.mr), g.shift)
+	g.SUBQ(imm(g.mr), g.left)
+	g.JG(operand.LabelRef("tile"))
+	g.Label("over")
+}
+
+// firstPanel goes to the first panel and column; index holds the argument.
+func (g *gemm) firstPanel() {
 	g.MOVQ(at(index, g.fields.n), reg.RAX)
 	g.MOVQ(reg.RAX, g.remaining)
 	g.MOVQ(at(index, g.fields.b), reg.RAX)
 	g.MOVQ(reg.RAX, g.panel)
 	g.MOVQ(imm(0), g.column)
-	g.MOVQ(at(index, g.fields.m), reg.RAX)
-	g.MOVQ(reg.RAX, g.height)
-	g.TESTQ(reg.RAX, reg.RAX)
-	g.JLE(operand.LabelRef("done"))
-	g.repeatLastRow()
-	g.panels()
-	g.Label("done")
-	g.VZEROUPPER()
-	g.RET()
 }
 
 // repeatLastRow makes the row after the last, whose number is in RAX, the same
@@ -145,6 +186,9 @@ func (g *gemm) repeatLastRow() {
 // panels emits the loop over panels; the last may be narrow.
 func (g *gemm) panels() {
 	full := &tile{gemm: g, label: "wide", rows: g.mr, vecs: g.nv, fewer: true, rowsIn: g.height}
+	if g.many {
+		g.wholePanels(full)
+	}
 	narrow := &tile{gemm: g, label: "narrow", rows: g.mr, vecs: 1, fewer: true, masked: true, rowsIn: g.height}
 	g.Label(full.label)
 	g.MOVQ(g.remaining, reg.RAX)
@@ -153,6 +197,32 @@ func (g *gemm) panels() {
 	g.CMPQ(reg.RAX, imm(g.lanes))
 	g.JLE(operand.LabelRef(narrow.label))
 	full.body()
+	g.nextPanel()
+	g.JMP(operand.LabelRef(full.label))
+	g.Label(narrow.label)
+	narrow.body()
+}
+
+// wholePanels emits the loop over full panels of tiles of mr rows; where there
+// are fewer rows or columns it leaves them to those of rest.
+func (g *gemm) wholePanels(rest *tile) {
+	whole := &tile{gemm: g, label: "whole", rows: g.mr, vecs: g.nv}
+	g.CMPQ(g.height, imm(g.mr))
+	g.JNE(operand.LabelRef(rest.label))
+	if g.mr <= 6 {
+		g.single(whole.label)
+		g.JMP(operand.LabelRef(rest.label))
+	}
+	g.Label(whole.label)
+	g.CMPQ(g.remaining, imm(g.nv*g.lanes))
+	g.JL(operand.LabelRef(rest.label))
+	whole.body()
+	g.nextPanel()
+	g.JMP(operand.LabelRef(whole.label))
+}
+
+// nextPanel goes on to the columns of the next panel.
+func (g *gemm) nextPanel() {
 	g.SUBQ(imm(g.nv*g.lanes), g.remaining)
 	g.ADDQ(imm(g.nv*g.lanes), g.column)
 	g.MOVQ(param(), reg.RAX)
@@ -161,9 +231,6 @@ func (g *gemm) panels() {
 		g.SHLQ(operand.U8(2), reg.RAX)
 	}
 	g.ADDQ(reg.RAX, g.panel)
-	g.JMP(operand.LabelRef(full.label))
-	g.Label(narrow.label)
-	narrow.body()
 }
 
 // body emits the work on one panel.
@@ -216,6 +283,9 @@ func (t *tile) addresses() {
 	}
 	t.ADDQ(at(argument, t.fields.a), from)
 	t.MOVQ(length, t.run)
+	if t.many {
+		t.ADDQ(t.shift, argument)
+	}
 	t.each(2, func(row int) {
 		r := rowRegs[row]
 		t.MOVQ(at(argument, t.fields.arow+8*row), r)
@@ -261,7 +331,11 @@ func lower(rows int) int {
 // along emits the loops along K, the whole tile's first.
 func (t *tile) along() {
 	end := t.label + "end"
-	for rows := t.mr; rows > 0; rows = lower(rows) {
+	if !t.fewer {
+		t.loop("many", t.unroll)
+		t.loop("one", 1)
+	}
+	for rows := t.mr; rows > 0 && t.fewer; rows = lower(rows) {
 		part := *t
 		part.rows, part.fewer, part.label = rows, false, fmt.Sprintf("%s%d", t.label, rows)
 		t.Label(part.label)
@@ -322,6 +396,13 @@ func (t *tile) loop(name string, steps int) {
 // epilogue emits finish, twice where full vectors need no mask.
 func (t *tile) epilogue() {
 	t.MOVQ(param(), index)
+	if !t.fewer {
+		if t.lanes == 16 {
+			t.setMasks()
+		}
+		t.finish(t)
+		return
+	}
 	t.MOVQ(t.height, heightReg)
 	t.rowsIn = heightReg
 	if t.lanes == 16 {
@@ -423,8 +504,14 @@ func (t *tile) store(src reg.VecPhysical, m operand.Mem, v int) {
 // matrix at base of elements of the given size, whose row offsets are the table
 // at rows in the argument.
 func (t *tile) eachRow(base reg.GPPhysical, size uint8, rows int, emit func(row int, address reg.GPPhysical)) {
+	places := index
+	if t.many {
+		places = reg.RCX
+		t.MOVQ(index, places)
+		t.ADDQ(t.shift, places)
+	}
 	t.each(1, func(row int) {
-		t.MOVQ(at(index, rows+8*row), reg.RDX)
+		t.MOVQ(at(places, rows+8*row), reg.RDX)
 		t.LEAQ(indexed(base, reg.RDX, size, 0), reg.RDX)
 		emit(row, reg.RDX)
 	})
@@ -463,12 +550,33 @@ func (t *tile) storeRows(base reg.GPPhysical) {
 	})
 }
 
+// unbounded emits, in the code of whole tiles, a jump to the label it returns
+// where the bounds in the argument are infinite.
+func (t *tile) unbounded(argument reg.GPPhysical) string {
+	if t.fewer {
+		return ""
+	}
+	over, bounded := t.unique("unbounded"), t.unique("bounded")
+	t.CMPL(at(argument, t.fields.lo), operand.U32(math.Float32bits(float32(math.Inf(-1)))))
+	t.JNE(operand.LabelRef(bounded))
+	t.CMPL(at(argument, t.fields.hi), operand.U32(math.Float32bits(float32(math.Inf(1)))))
+	t.JEQ(operand.LabelRef(over))
+	t.Label(bounded)
+	return over
+}
+
 // clamp limits every accumulator to the bounds in the argument, keeping NaN:
 // VMAXPS and VMINPS return their second source if either is NaN.
-func (t *tile) clamp() {
+func (t *tile) clamp() { t.clampBy(index) }
+
+// clampBy is clamp by the bounds in the argument at the given address.
+func (t *tile) clampBy(argument reg.GPPhysical) {
 	lo, hi := t.vec(temp0), t.vec(temp1)
-	t.VBROADCASTSS(at(index, t.fields.lo), lo)
-	t.VBROADCASTSS(at(index, t.fields.hi), hi)
+	if over := t.unbounded(argument); over != "" {
+		defer t.Label(over)
+	}
+	t.VBROADCASTSS(at(argument, t.fields.lo), lo)
+	t.VBROADCASTSS(at(argument, t.fields.hi), hi)
 	t.eachAcc(func(_, _ int, acc reg.VecPhysical) {
 		t.VMAXPS(acc, lo, acc)
 		t.VMINPS(acc, hi, acc)

@@ -26,7 +26,7 @@ func newQConv(k *kernel.Table, mem *packer, w window, groups int, weights quantW
 	s := weights.shape
 	c := &qconv{convGeometry: convGeometry{window: w, groups: groups, cin: s[1] * groups, cout: s[0]}, x: x}
 	c.requantization = r(weights.sums())
-	weights.order(func(w []int8) []int8 { return channelsLast(w, s[0], s[1], s[2]*s[3]) })
+	weights.order(func(w []int8) []int8 { return bytesLast(w, s[0], s[1], s[2]*s[3]) })
 	_, taps := c.taps(&pixels{c: c.cin, h: 1, w: 1})
 	c.integerWeights = mem.integers(k, x.typ, &weights, len(taps), groups)
 	return c

@@ -40,6 +40,8 @@ func vectorsAVX2(t *kernel.Table) {
 	t.BF16ToF32, t.F32ToBF16 = converter(8, bf16tof32_avx2, t.BF16ToF32), converter(8, f32tobf16_avx2, t.F32ToBF16)
 	t.WinogradInput, t.WinogradOutput = winograd_in_f32_avx2, winograd_out_f32_avx2
 	t.SparseRows, t.SparseBlocks = sparse(1, sparse_csr_f32_avx2), sparse(4, sparse_4x1_f32_avx2)
+	t.SparseRowsI8, t.SparseBlocksI8 = sparseI8(1, sparse_csr_u8s8_avx2, t.SparseRowsI8), sparseI8(4, sparse_4x1_u8s8_avx2, t.SparseBlocksI8)
+	t.GatherU8, t.ScatterU8 = gatherU8(8, 16, gather_u8_avx2, t.GatherU8), scatterU8(16, 8, scatter_u8_avx2, t.ScatterU8)
 	t.GemvQ4 = gemvQuantized(16, gemv_q4_avx2, t.GemvQ4)
 	t.GemvQ8 = gemvQuantized(8, gemv_q8_avx2, t.GemvQ8)
 	t.DequantQ4, t.DequantQ8 = dequantQ4(dequant_q4_avx2), dequantQ8(t)

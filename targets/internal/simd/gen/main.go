@@ -61,6 +61,7 @@ var files = []struct {
 	{"winograd_avx512_amd64.s", winograd(avx512)},
 	{"sparse_avx2_amd64.s", sparse(avx2)},
 	{"sparse_avx512_amd64.s", sparse(avx512)},
+	{"sparse_i8_avx2_amd64.s", sparseI8AVX2},
 	{"planes_avx2_amd64.s", planes(avx2)},
 	{"weightonly_avx2_amd64.s", weightOnly(avx2)},
 	{"weightonly_avx512_amd64.s", weightOnly(avx512)},

@@ -478,6 +478,18 @@ func depthwise_u8s8_avx2(d *kernel.DepthwiseU8S8)
 //go:noescape
 func depthwise_u8s8_avx512(d *kernel.DepthwiseU8S8)
 
+// depthwise_u8s8_pair_avx2 is the depthwise convolution of kernel.DepthwiseU8S8,
+// for up to 32 taps and channels that are whole vectors of bytes.
+//
+//go:noescape
+func depthwise_u8s8_pair_avx2(t *kernel.DepthwiseU8S8)
+
+// depthwise_u8s8_pair_avx512 is the depthwise convolution of kernel.DepthwiseU8S8,
+// for up to 32 taps and channels that are whole vectors of bytes.
+//
+//go:noescape
+func depthwise_u8s8_pair_avx512(t *kernel.DepthwiseU8S8)
+
 // depthwise_u8s8_vnni is the depthwise convolution of kernel.DepthwiseU8S8,
 // for channels that are whole vectors.
 //

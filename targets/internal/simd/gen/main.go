@@ -50,6 +50,8 @@ var files = []struct {
 	{"window_avx512_amd64.s", windows(avx512)},
 	{"window_i8_avx2_amd64.s", windowsI8AVX2},
 	{"window_i8_avx512_amd64.s", windowsI8AVX512},
+	{"window_pair_avx2_amd64.s", windowsPair(avx2)},
+	{"window_pair_avx512_amd64.s", windowsPair(avx512)},
 	{"window_i8_vnni_amd64.s", windowsI8VNNI},
 	{"window_quad_vnni_amd64.s", windowsQuadVNNI},
 	{"convert_avx2_amd64.s", conversions(avx2)},

@@ -50,9 +50,11 @@ func (s *sparseConv) name() string {
 //	x 4x4, kernel 3, stride 2, padding 1      four planes of 3x3, tap (1,2) in plane (1,0) at 0*3+1
 //
 // Result rows are as wide as planes; what stands behind the width of the result
-// is computed and left out.
+// is computed and left out. The planes may be those of a strip: what so many rows
+// of the result read.
 type sparsePlan struct {
 	oh, ow    int
+	rows      int // of the result, of a strip; all if there are no strips
 	top, left int // padding
 	h, w      int // of a plane; w is also the distance of rows of results
 	direct    bool
@@ -75,7 +77,9 @@ func (s *sparseConv) plan(h, w int) (*sparsePlan, error) {
 	p := &sparsePlan{oh: oh, ow: ow, top: top, left: left, w: ow}
 	p.direct = s.kernel == [2]int{1, 1} && s.stride == [2]int{1, 1} && top == 0 && left == 0 && oh == h && ow == w
 	if !p.direct {
-		p.h, p.w = oh+(s.extent(0)-1)/s.stride[0], ow+(s.extent(1)-1)/s.stride[1]
+		p.w = ow + (s.extent(1)-1)/s.stride[1]
+		p.rows = s.stripRows(oh, p.w)
+		p.h = p.rows + (s.extent(0)-1)/s.stride[0]
 	}
 	p.then = kernel.DepthwisePlanes{OH: oh, OW: ow}
 	if s.then != nil {
@@ -95,6 +99,28 @@ func (s *sparseConv) plan(h, w int) (*sparsePlan, error) {
 		p.columns[i] = int32((plane*p.h+y/s.stride[0])*p.w + x/s.stride[1])
 	}
 	return p, nil
+}
+
+const (
+	// stripMost is how many elements the planes and sums of a strip have at most,
+	// so that they stay in a near cache until all rows of weights have read them.
+	stripMost = 64 << 10
+	// stripsLeast is into how many strips an image is divided at least, which
+	// threads share, and stripLeast how many rows one then has at least: what two
+	// strips read is copied for both.
+	stripsLeast, stripLeast = 4, 3
+)
+
+// stripRows returns how many of the oh rows of the result a strip has whose
+// planes are w wide; oh if strips do not pay.
+func (s *sparseConv) stripRows(oh, w int) int {
+	planes := s.cin * s.stride[0] * s.stride[1] * w
+	rows := (stripMost - planes*((s.extent(0)-1)/s.stride[0])) / (planes + s.cout*w)
+	rows = min(rows, ceilDiv(oh, stripsLeast))
+	if s.then != nil || rows < stripLeast {
+		return oh
+	}
+	return ceilDiv(oh, ceilDiv(oh, rows))
 }
 
 func (s *sparseConv) eval(e *op.Eval) error {
@@ -238,14 +264,42 @@ func (s *sparseConv) finish(k *kernel.Table, y, res []float32, at int) {
 // there are, the more of what they read is in the cache, but so are the sums.
 const sumsMost = 64 << 10
 
+// strips computes an image from one of h x w pixels strip by strip.
+func (s *sparseConv) strips(e *op.Eval, p *sparsePlan, x, y, res []float32, h, w int) {
+	e.Parallel(ceilDiv(p.oh, p.rows), ceilDiv(macsPerPiece, s.work(p.rows*p.w)*s.blocks()), func(lo, hi int) {
+		each, wide := s.stride[0]*s.stride[1]*p.h*p.w, p.rows*p.w
+		scratch, buf := borrow(&sparseScratch, s.cin*each+s.cout*wide)
+		defer sparseScratch.Put(buf)
+		planes, sums := scratch[:s.cin*each], scratch[s.cin*each:]
+		for first := lo * p.rows; first < min(hi*p.rows, p.oh); first += p.rows {
+			for c := range s.cin {
+				s.planes(e.Kernels, p, planes[c*each:(c+1)*each], x[c*h*w:(c+1)*h*w], h, w, first)
+			}
+			n := min(p.rows, p.oh-first)
+			prod := kernel.SparseF32{Columns: p.columns, X: planes, LDX: 1, LDO: wide, Pixels: n*p.w - p.w + p.ow}
+			s.some(e.Kernels, prod, sums, 0, s.blocks(), res != nil)
+			for c := range s.cout {
+				at := (c*p.oh + first) * p.ow
+				to := y[at : at+n*p.ow]
+				copyApart(e.Kernels, to, p.ow, sums[c*wide:], p.w, n, p.ow)
+				s.finish(e.Kernels, to, res, at)
+			}
+		}
+	})
+}
+
 // windows computes an image from one of h x w pixels.
 func (s *sparseConv) windows(e *op.Eval, p *sparsePlan, x, y, res []float32, h, w int) {
+	if p.rows < p.oh {
+		s.strips(e, p, x, y, res, h, w)
+		return
+	}
 	each := s.stride[0] * s.stride[1] * p.h * p.w
 	planes, buf := borrow(&sparseScratch, s.cin*each)
 	defer sparseScratch.Put(buf)
 	e.Parallel(s.cin, 1+macsPerPiece/8/each, func(lo, hi int) {
 		for c := lo; c < hi; c++ {
-			s.planes(p, planes[c*each:(c+1)*each], x[c*h*w:(c+1)*h*w], h, w)
+			s.planes(e.Kernels, p, planes[c*each:(c+1)*each], x[c*h*w:(c+1)*h*w], h, w, 0)
 		}
 	})
 	wide := p.oh * p.w
@@ -262,59 +316,101 @@ func (s *sparseConv) windows(e *op.Eval, p *sparsePlan, x, y, res []float32, h, 
 			n := min(most, count-i)
 			s.some(e.Kernels, prod, sums, b+i, n, res != nil)
 			for j := range n * s.height {
-				for r := range p.oh {
-					copy(to[:p.ow], sums[j*wide+r*p.w:])
-					to = to[p.ow:]
-				}
+				copyApart(e.Kernels, to, p.ow, sums[j*wide:], p.w, p.oh, p.ow)
+				to = to[p.oh*p.ow:]
 			}
 		}
 	})
 }
 
-// planes copies an image of one channel into its planes.
-func (s *sparseConv) planes(p *sparsePlan, dst, src []float32, h, w int) {
-	clear(dst)
+// planes copies what the rows of the result from the given one on read of an
+// image of one channel into its planes.
+func (s *sparseConv) planes(k *kernel.Table, p *sparsePlan, dst, src []float32, h, w, first int) {
+	if s.stride == [2]int{1, 1} && p.left+w <= p.w {
+		s.plane(k, p, dst, src, h, w, first)
+		return
+	}
 	for py := range s.stride[0] {
 		for px := range s.stride[1] {
 			for i := range p.h {
-				y := i*s.stride[0] + py - p.top
-				if y >= 0 && y < h {
-					strided(dst[i*p.w:(i+1)*p.w], src[y*w:(y+1)*w], px-p.left, s.stride[1])
+				row := dst[:p.w]
+				dst = dst[p.w:]
+				if y := (first+i)*s.stride[0] + py - p.top; y >= 0 && y < h {
+					strided(row, src[y*w:(y+1)*w], px-p.left, s.stride[1])
+				} else {
+					clear(row)
 				}
 			}
-			dst = dst[p.h*p.w:]
 		}
 	}
 }
 
-// strided sets dst[i] to src[first+i*step] where there is such an element.
+// plane is planes for the one plane that there is without strides.
+func (s *sparseConv) plane(k *kernel.Table, p *sparsePlan, dst, src []float32, h, w, first int) {
+	above := min(max(p.top-first, 0), p.h)
+	below := min(max(h+p.top-first, above), p.h)
+	clear(dst[:above*p.w])
+	if below > above {
+		copyApart(k, dst[above*p.w+p.left:], p.w, src[(first+above-p.top)*w:], w, below-above, w)
+	}
+	for i := above; i < below; i++ {
+		row := dst[i*p.w : (i+1)*p.w]
+		for j := range p.left {
+			row[j] = 0
+		}
+		for j := p.left + w; j < p.w; j++ {
+			row[j] = 0
+		}
+	}
+	clear(dst[below*p.w : p.h*p.w])
+}
+
+// copyApart copies rows of n elements, from the first on, from and to where they
+// lie so far apart. What lies between the rows of dst is lost: all but the last
+// are copied as whole vectors.
+func copyApart(k *kernel.Table, dst []float32, dstStep int, src []float32, srcStep, rows, n int) {
+	const vector = 8
+	if n < vector {
+		k.CopyRows(dst, dstStep, src, srcStep, rows, n)
+		return
+	}
+	k.CopyRows(dst, dstStep, src, srcStep, rows-1, roundUp(n, vector))
+	last := rows - 1
+	copy(dst[last*dstStep:][:n], src[last*srcStep:])
+}
+
+// strided sets dst[i] to src[first+i*step] where there is such an element, to
+// zero elsewhere.
 func strided(dst, src []float32, first, step int) {
 	lo := 0
 	if first < 0 {
-		lo = (-first + step - 1) / step
+		lo = min((-first+step-1)/step, len(dst))
 	}
-	if step == 1 {
-		if at := first + lo; lo < len(dst) && at < len(src) {
-			copy(dst[lo:], src[at:])
-		}
-		return
-	}
+	clear(dst[:lo])
+	n := 0
 	if at := first + lo*step; lo < len(dst) && at < len(src) {
-		every(dst[lo:], src[at:], step)
+		if step == 1 {
+			n = copy(dst[lo:], src[at:])
+		} else {
+			n = every(dst[lo:], src[at:], step)
+		}
 	}
+	clear(dst[lo+n:])
 }
 
-// every sets dst[i] to src[i*step], as far as both go.
-func every(dst, src []float32, step int) {
+// every sets dst[i] to src[i*step], as far as both go, and returns how far.
+func every(dst, src []float32, step int) int {
 	n := min(len(dst), (len(src)+step-1)/step)
+	left := n
 	if step == 2 {
-		for ; n >= 4; n -= 4 {
+		for ; left >= 4; left -= 4 {
 			d, s := dst[:4:4], src[:7:7]
 			d[0], d[1], d[2], d[3] = s[0], s[2], s[4], s[6]
 			dst, src = dst[4:], src[min(8, len(src)):]
 		}
 	}
-	for i := range n {
+	for i := range left {
 		dst[i] = src[i*step]
 	}
+	return n
 }

@@ -62,39 +62,75 @@ row1:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover4
 
 entry3:
-	CMPQ         R9, R8
-	JGE          entryover4
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Y12
-	VFMADD231PS  (R13), Y12, Y0
-	VFMADD231PS  32(R13), Y12, Y1
-	VFMADD231PS  64(R13), Y12, Y2
-	VFMADD231PS  96(R13), Y12, Y3
-	VFMADD231PS  128(R13), Y12, Y4
-	VFMADD231PS  160(R13), Y12, Y5
-	ADDQ         $+4, R10
-	INCQ         R9
-	CMPQ         R9, R8
-	JGE          entryover4
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y12
-	VFMADD231PS  (R13), Y12, Y6
-	VFMADD231PS  32(R13), Y12, Y7
-	VFMADD231PS  64(R13), Y12, Y8
-	VFMADD231PS  96(R13), Y12, Y9
-	VFMADD231PS  128(R13), Y12, Y10
-	VFMADD231PS  160(R13), Y12, Y11
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry3
+	VFMADD231PS  (R12)(R9*1), Y12, Y0
+	VFMADD231PS  32(R12)(R9*1), Y12, Y1
+	VFMADD231PS  64(R12)(R9*1), Y12, Y2
+	VFMADD231PS  96(R12)(R9*1), Y12, Y3
+	VFMADD231PS  128(R12)(R9*1), Y12, Y4
+	VFMADD231PS  160(R12)(R9*1), Y12, Y5
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Y12
+	VFMADD231PS  (R12)(R9*1), Y12, Y6
+	VFMADD231PS  32(R12)(R9*1), Y12, Y7
+	VFMADD231PS  64(R12)(R9*1), Y12, Y8
+	VFMADD231PS  96(R12)(R9*1), Y12, Y9
+	VFMADD231PS  128(R12)(R9*1), Y12, Y10
+	VFMADD231PS  160(R12)(R9*1), Y12, Y11
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Y12
+	VFMADD231PS  (R12)(R9*1), Y12, Y0
+	VFMADD231PS  32(R12)(R9*1), Y12, Y1
+	VFMADD231PS  64(R12)(R9*1), Y12, Y2
+	VFMADD231PS  96(R12)(R9*1), Y12, Y3
+	VFMADD231PS  128(R12)(R9*1), Y12, Y4
+	VFMADD231PS  160(R12)(R9*1), Y12, Y5
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Y12
+	VFMADD231PS  (R12)(R9*1), Y12, Y6
+	VFMADD231PS  32(R12)(R9*1), Y12, Y7
+	VFMADD231PS  64(R12)(R9*1), Y12, Y8
+	VFMADD231PS  96(R12)(R9*1), Y12, Y9
+	VFMADD231PS  128(R12)(R9*1), Y12, Y10
+	VFMADD231PS  160(R12)(R9*1), Y12, Y11
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry3
 
 entryover4:
+	CMPQ R8, $+1
+	JL   entryover6
+
+entry5:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Y12
+	VFMADD231PS  (R12)(R9*1), Y12, Y0
+	VFMADD231PS  32(R12)(R9*1), Y12, Y1
+	VFMADD231PS  64(R12)(R9*1), Y12, Y2
+	VFMADD231PS  96(R12)(R9*1), Y12, Y3
+	VFMADD231PS  128(R12)(R9*1), Y12, Y4
+	VFMADD231PS  160(R12)(R9*1), Y12, Y5
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry5
+
+entryover6:
 	VADDPS       Y6, Y0, Y0
 	VADDPS       Y7, Y1, Y1
 	VADDPS       Y8, Y2, Y2
@@ -104,7 +140,7 @@ entryover4:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil5
+	JEQ          nil7
 	VBROADCASTSS (R9)(R8*4), Y6
 	VADDPS       Y6, Y0, Y0
 	VADDPS       Y6, Y1, Y1
@@ -113,7 +149,7 @@ entryover4:
 	VADDPS       Y6, Y4, Y4
 	VADDPS       Y6, Y5, Y5
 
-nil5:
+nil7:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -154,9 +190,9 @@ below6:
 	JL   below5
 	MOVQ lo+8(FP), BX
 
-row6:
+row8:
 	CMPQ         BX, DX
-	JGE          rowover7
+	JGE          rowover9
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
@@ -175,37 +211,70 @@ row6:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover11
 
-entry8:
-	CMPQ         R9, R8
-	JGE          entryover9
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry10:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Y10
-	VFMADD231PS  (R13), Y10, Y0
-	VFMADD231PS  32(R13), Y10, Y1
-	VFMADD231PS  64(R13), Y10, Y2
-	VFMADD231PS  96(R13), Y10, Y3
-	VFMADD231PS  128(R13), Y10, Y4
-	ADDQ         $+4, R10
-	INCQ         R9
-	CMPQ         R9, R8
-	JGE          entryover9
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y10
-	VFMADD231PS  (R13), Y10, Y5
-	VFMADD231PS  32(R13), Y10, Y6
-	VFMADD231PS  64(R13), Y10, Y7
-	VFMADD231PS  96(R13), Y10, Y8
-	VFMADD231PS  128(R13), Y10, Y9
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry8
+	VFMADD231PS  (R12)(R9*1), Y10, Y0
+	VFMADD231PS  32(R12)(R9*1), Y10, Y1
+	VFMADD231PS  64(R12)(R9*1), Y10, Y2
+	VFMADD231PS  96(R12)(R9*1), Y10, Y3
+	VFMADD231PS  128(R12)(R9*1), Y10, Y4
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Y10
+	VFMADD231PS  (R12)(R9*1), Y10, Y5
+	VFMADD231PS  32(R12)(R9*1), Y10, Y6
+	VFMADD231PS  64(R12)(R9*1), Y10, Y7
+	VFMADD231PS  96(R12)(R9*1), Y10, Y8
+	VFMADD231PS  128(R12)(R9*1), Y10, Y9
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Y10
+	VFMADD231PS  (R12)(R9*1), Y10, Y0
+	VFMADD231PS  32(R12)(R9*1), Y10, Y1
+	VFMADD231PS  64(R12)(R9*1), Y10, Y2
+	VFMADD231PS  96(R12)(R9*1), Y10, Y3
+	VFMADD231PS  128(R12)(R9*1), Y10, Y4
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Y10
+	VFMADD231PS  (R12)(R9*1), Y10, Y5
+	VFMADD231PS  32(R12)(R9*1), Y10, Y6
+	VFMADD231PS  64(R12)(R9*1), Y10, Y7
+	VFMADD231PS  96(R12)(R9*1), Y10, Y8
+	VFMADD231PS  128(R12)(R9*1), Y10, Y9
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry10
 
-entryover9:
+entryover11:
+	CMPQ R8, $+1
+	JL   entryover13
+
+entry12:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  (R12)(R9*1), Y10, Y0
+	VFMADD231PS  32(R12)(R9*1), Y10, Y1
+	VFMADD231PS  64(R12)(R9*1), Y10, Y2
+	VFMADD231PS  96(R12)(R9*1), Y10, Y3
+	VFMADD231PS  128(R12)(R9*1), Y10, Y4
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry12
+
+entryover13:
 	VADDPS       Y5, Y0, Y0
 	VADDPS       Y6, Y1, Y1
 	VADDPS       Y7, Y2, Y2
@@ -214,7 +283,7 @@ entryover9:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil10
+	JEQ          nil14
 	VBROADCASTSS (R9)(R8*4), Y5
 	VADDPS       Y5, Y0, Y0
 	VADDPS       Y5, Y1, Y1
@@ -222,7 +291,7 @@ entryover9:
 	VADDPS       Y5, Y3, Y3
 	VADDPS       Y5, Y4, Y4
 
-nil10:
+nil14:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -248,9 +317,9 @@ nil10:
 	VMOVUPS      Y4, 128(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row6
+	JMP          row8
 
-rowover7:
+rowover9:
 	ADDQ $+160, CX
 	SUBQ $+40, SI
 	JMP  block
@@ -260,9 +329,9 @@ below5:
 	JL   below4
 	MOVQ lo+8(FP), BX
 
-row11:
+row15:
 	CMPQ         BX, DX
-	JGE          rowover12
+	JGE          rowover16
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
@@ -279,35 +348,65 @@ row11:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover18
 
-entry13:
-	CMPQ         R9, R8
-	JGE          entryover14
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry17:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Y8
-	VFMADD231PS  (R13), Y8, Y0
-	VFMADD231PS  32(R13), Y8, Y1
-	VFMADD231PS  64(R13), Y8, Y2
-	VFMADD231PS  96(R13), Y8, Y3
-	ADDQ         $+4, R10
-	INCQ         R9
-	CMPQ         R9, R8
-	JGE          entryover14
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y8
-	VFMADD231PS  (R13), Y8, Y4
-	VFMADD231PS  32(R13), Y8, Y5
-	VFMADD231PS  64(R13), Y8, Y6
-	VFMADD231PS  96(R13), Y8, Y7
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry13
+	VFMADD231PS  (R12)(R9*1), Y8, Y0
+	VFMADD231PS  32(R12)(R9*1), Y8, Y1
+	VFMADD231PS  64(R12)(R9*1), Y8, Y2
+	VFMADD231PS  96(R12)(R9*1), Y8, Y3
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Y8
+	VFMADD231PS  (R12)(R9*1), Y8, Y4
+	VFMADD231PS  32(R12)(R9*1), Y8, Y5
+	VFMADD231PS  64(R12)(R9*1), Y8, Y6
+	VFMADD231PS  96(R12)(R9*1), Y8, Y7
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Y8
+	VFMADD231PS  (R12)(R9*1), Y8, Y0
+	VFMADD231PS  32(R12)(R9*1), Y8, Y1
+	VFMADD231PS  64(R12)(R9*1), Y8, Y2
+	VFMADD231PS  96(R12)(R9*1), Y8, Y3
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Y8
+	VFMADD231PS  (R12)(R9*1), Y8, Y4
+	VFMADD231PS  32(R12)(R9*1), Y8, Y5
+	VFMADD231PS  64(R12)(R9*1), Y8, Y6
+	VFMADD231PS  96(R12)(R9*1), Y8, Y7
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry17
 
-entryover14:
+entryover18:
+	CMPQ R8, $+1
+	JL   entryover20
+
+entry19:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Y8
+	VFMADD231PS  (R12)(R9*1), Y8, Y0
+	VFMADD231PS  32(R12)(R9*1), Y8, Y1
+	VFMADD231PS  64(R12)(R9*1), Y8, Y2
+	VFMADD231PS  96(R12)(R9*1), Y8, Y3
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry19
+
+entryover20:
 	VADDPS       Y4, Y0, Y0
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
@@ -315,14 +414,14 @@ entryover14:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil15
+	JEQ          nil21
 	VBROADCASTSS (R9)(R8*4), Y4
 	VADDPS       Y4, Y0, Y0
 	VADDPS       Y4, Y1, Y1
 	VADDPS       Y4, Y2, Y2
 	VADDPS       Y4, Y3, Y3
 
-nil15:
+nil21:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -345,9 +444,9 @@ nil15:
 	VMOVUPS      Y3, 96(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row11
+	JMP          row15
 
-rowover12:
+rowover16:
 	ADDQ $+128, CX
 	SUBQ $+32, SI
 	JMP  block
@@ -357,9 +456,9 @@ below4:
 	JL   below3
 	MOVQ lo+8(FP), BX
 
-row16:
+row22:
 	CMPQ         BX, DX
-	JGE          rowover17
+	JGE          rowover23
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
@@ -374,46 +473,73 @@ row16:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover25
 
-entry18:
-	CMPQ         R9, R8
-	JGE          entryover19
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry24:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Y6
-	VFMADD231PS  (R13), Y6, Y0
-	VFMADD231PS  32(R13), Y6, Y1
-	VFMADD231PS  64(R13), Y6, Y2
-	ADDQ         $+4, R10
-	INCQ         R9
-	CMPQ         R9, R8
-	JGE          entryover19
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y6
-	VFMADD231PS  (R13), Y6, Y3
-	VFMADD231PS  32(R13), Y6, Y4
-	VFMADD231PS  64(R13), Y6, Y5
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry18
+	VFMADD231PS  (R12)(R9*1), Y6, Y0
+	VFMADD231PS  32(R12)(R9*1), Y6, Y1
+	VFMADD231PS  64(R12)(R9*1), Y6, Y2
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Y6
+	VFMADD231PS  (R12)(R9*1), Y6, Y3
+	VFMADD231PS  32(R12)(R9*1), Y6, Y4
+	VFMADD231PS  64(R12)(R9*1), Y6, Y5
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Y6
+	VFMADD231PS  (R12)(R9*1), Y6, Y0
+	VFMADD231PS  32(R12)(R9*1), Y6, Y1
+	VFMADD231PS  64(R12)(R9*1), Y6, Y2
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Y6
+	VFMADD231PS  (R12)(R9*1), Y6, Y3
+	VFMADD231PS  32(R12)(R9*1), Y6, Y4
+	VFMADD231PS  64(R12)(R9*1), Y6, Y5
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry24
 
-entryover19:
+entryover25:
+	CMPQ R8, $+1
+	JL   entryover27
+
+entry26:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Y6
+	VFMADD231PS  (R12)(R9*1), Y6, Y0
+	VFMADD231PS  32(R12)(R9*1), Y6, Y1
+	VFMADD231PS  64(R12)(R9*1), Y6, Y2
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry26
+
+entryover27:
 	VADDPS       Y3, Y0, Y0
 	VADDPS       Y4, Y1, Y1
 	VADDPS       Y5, Y2, Y2
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil20
+	JEQ          nil28
 	VBROADCASTSS (R9)(R8*4), Y3
 	VADDPS       Y3, Y0, Y0
 	VADDPS       Y3, Y1, Y1
 	VADDPS       Y3, Y2, Y2
 
-nil20:
+nil28:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -433,9 +559,9 @@ nil20:
 	VMOVUPS      Y2, 64(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row16
+	JMP          row22
 
-rowover17:
+rowover23:
 	ADDQ $+96, CX
 	SUBQ $+24, SI
 	JMP  block
@@ -445,9 +571,9 @@ below3:
 	JL   below2
 	MOVQ lo+8(FP), BX
 
-row21:
+row29:
 	CMPQ         BX, DX
-	JGE          rowover22
+	JGE          rowover30
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
@@ -460,42 +586,66 @@ row21:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover32
 
-entry23:
-	CMPQ         R9, R8
-	JGE          entryover24
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry31:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Y4
-	VFMADD231PS  (R13), Y4, Y0
-	VFMADD231PS  32(R13), Y4, Y1
-	ADDQ         $+4, R10
-	INCQ         R9
-	CMPQ         R9, R8
-	JGE          entryover24
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  (R13), Y4, Y2
-	VFMADD231PS  32(R13), Y4, Y3
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry23
+	VFMADD231PS  (R12)(R9*1), Y4, Y0
+	VFMADD231PS  32(R12)(R9*1), Y4, Y1
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Y4
+	VFMADD231PS  (R12)(R9*1), Y4, Y2
+	VFMADD231PS  32(R12)(R9*1), Y4, Y3
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Y4
+	VFMADD231PS  (R12)(R9*1), Y4, Y0
+	VFMADD231PS  32(R12)(R9*1), Y4, Y1
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Y4
+	VFMADD231PS  (R12)(R9*1), Y4, Y2
+	VFMADD231PS  32(R12)(R9*1), Y4, Y3
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry31
 
-entryover24:
+entryover32:
+	CMPQ R8, $+1
+	JL   entryover34
+
+entry33:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Y4
+	VFMADD231PS  (R12)(R9*1), Y4, Y0
+	VFMADD231PS  32(R12)(R9*1), Y4, Y1
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry33
+
+entryover34:
 	VADDPS       Y2, Y0, Y0
 	VADDPS       Y3, Y1, Y1
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil25
+	JEQ          nil35
 	VBROADCASTSS (R9)(R8*4), Y2
 	VADDPS       Y2, Y0, Y0
 	VADDPS       Y2, Y1, Y1
 
-nil25:
+nil35:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -512,9 +662,9 @@ nil25:
 	VMOVUPS      Y1, 32(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row21
+	JMP          row29
 
-rowover22:
+rowover30:
 	ADDQ $+64, CX
 	SUBQ $+16, SI
 	JMP  block
@@ -526,9 +676,9 @@ below2:
 single:
 	MOVQ lo+8(FP), BX
 
-row26:
+row36:
 	CMPQ         BX, DX
-	JGE          rowover27
+	JGE          rowover37
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	MOVQ         48(AX), R8
@@ -539,38 +689,59 @@ row26:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover39
 
-entry28:
-	CMPQ         R9, R8
-	JGE          entryover29
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry38:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Y2
-	VFMADD231PS  (R13), Y2, Y0
-	ADDQ         $+4, R10
-	INCQ         R9
-	CMPQ         R9, R8
-	JGE          entryover29
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VBROADCASTSS (R10), Y2
-	VFMADD231PS  (R13), Y2, Y1
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry28
+	VFMADD231PS  (R12)(R9*1), Y2, Y0
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Y2
+	VFMADD231PS  (R12)(R9*1), Y2, Y1
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Y2
+	VFMADD231PS  (R12)(R9*1), Y2, Y0
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Y2
+	VFMADD231PS  (R12)(R9*1), Y2, Y1
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry38
 
-entryover29:
+entryover39:
+	CMPQ R8, $+1
+	JL   entryover41
+
+entry40:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R12)(R9*1), Y2, Y0
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry40
+
+entryover41:
 	VADDPS       Y1, Y0, Y0
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil30
+	JEQ          nil42
 	VBROADCASTSS (R9)(R8*4), Y1
 	VADDPS       Y1, Y0, Y0
 
-nil30:
+nil42:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -584,21 +755,21 @@ nil30:
 	VMOVUPS      Y0, (R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row26
+	JMP          row36
 
-rowover27:
+rowover37:
 	ADDQ $+32, CX
 	SUBQ $+8, SI
 	JMP  block
 
 below1:
 	TESTQ CX, CX
-	JEQ   few31
+	JEQ   few43
 	LEAQ  -32(CX)(SI*4), CX
 	MOVQ  $+8, SI
 	JMP   single
 
-few31:
+few43:
 	MOVQ    SI, BX
 	SUBQ    $+0, BX
 	LEAQ    maskTable<>+0(SB), SI
@@ -606,9 +777,9 @@ few31:
 	VMOVDQU 64(SI)(BX*4), Y0
 	MOVQ    lo+8(FP), BX
 
-row32:
+row44:
 	CMPQ         BX, DX
-	JGE          rowover33
+	JGE          rowover45
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
 	MOVQ         48(AX), SI
@@ -619,40 +790,64 @@ row32:
 	MOVQ         72(AX), R11
 	ADDQ         CX, R11
 	LEAQ         (R9)(R8*4), R9
+	LEAQ         (R10)(R8*4), R10
+	SUBQ         R8, SI
+	CMPQ         SI, $+4
+	JL           entryover47
 
-entry34:
-	CMPQ         R8, SI
-	JGE          entryover35
-	MOVLQSX      (R10)(R8*4), R12
-	IMULQ        DI, R12
-	ADDQ         R11, R12
+entry46:
+	MOVLQSX      (R10), R8
+	IMULQ        DI, R8
 	VBROADCASTSS (R9), Y3
-	VMASKMOVPS   (R12), Y0, Y4
+	VMASKMOVPS   (R11)(R8*1), Y0, Y4
 	VFMADD231PS  Y4, Y3, Y1
-	ADDQ         $+4, R9
-	INCQ         R8
-	CMPQ         R8, SI
-	JGE          entryover35
-	MOVLQSX      (R10)(R8*4), R12
-	IMULQ        DI, R12
-	ADDQ         R11, R12
-	VBROADCASTSS (R9), Y3
-	VMASKMOVPS   (R12), Y0, Y4
+	MOVLQSX      4(R10), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(R9), Y3
+	VMASKMOVPS   (R11)(R8*1), Y0, Y4
 	VFMADD231PS  Y4, Y3, Y2
-	ADDQ         $+4, R9
-	INCQ         R8
-	JMP          entry34
+	MOVLQSX      8(R10), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 8(R9), Y3
+	VMASKMOVPS   (R11)(R8*1), Y0, Y4
+	VFMADD231PS  Y4, Y3, Y1
+	MOVLQSX      12(R10), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 12(R9), Y3
+	VMASKMOVPS   (R11)(R8*1), Y0, Y4
+	VFMADD231PS  Y4, Y3, Y2
+	ADDQ         $+16, R10
+	ADDQ         $+16, R9
+	SUBQ         $+4, SI
+	CMPQ         SI, $+4
+	JGE          entry46
 
-entryover35:
+entryover47:
+	CMPQ SI, $+1
+	JL   entryover49
+
+entry48:
+	MOVLQSX      (R10), R8
+	IMULQ        DI, R8
+	VBROADCASTSS (R9), Y3
+	VMASKMOVPS   (R11)(R8*1), Y0, Y4
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $+4, R10
+	ADDQ         $+4, R9
+	SUBQ         $+1, SI
+	CMPQ         SI, $+1
+	JGE          entry48
+
+entryover49:
 	VADDPS       Y2, Y1, Y1
 	MOVQ         BX, SI
 	MOVQ         120(AX), R8
 	TESTQ        R8, R8
-	JEQ          nil36
+	JEQ          nil50
 	VBROADCASTSS (R8)(SI*4), Y2
 	VADDPS       Y2, Y1, Y1
 
-nil36:
+nil50:
 	MOVQ         96(AX), R8
 	MOVQ         152(AX), R9
 	SHLQ         $0x02, R9
@@ -666,9 +861,9 @@ nil36:
 	VMASKMOVPS   Y1, Y0, (R8)
 	ADDQ         R9, R8
 	INCQ         BX
-	JMP          row32
+	JMP          row44
 
-rowover33:
+rowover45:
 done:
 	VZEROUPPER
 	RET
@@ -690,9 +885,9 @@ block:
 	JL    below3
 	MOVQ  lo+8(FP), BX
 
-row37:
+row51:
 	CMPQ         BX, DX
-	JGE          rowover38
+	JGE          rowover52
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
@@ -715,16 +910,17 @@ row37:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover54
 
-entry39:
-	CMPQ         R9, R8
-	JGE          entryover40
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Y12
-	VMOVUPS      32(R13), Y13
-	VMOVUPS      64(R13), Y14
+entry53:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y12
+	VMOVUPS      32(R12)(R9*1), Y13
+	VMOVUPS      64(R12)(R9*1), Y14
 	VBROADCASTSS (R10), Y15
 	VFMADD231PS  Y12, Y15, Y0
 	VFMADD231PS  Y13, Y15, Y1
@@ -741,16 +937,113 @@ entry39:
 	VFMADD231PS  Y12, Y15, Y9
 	VFMADD231PS  Y13, Y15, Y10
 	VFMADD231PS  Y14, Y15, Y11
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry39
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y12
+	VMOVUPS      32(R12)(R9*1), Y13
+	VMOVUPS      64(R12)(R9*1), Y14
+	VBROADCASTSS 16(R10), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS 20(R10), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS 24(R10), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS 28(R10), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y12
+	VMOVUPS      32(R12)(R9*1), Y13
+	VMOVUPS      64(R12)(R9*1), Y14
+	VBROADCASTSS 32(R10), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS 36(R10), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS 40(R10), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS 44(R10), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y12
+	VMOVUPS      32(R12)(R9*1), Y13
+	VMOVUPS      64(R12)(R9*1), Y14
+	VBROADCASTSS 48(R10), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS 52(R10), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS 56(R10), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS 60(R10), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry53
 
-entryover40:
+entryover54:
+	CMPQ R8, $+1
+	JL   entryover56
+
+entry55:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y12
+	VMOVUPS      32(R12)(R9*1), Y13
+	VMOVUPS      64(R12)(R9*1), Y14
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS 4(R10), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS 8(R10), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS 12(R10), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry55
+
+entryover56:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil41
+	JEQ          nil57
 	VBROADCASTSS (R9)(R8*4), Y12
 	VADDPS       Y12, Y0, Y0
 	VADDPS       Y12, Y1, Y1
@@ -768,7 +1061,7 @@ entryover40:
 	VADDPS       Y12, Y10, Y10
 	VADDPS       Y12, Y11, Y11
 
-nil41:
+nil57:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -818,9 +1111,9 @@ nil41:
 	VMOVUPS      Y11, 64(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row37
+	JMP          row51
 
-rowover38:
+rowover52:
 	ADDQ $+96, CX
 	SUBQ $+24, SI
 	JMP  block
@@ -830,9 +1123,9 @@ below3:
 	JL   below2
 	MOVQ lo+8(FP), BX
 
-row42:
+row58:
 	CMPQ         BX, DX
-	JGE          rowover43
+	JGE          rowover59
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
@@ -851,15 +1144,16 @@ row42:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover61
 
-entry44:
-	CMPQ         R9, R8
-	JGE          entryover45
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Y8
-	VMOVUPS      32(R13), Y9
+entry60:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y8
+	VMOVUPS      32(R12)(R9*1), Y9
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
@@ -872,16 +1166,93 @@ entry44:
 	VBROADCASTSS 12(R10), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry44
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y8
+	VMOVUPS      32(R12)(R9*1), Y9
+	VBROADCASTSS 16(R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 20(R10), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 24(R10), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 28(R10), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y8
+	VMOVUPS      32(R12)(R9*1), Y9
+	VBROADCASTSS 32(R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 36(R10), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 40(R10), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 44(R10), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y8
+	VMOVUPS      32(R12)(R9*1), Y9
+	VBROADCASTSS 48(R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 52(R10), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 56(R10), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 60(R10), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry60
 
-entryover45:
+entryover61:
+	CMPQ R8, $+1
+	JL   entryover63
+
+entry62:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y8
+	VMOVUPS      32(R12)(R9*1), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(R10), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(R10), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(R10), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry62
+
+entryover63:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil46
+	JEQ          nil64
 	VBROADCASTSS (R9)(R8*4), Y8
 	VADDPS       Y8, Y0, Y0
 	VADDPS       Y8, Y1, Y1
@@ -895,7 +1266,7 @@ entryover45:
 	VADDPS       Y8, Y6, Y6
 	VADDPS       Y8, Y7, Y7
 
-nil46:
+nil64:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -933,9 +1304,9 @@ nil46:
 	VMOVUPS      Y7, 32(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row42
+	JMP          row58
 
-rowover43:
+rowover59:
 	ADDQ $+64, CX
 	SUBQ $+16, SI
 	JMP  block
@@ -947,9 +1318,9 @@ below2:
 single:
 	MOVQ lo+8(FP), BX
 
-row47:
+row65:
 	CMPQ         BX, DX
-	JGE          rowover48
+	JGE          rowover66
 	VBROADCASTSS constants_avx2<>+0(SB), Y0
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
@@ -964,14 +1335,15 @@ row47:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover68
 
-entry49:
-	CMPQ         R9, R8
-	JGE          entryover50
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Y4
+entry67:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y4
 	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VBROADCASTSS 4(R10), Y5
@@ -980,16 +1352,73 @@ entry49:
 	VFMADD231PS  Y4, Y5, Y2
 	VBROADCASTSS 12(R10), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry49
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y4
+	VBROADCASTSS 16(R10), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 20(R10), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 24(R10), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS 28(R10), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y4
+	VBROADCASTSS 32(R10), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 36(R10), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 40(R10), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS 44(R10), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y4
+	VBROADCASTSS 48(R10), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 52(R10), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 56(R10), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS 60(R10), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry67
 
-entryover50:
+entryover68:
+	CMPQ R8, $+1
+	JL   entryover70
+
+entry69:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Y4
+	VBROADCASTSS (R10), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 4(R10), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 8(R10), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS 12(R10), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry69
+
+entryover70:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil51
+	JEQ          nil71
 	VBROADCASTSS (R9)(R8*4), Y4
 	VADDPS       Y4, Y0, Y0
 	VBROADCASTSS 4(R9)(R8*4), Y4
@@ -999,7 +1428,7 @@ entryover50:
 	VBROADCASTSS 12(R9)(R8*4), Y4
 	VADDPS       Y4, Y3, Y3
 
-nil51:
+nil71:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1025,21 +1454,21 @@ nil51:
 	VMOVUPS      Y3, (R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row47
+	JMP          row65
 
-rowover48:
+rowover66:
 	ADDQ $+32, CX
 	SUBQ $+8, SI
 	JMP  block
 
 below1:
 	TESTQ CX, CX
-	JEQ   few52
+	JEQ   few72
 	LEAQ  -32(CX)(SI*4), CX
 	MOVQ  $+8, SI
 	JMP   single
 
-few52:
+few72:
 	MOVQ    SI, BX
 	SUBQ    $+0, BX
 	LEAQ    maskTable<>+0(SB), SI
@@ -1047,9 +1476,9 @@ few52:
 	VMOVDQU 64(SI)(BX*4), Y0
 	MOVQ    lo+8(FP), BX
 
-row53:
+row73:
 	CMPQ         BX, DX
-	JGE          rowover54
+	JGE          rowover74
 	VBROADCASTSS constants_avx2<>+0(SB), Y1
 	VBROADCASTSS constants_avx2<>+0(SB), Y2
 	VBROADCASTSS constants_avx2<>+0(SB), Y3
@@ -1064,14 +1493,15 @@ row53:
 	MOVQ         R8, R12
 	SHLQ         $0x04, R12
 	ADDQ         R12, R9
+	LEAQ         (R10)(R8*4), R10
+	SUBQ         R8, SI
+	CMPQ         SI, $+4
+	JL           entryover76
 
-entry55:
-	CMPQ         R8, SI
-	JGE          entryover56
-	MOVLQSX      (R10)(R8*4), R12
-	IMULQ        DI, R12
-	ADDQ         R11, R12
-	VMASKMOVPS   (R12), Y0, Y5
+entry75:
+	MOVLQSX      (R10), R8
+	IMULQ        DI, R8
+	VMASKMOVPS   (R11)(R8*1), Y0, Y5
 	VBROADCASTSS (R9), Y6
 	VFMADD231PS  Y5, Y6, Y1
 	VBROADCASTSS 4(R9), Y6
@@ -1080,16 +1510,73 @@ entry55:
 	VFMADD231PS  Y5, Y6, Y3
 	VBROADCASTSS 12(R9), Y6
 	VFMADD231PS  Y5, Y6, Y4
-	ADDQ         $+16, R9
-	INCQ         R8
-	JMP          entry55
+	MOVLQSX      4(R10), R8
+	IMULQ        DI, R8
+	VMASKMOVPS   (R11)(R8*1), Y0, Y5
+	VBROADCASTSS 16(R9), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 20(R9), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 24(R9), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS 28(R9), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	MOVLQSX      8(R10), R8
+	IMULQ        DI, R8
+	VMASKMOVPS   (R11)(R8*1), Y0, Y5
+	VBROADCASTSS 32(R9), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 36(R9), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 40(R9), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS 44(R9), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	MOVLQSX      12(R10), R8
+	IMULQ        DI, R8
+	VMASKMOVPS   (R11)(R8*1), Y0, Y5
+	VBROADCASTSS 48(R9), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 52(R9), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 56(R9), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS 60(R9), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         $+16, R10
+	ADDQ         $+64, R9
+	SUBQ         $+4, SI
+	CMPQ         SI, $+4
+	JGE          entry75
 
-entryover56:
+entryover76:
+	CMPQ SI, $+1
+	JL   entryover78
+
+entry77:
+	MOVLQSX      (R10), R8
+	IMULQ        DI, R8
+	VMASKMOVPS   (R11)(R8*1), Y0, Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(R9), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 8(R9), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS 12(R9), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         $+4, R10
+	ADDQ         $+16, R9
+	SUBQ         $+1, SI
+	CMPQ         SI, $+1
+	JGE          entry77
+
+entryover78:
 	MOVQ         BX, SI
 	SHLQ         $0x02, SI
 	MOVQ         120(AX), R8
 	TESTQ        R8, R8
-	JEQ          nil57
+	JEQ          nil79
 	VBROADCASTSS (R8)(SI*4), Y5
 	VADDPS       Y5, Y1, Y1
 	VBROADCASTSS 4(R8)(SI*4), Y5
@@ -1099,7 +1586,7 @@ entryover56:
 	VBROADCASTSS 12(R8)(SI*4), Y5
 	VADDPS       Y5, Y4, Y4
 
-nil57:
+nil79:
 	MOVQ         96(AX), R8
 	MOVQ         152(AX), R9
 	SHLQ         $0x02, R9
@@ -1125,9 +1612,9 @@ nil57:
 	VMASKMOVPS   Y4, Y0, (R8)
 	ADDQ         R9, R8
 	INCQ         BX
-	JMP          row53
+	JMP          row73
 
-rowover54:
+rowover74:
 done:
 	VZEROUPPER
 	RET

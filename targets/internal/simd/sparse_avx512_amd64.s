@@ -47,32 +47,94 @@ row3:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover6
 
 entry5:
-	CMPQ         R9, R8
-	JGE          entryover6
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z8
-	VFMADD231PS  (R13), Z8, Z0
-	VFMADD231PS  64(R13), Z8, Z1
-	VFMADD231PS  128(R13), Z8, Z2
-	VFMADD231PS  192(R13), Z8, Z3
-	VFMADD231PS  256(R13), Z8, Z4
-	VFMADD231PS  320(R13), Z8, Z5
-	VFMADD231PS  384(R13), Z8, Z6
-	VMOVUPS.Z    448(R13), K1, Z9
+	VFMADD231PS  (R12)(R9*1), Z8, Z0
+	VFMADD231PS  64(R12)(R9*1), Z8, Z1
+	VFMADD231PS  128(R12)(R9*1), Z8, Z2
+	VFMADD231PS  192(R12)(R9*1), Z8, Z3
+	VFMADD231PS  256(R12)(R9*1), Z8, Z4
+	VFMADD231PS  320(R12)(R9*1), Z8, Z5
+	VFMADD231PS  384(R12)(R9*1), Z8, Z6
+	VMOVUPS.Z    448(R12)(R9*1), K1, Z9
 	VFMADD231PS  Z9, Z8, Z7
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry5
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z8
+	VFMADD231PS  (R12)(R9*1), Z8, Z0
+	VFMADD231PS  64(R12)(R9*1), Z8, Z1
+	VFMADD231PS  128(R12)(R9*1), Z8, Z2
+	VFMADD231PS  192(R12)(R9*1), Z8, Z3
+	VFMADD231PS  256(R12)(R9*1), Z8, Z4
+	VFMADD231PS  320(R12)(R9*1), Z8, Z5
+	VFMADD231PS  384(R12)(R9*1), Z8, Z6
+	VMOVUPS.Z    448(R12)(R9*1), K1, Z9
+	VFMADD231PS  Z9, Z8, Z7
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z8
+	VFMADD231PS  (R12)(R9*1), Z8, Z0
+	VFMADD231PS  64(R12)(R9*1), Z8, Z1
+	VFMADD231PS  128(R12)(R9*1), Z8, Z2
+	VFMADD231PS  192(R12)(R9*1), Z8, Z3
+	VFMADD231PS  256(R12)(R9*1), Z8, Z4
+	VFMADD231PS  320(R12)(R9*1), Z8, Z5
+	VFMADD231PS  384(R12)(R9*1), Z8, Z6
+	VMOVUPS.Z    448(R12)(R9*1), K1, Z9
+	VFMADD231PS  Z9, Z8, Z7
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z8
+	VFMADD231PS  (R12)(R9*1), Z8, Z0
+	VFMADD231PS  64(R12)(R9*1), Z8, Z1
+	VFMADD231PS  128(R12)(R9*1), Z8, Z2
+	VFMADD231PS  192(R12)(R9*1), Z8, Z3
+	VFMADD231PS  256(R12)(R9*1), Z8, Z4
+	VFMADD231PS  320(R12)(R9*1), Z8, Z5
+	VFMADD231PS  384(R12)(R9*1), Z8, Z6
+	VMOVUPS.Z    448(R12)(R9*1), K1, Z9
+	VFMADD231PS  Z9, Z8, Z7
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry5
 
 entryover6:
+	CMPQ R8, $+1
+	JL   entryover8
+
+entry7:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z8
+	VFMADD231PS  (R12)(R9*1), Z8, Z0
+	VFMADD231PS  64(R12)(R9*1), Z8, Z1
+	VFMADD231PS  128(R12)(R9*1), Z8, Z2
+	VFMADD231PS  192(R12)(R9*1), Z8, Z3
+	VFMADD231PS  256(R12)(R9*1), Z8, Z4
+	VFMADD231PS  320(R12)(R9*1), Z8, Z5
+	VFMADD231PS  384(R12)(R9*1), Z8, Z6
+	VMOVUPS.Z    448(R12)(R9*1), K1, Z9
+	VFMADD231PS  Z9, Z8, Z7
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry7
+
+entryover8:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil7
+	JEQ          nil9
 	VBROADCASTSS (R9)(R8*4), Z8
 	VADDPS       Z8, Z0, Z0
 	VADDPS       Z8, Z1, Z1
@@ -83,7 +145,7 @@ entryover6:
 	VADDPS       Z8, Z6, Z6
 	VADDPS       Z8, Z7, Z7
 
-nil7:
+nil9:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -126,9 +188,9 @@ rowover4:
 whole1:
 	MOVQ lo+8(FP), BX
 
-row8:
+row10:
 	CMPQ         BX, DX
-	JGE          rowover9
+	JGE          rowover11
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -145,31 +207,89 @@ row8:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover13
 
-entry10:
-	CMPQ         R9, R8
-	JGE          entryover11
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry12:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z8
-	VFMADD231PS  (R13), Z8, Z0
-	VFMADD231PS  64(R13), Z8, Z1
-	VFMADD231PS  128(R13), Z8, Z2
-	VFMADD231PS  192(R13), Z8, Z3
-	VFMADD231PS  256(R13), Z8, Z4
-	VFMADD231PS  320(R13), Z8, Z5
-	VFMADD231PS  384(R13), Z8, Z6
-	VFMADD231PS  448(R13), Z8, Z7
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry10
+	VFMADD231PS  (R12)(R9*1), Z8, Z0
+	VFMADD231PS  64(R12)(R9*1), Z8, Z1
+	VFMADD231PS  128(R12)(R9*1), Z8, Z2
+	VFMADD231PS  192(R12)(R9*1), Z8, Z3
+	VFMADD231PS  256(R12)(R9*1), Z8, Z4
+	VFMADD231PS  320(R12)(R9*1), Z8, Z5
+	VFMADD231PS  384(R12)(R9*1), Z8, Z6
+	VFMADD231PS  448(R12)(R9*1), Z8, Z7
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z8
+	VFMADD231PS  (R12)(R9*1), Z8, Z0
+	VFMADD231PS  64(R12)(R9*1), Z8, Z1
+	VFMADD231PS  128(R12)(R9*1), Z8, Z2
+	VFMADD231PS  192(R12)(R9*1), Z8, Z3
+	VFMADD231PS  256(R12)(R9*1), Z8, Z4
+	VFMADD231PS  320(R12)(R9*1), Z8, Z5
+	VFMADD231PS  384(R12)(R9*1), Z8, Z6
+	VFMADD231PS  448(R12)(R9*1), Z8, Z7
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z8
+	VFMADD231PS  (R12)(R9*1), Z8, Z0
+	VFMADD231PS  64(R12)(R9*1), Z8, Z1
+	VFMADD231PS  128(R12)(R9*1), Z8, Z2
+	VFMADD231PS  192(R12)(R9*1), Z8, Z3
+	VFMADD231PS  256(R12)(R9*1), Z8, Z4
+	VFMADD231PS  320(R12)(R9*1), Z8, Z5
+	VFMADD231PS  384(R12)(R9*1), Z8, Z6
+	VFMADD231PS  448(R12)(R9*1), Z8, Z7
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z8
+	VFMADD231PS  (R12)(R9*1), Z8, Z0
+	VFMADD231PS  64(R12)(R9*1), Z8, Z1
+	VFMADD231PS  128(R12)(R9*1), Z8, Z2
+	VFMADD231PS  192(R12)(R9*1), Z8, Z3
+	VFMADD231PS  256(R12)(R9*1), Z8, Z4
+	VFMADD231PS  320(R12)(R9*1), Z8, Z5
+	VFMADD231PS  384(R12)(R9*1), Z8, Z6
+	VFMADD231PS  448(R12)(R9*1), Z8, Z7
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry12
 
-entryover11:
+entryover13:
+	CMPQ R8, $+1
+	JL   entryover15
+
+entry14:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z8
+	VFMADD231PS  (R12)(R9*1), Z8, Z0
+	VFMADD231PS  64(R12)(R9*1), Z8, Z1
+	VFMADD231PS  128(R12)(R9*1), Z8, Z2
+	VFMADD231PS  192(R12)(R9*1), Z8, Z3
+	VFMADD231PS  256(R12)(R9*1), Z8, Z4
+	VFMADD231PS  320(R12)(R9*1), Z8, Z5
+	VFMADD231PS  384(R12)(R9*1), Z8, Z6
+	VFMADD231PS  448(R12)(R9*1), Z8, Z7
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry14
+
+entryover15:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil12
+	JEQ          nil16
 	VBROADCASTSS (R9)(R8*4), Z8
 	VADDPS       Z8, Z0, Z0
 	VADDPS       Z8, Z1, Z1
@@ -180,7 +300,7 @@ entryover11:
 	VADDPS       Z8, Z6, Z6
 	VADDPS       Z8, Z7, Z7
 
-nil12:
+nil16:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -215,9 +335,9 @@ nil12:
 	VMOVUPS      Z7, 448(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row8
+	JMP          row10
 
-rowover9:
+rowover11:
 blockover2:
 	ADDQ $+512, CX
 	SUBQ $+128, SI
@@ -227,7 +347,7 @@ atmost7:
 	CMPQ  SI, $+96
 	JLE   atmost6
 	CMPQ  SI, $+112
-	JGE   whole13
+	JGE   whole17
 	MOVQ  SI, BX
 	SUBQ  $+96, BX
 	MOVL  $-1, R8
@@ -235,9 +355,9 @@ atmost7:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row15:
+row19:
 	CMPQ         BX, DX
-	JGE          rowover16
+	JGE          rowover20
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -253,31 +373,89 @@ row15:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover22
 
-entry17:
-	CMPQ         R9, R8
-	JGE          entryover18
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry21:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z7
-	VFMADD231PS  (R13), Z7, Z0
-	VFMADD231PS  64(R13), Z7, Z1
-	VFMADD231PS  128(R13), Z7, Z2
-	VFMADD231PS  192(R13), Z7, Z3
-	VFMADD231PS  256(R13), Z7, Z4
-	VFMADD231PS  320(R13), Z7, Z5
-	VMOVUPS.Z    384(R13), K1, Z8
+	VFMADD231PS  (R12)(R9*1), Z7, Z0
+	VFMADD231PS  64(R12)(R9*1), Z7, Z1
+	VFMADD231PS  128(R12)(R9*1), Z7, Z2
+	VFMADD231PS  192(R12)(R9*1), Z7, Z3
+	VFMADD231PS  256(R12)(R9*1), Z7, Z4
+	VFMADD231PS  320(R12)(R9*1), Z7, Z5
+	VMOVUPS.Z    384(R12)(R9*1), K1, Z8
 	VFMADD231PS  Z8, Z7, Z6
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry17
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z7
+	VFMADD231PS  (R12)(R9*1), Z7, Z0
+	VFMADD231PS  64(R12)(R9*1), Z7, Z1
+	VFMADD231PS  128(R12)(R9*1), Z7, Z2
+	VFMADD231PS  192(R12)(R9*1), Z7, Z3
+	VFMADD231PS  256(R12)(R9*1), Z7, Z4
+	VFMADD231PS  320(R12)(R9*1), Z7, Z5
+	VMOVUPS.Z    384(R12)(R9*1), K1, Z8
+	VFMADD231PS  Z8, Z7, Z6
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z7
+	VFMADD231PS  (R12)(R9*1), Z7, Z0
+	VFMADD231PS  64(R12)(R9*1), Z7, Z1
+	VFMADD231PS  128(R12)(R9*1), Z7, Z2
+	VFMADD231PS  192(R12)(R9*1), Z7, Z3
+	VFMADD231PS  256(R12)(R9*1), Z7, Z4
+	VFMADD231PS  320(R12)(R9*1), Z7, Z5
+	VMOVUPS.Z    384(R12)(R9*1), K1, Z8
+	VFMADD231PS  Z8, Z7, Z6
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z7
+	VFMADD231PS  (R12)(R9*1), Z7, Z0
+	VFMADD231PS  64(R12)(R9*1), Z7, Z1
+	VFMADD231PS  128(R12)(R9*1), Z7, Z2
+	VFMADD231PS  192(R12)(R9*1), Z7, Z3
+	VFMADD231PS  256(R12)(R9*1), Z7, Z4
+	VFMADD231PS  320(R12)(R9*1), Z7, Z5
+	VMOVUPS.Z    384(R12)(R9*1), K1, Z8
+	VFMADD231PS  Z8, Z7, Z6
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry21
 
-entryover18:
+entryover22:
+	CMPQ R8, $+1
+	JL   entryover24
+
+entry23:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z7
+	VFMADD231PS  (R12)(R9*1), Z7, Z0
+	VFMADD231PS  64(R12)(R9*1), Z7, Z1
+	VFMADD231PS  128(R12)(R9*1), Z7, Z2
+	VFMADD231PS  192(R12)(R9*1), Z7, Z3
+	VFMADD231PS  256(R12)(R9*1), Z7, Z4
+	VFMADD231PS  320(R12)(R9*1), Z7, Z5
+	VMOVUPS.Z    384(R12)(R9*1), K1, Z8
+	VFMADD231PS  Z8, Z7, Z6
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry23
+
+entryover24:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil19
+	JEQ          nil25
 	VBROADCASTSS (R9)(R8*4), Z7
 	VADDPS       Z7, Z0, Z0
 	VADDPS       Z7, Z1, Z1
@@ -287,7 +465,7 @@ entryover18:
 	VADDPS       Z7, Z5, Z5
 	VADDPS       Z7, Z6, Z6
 
-nil19:
+nil25:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -319,17 +497,17 @@ nil19:
 	VMOVUPS      Z6, K1, 384(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row15
+	JMP          row19
 
-rowover16:
-	JMP blockover14
+rowover20:
+	JMP blockover18
 
-whole13:
+whole17:
 	MOVQ lo+8(FP), BX
 
-row20:
+row26:
 	CMPQ         BX, DX
-	JGE          rowover21
+	JGE          rowover27
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -345,30 +523,84 @@ row20:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover29
 
-entry22:
-	CMPQ         R9, R8
-	JGE          entryover23
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry28:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z7
-	VFMADD231PS  (R13), Z7, Z0
-	VFMADD231PS  64(R13), Z7, Z1
-	VFMADD231PS  128(R13), Z7, Z2
-	VFMADD231PS  192(R13), Z7, Z3
-	VFMADD231PS  256(R13), Z7, Z4
-	VFMADD231PS  320(R13), Z7, Z5
-	VFMADD231PS  384(R13), Z7, Z6
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry22
+	VFMADD231PS  (R12)(R9*1), Z7, Z0
+	VFMADD231PS  64(R12)(R9*1), Z7, Z1
+	VFMADD231PS  128(R12)(R9*1), Z7, Z2
+	VFMADD231PS  192(R12)(R9*1), Z7, Z3
+	VFMADD231PS  256(R12)(R9*1), Z7, Z4
+	VFMADD231PS  320(R12)(R9*1), Z7, Z5
+	VFMADD231PS  384(R12)(R9*1), Z7, Z6
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z7
+	VFMADD231PS  (R12)(R9*1), Z7, Z0
+	VFMADD231PS  64(R12)(R9*1), Z7, Z1
+	VFMADD231PS  128(R12)(R9*1), Z7, Z2
+	VFMADD231PS  192(R12)(R9*1), Z7, Z3
+	VFMADD231PS  256(R12)(R9*1), Z7, Z4
+	VFMADD231PS  320(R12)(R9*1), Z7, Z5
+	VFMADD231PS  384(R12)(R9*1), Z7, Z6
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z7
+	VFMADD231PS  (R12)(R9*1), Z7, Z0
+	VFMADD231PS  64(R12)(R9*1), Z7, Z1
+	VFMADD231PS  128(R12)(R9*1), Z7, Z2
+	VFMADD231PS  192(R12)(R9*1), Z7, Z3
+	VFMADD231PS  256(R12)(R9*1), Z7, Z4
+	VFMADD231PS  320(R12)(R9*1), Z7, Z5
+	VFMADD231PS  384(R12)(R9*1), Z7, Z6
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z7
+	VFMADD231PS  (R12)(R9*1), Z7, Z0
+	VFMADD231PS  64(R12)(R9*1), Z7, Z1
+	VFMADD231PS  128(R12)(R9*1), Z7, Z2
+	VFMADD231PS  192(R12)(R9*1), Z7, Z3
+	VFMADD231PS  256(R12)(R9*1), Z7, Z4
+	VFMADD231PS  320(R12)(R9*1), Z7, Z5
+	VFMADD231PS  384(R12)(R9*1), Z7, Z6
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry28
 
-entryover23:
+entryover29:
+	CMPQ R8, $+1
+	JL   entryover31
+
+entry30:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z7
+	VFMADD231PS  (R12)(R9*1), Z7, Z0
+	VFMADD231PS  64(R12)(R9*1), Z7, Z1
+	VFMADD231PS  128(R12)(R9*1), Z7, Z2
+	VFMADD231PS  192(R12)(R9*1), Z7, Z3
+	VFMADD231PS  256(R12)(R9*1), Z7, Z4
+	VFMADD231PS  320(R12)(R9*1), Z7, Z5
+	VFMADD231PS  384(R12)(R9*1), Z7, Z6
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry30
+
+entryover31:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil24
+	JEQ          nil32
 	VBROADCASTSS (R9)(R8*4), Z7
 	VADDPS       Z7, Z0, Z0
 	VADDPS       Z7, Z1, Z1
@@ -378,7 +610,7 @@ entryover23:
 	VADDPS       Z7, Z5, Z5
 	VADDPS       Z7, Z6, Z6
 
-nil24:
+nil32:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -410,10 +642,10 @@ nil24:
 	VMOVUPS      Z6, 384(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row20
+	JMP          row26
 
-rowover21:
-blockover14:
+rowover27:
+blockover18:
 	ADDQ $+448, CX
 	SUBQ $+112, SI
 	JMP  block
@@ -422,7 +654,7 @@ atmost6:
 	CMPQ  SI, $+80
 	JLE   atmost5
 	CMPQ  SI, $+96
-	JGE   whole25
+	JGE   whole33
 	MOVQ  SI, BX
 	SUBQ  $+80, BX
 	MOVL  $-1, R8
@@ -430,9 +662,9 @@ atmost6:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row27:
+row35:
 	CMPQ         BX, DX
-	JGE          rowover28
+	JGE          rowover36
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -447,30 +679,84 @@ row27:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover38
 
-entry29:
-	CMPQ         R9, R8
-	JGE          entryover30
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry37:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z6
-	VFMADD231PS  (R13), Z6, Z0
-	VFMADD231PS  64(R13), Z6, Z1
-	VFMADD231PS  128(R13), Z6, Z2
-	VFMADD231PS  192(R13), Z6, Z3
-	VFMADD231PS  256(R13), Z6, Z4
-	VMOVUPS.Z    320(R13), K1, Z7
+	VFMADD231PS  (R12)(R9*1), Z6, Z0
+	VFMADD231PS  64(R12)(R9*1), Z6, Z1
+	VFMADD231PS  128(R12)(R9*1), Z6, Z2
+	VFMADD231PS  192(R12)(R9*1), Z6, Z3
+	VFMADD231PS  256(R12)(R9*1), Z6, Z4
+	VMOVUPS.Z    320(R12)(R9*1), K1, Z7
 	VFMADD231PS  Z7, Z6, Z5
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry29
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z6
+	VFMADD231PS  (R12)(R9*1), Z6, Z0
+	VFMADD231PS  64(R12)(R9*1), Z6, Z1
+	VFMADD231PS  128(R12)(R9*1), Z6, Z2
+	VFMADD231PS  192(R12)(R9*1), Z6, Z3
+	VFMADD231PS  256(R12)(R9*1), Z6, Z4
+	VMOVUPS.Z    320(R12)(R9*1), K1, Z7
+	VFMADD231PS  Z7, Z6, Z5
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z6
+	VFMADD231PS  (R12)(R9*1), Z6, Z0
+	VFMADD231PS  64(R12)(R9*1), Z6, Z1
+	VFMADD231PS  128(R12)(R9*1), Z6, Z2
+	VFMADD231PS  192(R12)(R9*1), Z6, Z3
+	VFMADD231PS  256(R12)(R9*1), Z6, Z4
+	VMOVUPS.Z    320(R12)(R9*1), K1, Z7
+	VFMADD231PS  Z7, Z6, Z5
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z6
+	VFMADD231PS  (R12)(R9*1), Z6, Z0
+	VFMADD231PS  64(R12)(R9*1), Z6, Z1
+	VFMADD231PS  128(R12)(R9*1), Z6, Z2
+	VFMADD231PS  192(R12)(R9*1), Z6, Z3
+	VFMADD231PS  256(R12)(R9*1), Z6, Z4
+	VMOVUPS.Z    320(R12)(R9*1), K1, Z7
+	VFMADD231PS  Z7, Z6, Z5
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry37
 
-entryover30:
+entryover38:
+	CMPQ R8, $+1
+	JL   entryover40
+
+entry39:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z6
+	VFMADD231PS  (R12)(R9*1), Z6, Z0
+	VFMADD231PS  64(R12)(R9*1), Z6, Z1
+	VFMADD231PS  128(R12)(R9*1), Z6, Z2
+	VFMADD231PS  192(R12)(R9*1), Z6, Z3
+	VFMADD231PS  256(R12)(R9*1), Z6, Z4
+	VMOVUPS.Z    320(R12)(R9*1), K1, Z7
+	VFMADD231PS  Z7, Z6, Z5
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry39
+
+entryover40:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil31
+	JEQ          nil41
 	VBROADCASTSS (R9)(R8*4), Z6
 	VADDPS       Z6, Z0, Z0
 	VADDPS       Z6, Z1, Z1
@@ -479,7 +765,7 @@ entryover30:
 	VADDPS       Z6, Z4, Z4
 	VADDPS       Z6, Z5, Z5
 
-nil31:
+nil41:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -508,17 +794,17 @@ nil31:
 	VMOVUPS      Z5, K1, 320(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row27
+	JMP          row35
 
-rowover28:
-	JMP blockover26
+rowover36:
+	JMP blockover34
 
-whole25:
+whole33:
 	MOVQ lo+8(FP), BX
 
-row32:
+row42:
 	CMPQ         BX, DX
-	JGE          rowover33
+	JGE          rowover43
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -533,29 +819,79 @@ row32:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover45
 
-entry34:
-	CMPQ         R9, R8
-	JGE          entryover35
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry44:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z6
-	VFMADD231PS  (R13), Z6, Z0
-	VFMADD231PS  64(R13), Z6, Z1
-	VFMADD231PS  128(R13), Z6, Z2
-	VFMADD231PS  192(R13), Z6, Z3
-	VFMADD231PS  256(R13), Z6, Z4
-	VFMADD231PS  320(R13), Z6, Z5
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry34
+	VFMADD231PS  (R12)(R9*1), Z6, Z0
+	VFMADD231PS  64(R12)(R9*1), Z6, Z1
+	VFMADD231PS  128(R12)(R9*1), Z6, Z2
+	VFMADD231PS  192(R12)(R9*1), Z6, Z3
+	VFMADD231PS  256(R12)(R9*1), Z6, Z4
+	VFMADD231PS  320(R12)(R9*1), Z6, Z5
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z6
+	VFMADD231PS  (R12)(R9*1), Z6, Z0
+	VFMADD231PS  64(R12)(R9*1), Z6, Z1
+	VFMADD231PS  128(R12)(R9*1), Z6, Z2
+	VFMADD231PS  192(R12)(R9*1), Z6, Z3
+	VFMADD231PS  256(R12)(R9*1), Z6, Z4
+	VFMADD231PS  320(R12)(R9*1), Z6, Z5
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z6
+	VFMADD231PS  (R12)(R9*1), Z6, Z0
+	VFMADD231PS  64(R12)(R9*1), Z6, Z1
+	VFMADD231PS  128(R12)(R9*1), Z6, Z2
+	VFMADD231PS  192(R12)(R9*1), Z6, Z3
+	VFMADD231PS  256(R12)(R9*1), Z6, Z4
+	VFMADD231PS  320(R12)(R9*1), Z6, Z5
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z6
+	VFMADD231PS  (R12)(R9*1), Z6, Z0
+	VFMADD231PS  64(R12)(R9*1), Z6, Z1
+	VFMADD231PS  128(R12)(R9*1), Z6, Z2
+	VFMADD231PS  192(R12)(R9*1), Z6, Z3
+	VFMADD231PS  256(R12)(R9*1), Z6, Z4
+	VFMADD231PS  320(R12)(R9*1), Z6, Z5
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry44
 
-entryover35:
+entryover45:
+	CMPQ R8, $+1
+	JL   entryover47
+
+entry46:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z6
+	VFMADD231PS  (R12)(R9*1), Z6, Z0
+	VFMADD231PS  64(R12)(R9*1), Z6, Z1
+	VFMADD231PS  128(R12)(R9*1), Z6, Z2
+	VFMADD231PS  192(R12)(R9*1), Z6, Z3
+	VFMADD231PS  256(R12)(R9*1), Z6, Z4
+	VFMADD231PS  320(R12)(R9*1), Z6, Z5
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry46
+
+entryover47:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil36
+	JEQ          nil48
 	VBROADCASTSS (R9)(R8*4), Z6
 	VADDPS       Z6, Z0, Z0
 	VADDPS       Z6, Z1, Z1
@@ -564,7 +900,7 @@ entryover35:
 	VADDPS       Z6, Z4, Z4
 	VADDPS       Z6, Z5, Z5
 
-nil36:
+nil48:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -593,10 +929,10 @@ nil36:
 	VMOVUPS      Z5, 320(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row32
+	JMP          row42
 
-rowover33:
-blockover26:
+rowover43:
+blockover34:
 	ADDQ $+384, CX
 	SUBQ $+96, SI
 	JMP  block
@@ -605,7 +941,7 @@ atmost5:
 	CMPQ  SI, $+64
 	JLE   atmost4
 	CMPQ  SI, $+80
-	JGE   whole37
+	JGE   whole49
 	MOVQ  SI, BX
 	SUBQ  $+64, BX
 	MOVL  $-1, R8
@@ -613,9 +949,9 @@ atmost5:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row39:
+row51:
 	CMPQ         BX, DX
-	JGE          rowover40
+	JGE          rowover52
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -629,29 +965,79 @@ row39:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover54
 
-entry41:
-	CMPQ         R9, R8
-	JGE          entryover42
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry53:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z5
-	VFMADD231PS  (R13), Z5, Z0
-	VFMADD231PS  64(R13), Z5, Z1
-	VFMADD231PS  128(R13), Z5, Z2
-	VFMADD231PS  192(R13), Z5, Z3
-	VMOVUPS.Z    256(R13), K1, Z6
+	VFMADD231PS  (R12)(R9*1), Z5, Z0
+	VFMADD231PS  64(R12)(R9*1), Z5, Z1
+	VFMADD231PS  128(R12)(R9*1), Z5, Z2
+	VFMADD231PS  192(R12)(R9*1), Z5, Z3
+	VMOVUPS.Z    256(R12)(R9*1), K1, Z6
 	VFMADD231PS  Z6, Z5, Z4
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry41
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z5
+	VFMADD231PS  (R12)(R9*1), Z5, Z0
+	VFMADD231PS  64(R12)(R9*1), Z5, Z1
+	VFMADD231PS  128(R12)(R9*1), Z5, Z2
+	VFMADD231PS  192(R12)(R9*1), Z5, Z3
+	VMOVUPS.Z    256(R12)(R9*1), K1, Z6
+	VFMADD231PS  Z6, Z5, Z4
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z5
+	VFMADD231PS  (R12)(R9*1), Z5, Z0
+	VFMADD231PS  64(R12)(R9*1), Z5, Z1
+	VFMADD231PS  128(R12)(R9*1), Z5, Z2
+	VFMADD231PS  192(R12)(R9*1), Z5, Z3
+	VMOVUPS.Z    256(R12)(R9*1), K1, Z6
+	VFMADD231PS  Z6, Z5, Z4
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z5
+	VFMADD231PS  (R12)(R9*1), Z5, Z0
+	VFMADD231PS  64(R12)(R9*1), Z5, Z1
+	VFMADD231PS  128(R12)(R9*1), Z5, Z2
+	VFMADD231PS  192(R12)(R9*1), Z5, Z3
+	VMOVUPS.Z    256(R12)(R9*1), K1, Z6
+	VFMADD231PS  Z6, Z5, Z4
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry53
 
-entryover42:
+entryover54:
+	CMPQ R8, $+1
+	JL   entryover56
+
+entry55:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z5
+	VFMADD231PS  (R12)(R9*1), Z5, Z0
+	VFMADD231PS  64(R12)(R9*1), Z5, Z1
+	VFMADD231PS  128(R12)(R9*1), Z5, Z2
+	VFMADD231PS  192(R12)(R9*1), Z5, Z3
+	VMOVUPS.Z    256(R12)(R9*1), K1, Z6
+	VFMADD231PS  Z6, Z5, Z4
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry55
+
+entryover56:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil43
+	JEQ          nil57
 	VBROADCASTSS (R9)(R8*4), Z5
 	VADDPS       Z5, Z0, Z0
 	VADDPS       Z5, Z1, Z1
@@ -659,7 +1045,7 @@ entryover42:
 	VADDPS       Z5, Z3, Z3
 	VADDPS       Z5, Z4, Z4
 
-nil43:
+nil57:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -685,17 +1071,17 @@ nil43:
 	VMOVUPS      Z4, K1, 256(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row39
+	JMP          row51
 
-rowover40:
-	JMP blockover38
+rowover52:
+	JMP blockover50
 
-whole37:
+whole49:
 	MOVQ lo+8(FP), BX
 
-row44:
+row58:
 	CMPQ         BX, DX
-	JGE          rowover45
+	JGE          rowover59
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -709,28 +1095,74 @@ row44:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover61
 
-entry46:
-	CMPQ         R9, R8
-	JGE          entryover47
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry60:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z5
-	VFMADD231PS  (R13), Z5, Z0
-	VFMADD231PS  64(R13), Z5, Z1
-	VFMADD231PS  128(R13), Z5, Z2
-	VFMADD231PS  192(R13), Z5, Z3
-	VFMADD231PS  256(R13), Z5, Z4
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry46
+	VFMADD231PS  (R12)(R9*1), Z5, Z0
+	VFMADD231PS  64(R12)(R9*1), Z5, Z1
+	VFMADD231PS  128(R12)(R9*1), Z5, Z2
+	VFMADD231PS  192(R12)(R9*1), Z5, Z3
+	VFMADD231PS  256(R12)(R9*1), Z5, Z4
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z5
+	VFMADD231PS  (R12)(R9*1), Z5, Z0
+	VFMADD231PS  64(R12)(R9*1), Z5, Z1
+	VFMADD231PS  128(R12)(R9*1), Z5, Z2
+	VFMADD231PS  192(R12)(R9*1), Z5, Z3
+	VFMADD231PS  256(R12)(R9*1), Z5, Z4
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z5
+	VFMADD231PS  (R12)(R9*1), Z5, Z0
+	VFMADD231PS  64(R12)(R9*1), Z5, Z1
+	VFMADD231PS  128(R12)(R9*1), Z5, Z2
+	VFMADD231PS  192(R12)(R9*1), Z5, Z3
+	VFMADD231PS  256(R12)(R9*1), Z5, Z4
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z5
+	VFMADD231PS  (R12)(R9*1), Z5, Z0
+	VFMADD231PS  64(R12)(R9*1), Z5, Z1
+	VFMADD231PS  128(R12)(R9*1), Z5, Z2
+	VFMADD231PS  192(R12)(R9*1), Z5, Z3
+	VFMADD231PS  256(R12)(R9*1), Z5, Z4
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry60
 
-entryover47:
+entryover61:
+	CMPQ R8, $+1
+	JL   entryover63
+
+entry62:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z5
+	VFMADD231PS  (R12)(R9*1), Z5, Z0
+	VFMADD231PS  64(R12)(R9*1), Z5, Z1
+	VFMADD231PS  128(R12)(R9*1), Z5, Z2
+	VFMADD231PS  192(R12)(R9*1), Z5, Z3
+	VFMADD231PS  256(R12)(R9*1), Z5, Z4
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry62
+
+entryover63:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil48
+	JEQ          nil64
 	VBROADCASTSS (R9)(R8*4), Z5
 	VADDPS       Z5, Z0, Z0
 	VADDPS       Z5, Z1, Z1
@@ -738,7 +1170,7 @@ entryover47:
 	VADDPS       Z5, Z3, Z3
 	VADDPS       Z5, Z4, Z4
 
-nil48:
+nil64:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -764,10 +1196,10 @@ nil48:
 	VMOVUPS      Z4, 256(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row44
+	JMP          row58
 
-rowover45:
-blockover38:
+rowover59:
+blockover50:
 	ADDQ $+320, CX
 	SUBQ $+80, SI
 	JMP  block
@@ -776,7 +1208,7 @@ atmost4:
 	CMPQ  SI, $+48
 	JLE   atmost3
 	CMPQ  SI, $+64
-	JGE   whole49
+	JGE   whole65
 	MOVQ  SI, BX
 	SUBQ  $+48, BX
 	MOVL  $-1, R8
@@ -784,9 +1216,9 @@ atmost4:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row51:
+row67:
 	CMPQ         BX, DX
-	JGE          rowover52
+	JGE          rowover68
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -799,35 +1231,81 @@ row51:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover70
 
-entry53:
-	CMPQ         R9, R8
-	JGE          entryover54
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry69:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z4
-	VFMADD231PS  (R13), Z4, Z0
-	VFMADD231PS  64(R13), Z4, Z1
-	VFMADD231PS  128(R13), Z4, Z2
-	VMOVUPS.Z    192(R13), K1, Z5
+	VFMADD231PS  (R12)(R9*1), Z4, Z0
+	VFMADD231PS  64(R12)(R9*1), Z4, Z1
+	VFMADD231PS  128(R12)(R9*1), Z4, Z2
+	VMOVUPS.Z    192(R12)(R9*1), K1, Z5
 	VFMADD231PS  Z5, Z4, Z3
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry53
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z4
+	VFMADD231PS  (R12)(R9*1), Z4, Z0
+	VFMADD231PS  64(R12)(R9*1), Z4, Z1
+	VFMADD231PS  128(R12)(R9*1), Z4, Z2
+	VMOVUPS.Z    192(R12)(R9*1), K1, Z5
+	VFMADD231PS  Z5, Z4, Z3
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z4
+	VFMADD231PS  (R12)(R9*1), Z4, Z0
+	VFMADD231PS  64(R12)(R9*1), Z4, Z1
+	VFMADD231PS  128(R12)(R9*1), Z4, Z2
+	VMOVUPS.Z    192(R12)(R9*1), K1, Z5
+	VFMADD231PS  Z5, Z4, Z3
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z4
+	VFMADD231PS  (R12)(R9*1), Z4, Z0
+	VFMADD231PS  64(R12)(R9*1), Z4, Z1
+	VFMADD231PS  128(R12)(R9*1), Z4, Z2
+	VMOVUPS.Z    192(R12)(R9*1), K1, Z5
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry69
 
-entryover54:
+entryover70:
+	CMPQ R8, $+1
+	JL   entryover72
+
+entry71:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z4
+	VFMADD231PS  (R12)(R9*1), Z4, Z0
+	VFMADD231PS  64(R12)(R9*1), Z4, Z1
+	VFMADD231PS  128(R12)(R9*1), Z4, Z2
+	VMOVUPS.Z    192(R12)(R9*1), K1, Z5
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry71
+
+entryover72:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil55
+	JEQ          nil73
 	VBROADCASTSS (R9)(R8*4), Z4
 	VADDPS       Z4, Z0, Z0
 	VADDPS       Z4, Z1, Z1
 	VADDPS       Z4, Z2, Z2
 	VADDPS       Z4, Z3, Z3
 
-nil55:
+nil73:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -850,17 +1328,17 @@ nil55:
 	VMOVUPS      Z3, K1, 192(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row51
+	JMP          row67
 
-rowover52:
-	JMP blockover50
+rowover68:
+	JMP blockover66
 
-whole49:
+whole65:
 	MOVQ lo+8(FP), BX
 
-row56:
+row74:
 	CMPQ         BX, DX
-	JGE          rowover57
+	JGE          rowover75
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -873,34 +1351,76 @@ row56:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover77
 
-entry58:
-	CMPQ         R9, R8
-	JGE          entryover59
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry76:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z4
-	VFMADD231PS  (R13), Z4, Z0
-	VFMADD231PS  64(R13), Z4, Z1
-	VFMADD231PS  128(R13), Z4, Z2
-	VFMADD231PS  192(R13), Z4, Z3
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry58
+	VFMADD231PS  (R12)(R9*1), Z4, Z0
+	VFMADD231PS  64(R12)(R9*1), Z4, Z1
+	VFMADD231PS  128(R12)(R9*1), Z4, Z2
+	VFMADD231PS  192(R12)(R9*1), Z4, Z3
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z4
+	VFMADD231PS  (R12)(R9*1), Z4, Z0
+	VFMADD231PS  64(R12)(R9*1), Z4, Z1
+	VFMADD231PS  128(R12)(R9*1), Z4, Z2
+	VFMADD231PS  192(R12)(R9*1), Z4, Z3
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z4
+	VFMADD231PS  (R12)(R9*1), Z4, Z0
+	VFMADD231PS  64(R12)(R9*1), Z4, Z1
+	VFMADD231PS  128(R12)(R9*1), Z4, Z2
+	VFMADD231PS  192(R12)(R9*1), Z4, Z3
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z4
+	VFMADD231PS  (R12)(R9*1), Z4, Z0
+	VFMADD231PS  64(R12)(R9*1), Z4, Z1
+	VFMADD231PS  128(R12)(R9*1), Z4, Z2
+	VFMADD231PS  192(R12)(R9*1), Z4, Z3
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry76
 
-entryover59:
+entryover77:
+	CMPQ R8, $+1
+	JL   entryover79
+
+entry78:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z4
+	VFMADD231PS  (R12)(R9*1), Z4, Z0
+	VFMADD231PS  64(R12)(R9*1), Z4, Z1
+	VFMADD231PS  128(R12)(R9*1), Z4, Z2
+	VFMADD231PS  192(R12)(R9*1), Z4, Z3
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry78
+
+entryover79:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil60
+	JEQ          nil80
 	VBROADCASTSS (R9)(R8*4), Z4
 	VADDPS       Z4, Z0, Z0
 	VADDPS       Z4, Z1, Z1
 	VADDPS       Z4, Z2, Z2
 	VADDPS       Z4, Z3, Z3
 
-nil60:
+nil80:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -923,10 +1443,10 @@ nil60:
 	VMOVUPS      Z3, 192(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row56
+	JMP          row74
 
-rowover57:
-blockover50:
+rowover75:
+blockover66:
 	ADDQ $+256, CX
 	SUBQ $+64, SI
 	JMP  block
@@ -935,7 +1455,7 @@ atmost3:
 	CMPQ  SI, $+32
 	JLE   atmost2
 	CMPQ  SI, $+48
-	JGE   whole61
+	JGE   whole81
 	MOVQ  SI, BX
 	SUBQ  $+32, BX
 	MOVL  $-1, R8
@@ -943,9 +1463,9 @@ atmost3:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row63:
+row83:
 	CMPQ         BX, DX
-	JGE          rowover64
+	JGE          rowover84
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -957,33 +1477,75 @@ row63:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover86
 
-entry65:
-	CMPQ         R9, R8
-	JGE          entryover66
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry85:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z3
-	VFMADD231PS  (R13), Z3, Z0
-	VFMADD231PS  64(R13), Z3, Z1
-	VMOVUPS.Z    128(R13), K1, Z4
+	VFMADD231PS  (R12)(R9*1), Z3, Z0
+	VFMADD231PS  64(R12)(R9*1), Z3, Z1
+	VMOVUPS.Z    128(R12)(R9*1), K1, Z4
 	VFMADD231PS  Z4, Z3, Z2
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry65
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z3
+	VFMADD231PS  (R12)(R9*1), Z3, Z0
+	VFMADD231PS  64(R12)(R9*1), Z3, Z1
+	VMOVUPS.Z    128(R12)(R9*1), K1, Z4
+	VFMADD231PS  Z4, Z3, Z2
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z3
+	VFMADD231PS  (R12)(R9*1), Z3, Z0
+	VFMADD231PS  64(R12)(R9*1), Z3, Z1
+	VMOVUPS.Z    128(R12)(R9*1), K1, Z4
+	VFMADD231PS  Z4, Z3, Z2
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z3
+	VFMADD231PS  (R12)(R9*1), Z3, Z0
+	VFMADD231PS  64(R12)(R9*1), Z3, Z1
+	VMOVUPS.Z    128(R12)(R9*1), K1, Z4
+	VFMADD231PS  Z4, Z3, Z2
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry85
 
-entryover66:
+entryover86:
+	CMPQ R8, $+1
+	JL   entryover88
+
+entry87:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z3
+	VFMADD231PS  (R12)(R9*1), Z3, Z0
+	VFMADD231PS  64(R12)(R9*1), Z3, Z1
+	VMOVUPS.Z    128(R12)(R9*1), K1, Z4
+	VFMADD231PS  Z4, Z3, Z2
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry87
+
+entryover88:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil67
+	JEQ          nil89
 	VBROADCASTSS (R9)(R8*4), Z3
 	VADDPS       Z3, Z0, Z0
 	VADDPS       Z3, Z1, Z1
 	VADDPS       Z3, Z2, Z2
 
-nil67:
+nil89:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1003,17 +1565,17 @@ nil67:
 	VMOVUPS      Z2, K1, 128(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row63
+	JMP          row83
 
-rowover64:
-	JMP blockover62
+rowover84:
+	JMP blockover82
 
-whole61:
+whole81:
 	MOVQ lo+8(FP), BX
 
-row68:
+row90:
 	CMPQ         BX, DX
-	JGE          rowover69
+	JGE          rowover91
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -1025,32 +1587,70 @@ row68:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover93
 
-entry70:
-	CMPQ         R9, R8
-	JGE          entryover71
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry92:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z3
-	VFMADD231PS  (R13), Z3, Z0
-	VFMADD231PS  64(R13), Z3, Z1
-	VFMADD231PS  128(R13), Z3, Z2
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry70
+	VFMADD231PS  (R12)(R9*1), Z3, Z0
+	VFMADD231PS  64(R12)(R9*1), Z3, Z1
+	VFMADD231PS  128(R12)(R9*1), Z3, Z2
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z3
+	VFMADD231PS  (R12)(R9*1), Z3, Z0
+	VFMADD231PS  64(R12)(R9*1), Z3, Z1
+	VFMADD231PS  128(R12)(R9*1), Z3, Z2
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z3
+	VFMADD231PS  (R12)(R9*1), Z3, Z0
+	VFMADD231PS  64(R12)(R9*1), Z3, Z1
+	VFMADD231PS  128(R12)(R9*1), Z3, Z2
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z3
+	VFMADD231PS  (R12)(R9*1), Z3, Z0
+	VFMADD231PS  64(R12)(R9*1), Z3, Z1
+	VFMADD231PS  128(R12)(R9*1), Z3, Z2
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry92
 
-entryover71:
+entryover93:
+	CMPQ R8, $+1
+	JL   entryover95
+
+entry94:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z3
+	VFMADD231PS  (R12)(R9*1), Z3, Z0
+	VFMADD231PS  64(R12)(R9*1), Z3, Z1
+	VFMADD231PS  128(R12)(R9*1), Z3, Z2
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry94
+
+entryover95:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil72
+	JEQ          nil96
 	VBROADCASTSS (R9)(R8*4), Z3
 	VADDPS       Z3, Z0, Z0
 	VADDPS       Z3, Z1, Z1
 	VADDPS       Z3, Z2, Z2
 
-nil72:
+nil96:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1070,10 +1670,10 @@ nil72:
 	VMOVUPS      Z2, 128(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row68
+	JMP          row90
 
-rowover69:
-blockover62:
+rowover91:
+blockover82:
 	ADDQ $+192, CX
 	SUBQ $+48, SI
 	JMP  block
@@ -1082,7 +1682,7 @@ atmost2:
 	CMPQ  SI, $+16
 	JLE   atmost1
 	CMPQ  SI, $+32
-	JGE   whole73
+	JGE   whole97
 	MOVQ  SI, BX
 	SUBQ  $+16, BX
 	MOVL  $-1, R8
@@ -1090,9 +1690,9 @@ atmost2:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row75:
+row99:
 	CMPQ         BX, DX
-	JGE          rowover76
+	JGE          rowover100
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	MOVQ         48(AX), R8
@@ -1103,31 +1703,69 @@ row75:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover102
 
-entry77:
-	CMPQ         R9, R8
-	JGE          entryover78
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry101:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z2
-	VFMADD231PS  (R13), Z2, Z0
-	VMOVUPS.Z    64(R13), K1, Z3
+	VFMADD231PS  (R12)(R9*1), Z2, Z0
+	VMOVUPS.Z    64(R12)(R9*1), K1, Z3
 	VFMADD231PS  Z3, Z2, Z1
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry77
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z2
+	VFMADD231PS  (R12)(R9*1), Z2, Z0
+	VMOVUPS.Z    64(R12)(R9*1), K1, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z2
+	VFMADD231PS  (R12)(R9*1), Z2, Z0
+	VMOVUPS.Z    64(R12)(R9*1), K1, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z2
+	VFMADD231PS  (R12)(R9*1), Z2, Z0
+	VMOVUPS.Z    64(R12)(R9*1), K1, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry101
 
-entryover78:
+entryover102:
+	CMPQ R8, $+1
+	JL   entryover104
+
+entry103:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z2
+	VFMADD231PS  (R12)(R9*1), Z2, Z0
+	VMOVUPS.Z    64(R12)(R9*1), K1, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry103
+
+entryover104:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil79
+	JEQ          nil105
 	VBROADCASTSS (R9)(R8*4), Z2
 	VADDPS       Z2, Z0, Z0
 	VADDPS       Z2, Z1, Z1
 
-nil79:
+nil105:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1144,17 +1782,17 @@ nil79:
 	VMOVUPS      Z1, K1, 64(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row75
+	JMP          row99
 
-rowover76:
-	JMP blockover74
+rowover100:
+	JMP blockover98
 
-whole73:
+whole97:
 	MOVQ lo+8(FP), BX
 
-row80:
+row106:
 	CMPQ         BX, DX
-	JGE          rowover81
+	JGE          rowover107
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	MOVQ         48(AX), R8
@@ -1165,30 +1803,64 @@ row80:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover109
 
-entry82:
-	CMPQ         R9, R8
-	JGE          entryover83
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry108:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z2
-	VFMADD231PS  (R13), Z2, Z0
-	VFMADD231PS  64(R13), Z2, Z1
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry82
+	VFMADD231PS  (R12)(R9*1), Z2, Z0
+	VFMADD231PS  64(R12)(R9*1), Z2, Z1
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z2
+	VFMADD231PS  (R12)(R9*1), Z2, Z0
+	VFMADD231PS  64(R12)(R9*1), Z2, Z1
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z2
+	VFMADD231PS  (R12)(R9*1), Z2, Z0
+	VFMADD231PS  64(R12)(R9*1), Z2, Z1
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z2
+	VFMADD231PS  (R12)(R9*1), Z2, Z0
+	VFMADD231PS  64(R12)(R9*1), Z2, Z1
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry108
 
-entryover83:
+entryover109:
+	CMPQ R8, $+1
+	JL   entryover111
+
+entry110:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z2
+	VFMADD231PS  (R12)(R9*1), Z2, Z0
+	VFMADD231PS  64(R12)(R9*1), Z2, Z1
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry110
+
+entryover111:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil84
+	JEQ          nil112
 	VBROADCASTSS (R9)(R8*4), Z2
 	VADDPS       Z2, Z0, Z0
 	VADDPS       Z2, Z1, Z1
 
-nil84:
+nil112:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1205,10 +1877,10 @@ nil84:
 	VMOVUPS      Z1, 64(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row80
+	JMP          row106
 
-rowover81:
-blockover74:
+rowover107:
+blockover98:
 	ADDQ $+128, CX
 	SUBQ $+32, SI
 	JMP  block
@@ -1217,7 +1889,7 @@ atmost1:
 	CMPQ  SI, $+0
 	JLE   atmost0
 	CMPQ  SI, $+16
-	JGE   whole85
+	JGE   whole113
 	MOVQ  SI, BX
 	SUBQ  $+0, BX
 	MOVL  $-1, R8
@@ -1225,9 +1897,9 @@ atmost1:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row87:
+row115:
 	CMPQ         BX, DX
-	JGE          rowover88
+	JGE          rowover116
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	MOVQ         48(AX), R8
 	MOVLQSX      (R8)(BX*4), R9
@@ -1237,29 +1909,63 @@ row87:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover118
 
-entry89:
-	CMPQ         R9, R8
-	JGE          entryover90
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry117:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z1
-	VMOVUPS.Z    (R13), K1, Z2
+	VMOVUPS.Z    (R12)(R9*1), K1, Z2
 	VFMADD231PS  Z2, Z1, Z0
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry89
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z1
+	VMOVUPS.Z    (R12)(R9*1), K1, Z2
+	VFMADD231PS  Z2, Z1, Z0
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z1
+	VMOVUPS.Z    (R12)(R9*1), K1, Z2
+	VFMADD231PS  Z2, Z1, Z0
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z1
+	VMOVUPS.Z    (R12)(R9*1), K1, Z2
+	VFMADD231PS  Z2, Z1, Z0
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry117
 
-entryover90:
+entryover118:
+	CMPQ R8, $+1
+	JL   entryover120
+
+entry119:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z1
+	VMOVUPS.Z    (R12)(R9*1), K1, Z2
+	VFMADD231PS  Z2, Z1, Z0
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry119
+
+entryover120:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil91
+	JEQ          nil121
 	VBROADCASTSS (R9)(R8*4), Z1
 	VADDPS       Z1, Z0, Z0
 
-nil91:
+nil121:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1273,17 +1979,17 @@ nil91:
 	VMOVUPS      Z0, K1, (R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row87
+	JMP          row115
 
-rowover88:
-	JMP blockover86
+rowover116:
+	JMP blockover114
 
-whole85:
+whole113:
 	MOVQ lo+8(FP), BX
 
-row92:
+row122:
 	CMPQ         BX, DX
-	JGE          rowover93
+	JGE          rowover123
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	MOVQ         48(AX), R8
 	MOVLQSX      (R8)(BX*4), R9
@@ -1293,28 +1999,58 @@ row92:
 	MOVQ         72(AX), R12
 	ADDQ         CX, R12
 	LEAQ         (R10)(R9*4), R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover125
 
-entry94:
-	CMPQ         R9, R8
-	JGE          entryover95
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
+entry124:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
 	VBROADCASTSS (R10), Z1
-	VFMADD231PS  (R13), Z1, Z0
-	ADDQ         $+4, R10
-	INCQ         R9
-	JMP          entry94
+	VFMADD231PS  (R12)(R9*1), Z1, Z0
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 4(R10), Z1
+	VFMADD231PS  (R12)(R9*1), Z1, Z0
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(R10), Z1
+	VFMADD231PS  (R12)(R9*1), Z1, Z0
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 12(R10), Z1
+	VFMADD231PS  (R12)(R9*1), Z1, Z0
+	ADDQ         $+16, R11
+	ADDQ         $+16, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry124
 
-entryover95:
+entryover125:
+	CMPQ R8, $+1
+	JL   entryover127
+
+entry126:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (R10), Z1
+	VFMADD231PS  (R12)(R9*1), Z1, Z0
+	ADDQ         $+4, R11
+	ADDQ         $+4, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry126
+
+entryover127:
 	MOVQ         BX, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil96
+	JEQ          nil128
 	VBROADCASTSS (R9)(R8*4), Z1
 	VADDPS       Z1, Z0, Z0
 
-nil96:
+nil128:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1328,10 +2064,10 @@ nil96:
 	VMOVUPS      Z0, (R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row92
+	JMP          row122
 
-rowover93:
-blockover86:
+rowover123:
+blockover114:
 	ADDQ $+64, CX
 	SUBQ $+16, SI
 	JMP  block
@@ -1357,7 +2093,7 @@ block:
 	CMPQ  SI, $+80
 	JLE   atmost5
 	CMPQ  SI, $+96
-	JGE   whole97
+	JGE   whole129
 	MOVQ  SI, BX
 	SUBQ  $+80, BX
 	MOVL  $-1, R8
@@ -1365,9 +2101,9 @@ block:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row99:
+row131:
 	CMPQ         BX, DX
-	JGE          rowover100
+	JGE          rowover132
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -1402,19 +2138,20 @@ row99:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover134
 
-entry101:
-	CMPQ         R9, R8
-	JGE          entryover102
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Z24
-	VMOVUPS      64(R13), Z25
-	VMOVUPS      128(R13), Z26
-	VMOVUPS      192(R13), Z27
-	VMOVUPS      256(R13), Z28
-	VMOVUPS.Z    320(R13), K1, Z29
+entry133:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z24
+	VMOVUPS      64(R12)(R9*1), Z25
+	VMOVUPS      128(R12)(R9*1), Z26
+	VMOVUPS      192(R12)(R9*1), Z27
+	VMOVUPS      256(R12)(R9*1), Z28
+	VMOVUPS.Z    320(R12)(R9*1), K1, Z29
 	VBROADCASTSS (R10), Z30
 	VFMADD231PS  Z24, Z30, Z0
 	VFMADD231PS  Z25, Z30, Z1
@@ -1443,16 +2180,173 @@ entry101:
 	VFMADD231PS  Z27, Z30, Z21
 	VFMADD231PS  Z28, Z30, Z22
 	VFMADD231PS  Z29, Z30, Z23
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry101
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z24
+	VMOVUPS      64(R12)(R9*1), Z25
+	VMOVUPS      128(R12)(R9*1), Z26
+	VMOVUPS      192(R12)(R9*1), Z27
+	VMOVUPS      256(R12)(R9*1), Z28
+	VMOVUPS.Z    320(R12)(R9*1), K1, Z29
+	VBROADCASTSS 16(R10), Z30
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 20(R10), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS 24(R10), Z30
+	VFMADD231PS  Z24, Z30, Z12
+	VFMADD231PS  Z25, Z30, Z13
+	VFMADD231PS  Z26, Z30, Z14
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 28(R10), Z30
+	VFMADD231PS  Z24, Z30, Z18
+	VFMADD231PS  Z25, Z30, Z19
+	VFMADD231PS  Z26, Z30, Z20
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z24
+	VMOVUPS      64(R12)(R9*1), Z25
+	VMOVUPS      128(R12)(R9*1), Z26
+	VMOVUPS      192(R12)(R9*1), Z27
+	VMOVUPS      256(R12)(R9*1), Z28
+	VMOVUPS.Z    320(R12)(R9*1), K1, Z29
+	VBROADCASTSS 32(R10), Z30
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 36(R10), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS 40(R10), Z30
+	VFMADD231PS  Z24, Z30, Z12
+	VFMADD231PS  Z25, Z30, Z13
+	VFMADD231PS  Z26, Z30, Z14
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 44(R10), Z30
+	VFMADD231PS  Z24, Z30, Z18
+	VFMADD231PS  Z25, Z30, Z19
+	VFMADD231PS  Z26, Z30, Z20
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z24
+	VMOVUPS      64(R12)(R9*1), Z25
+	VMOVUPS      128(R12)(R9*1), Z26
+	VMOVUPS      192(R12)(R9*1), Z27
+	VMOVUPS      256(R12)(R9*1), Z28
+	VMOVUPS.Z    320(R12)(R9*1), K1, Z29
+	VBROADCASTSS 48(R10), Z30
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 52(R10), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS 56(R10), Z30
+	VFMADD231PS  Z24, Z30, Z12
+	VFMADD231PS  Z25, Z30, Z13
+	VFMADD231PS  Z26, Z30, Z14
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 60(R10), Z30
+	VFMADD231PS  Z24, Z30, Z18
+	VFMADD231PS  Z25, Z30, Z19
+	VFMADD231PS  Z26, Z30, Z20
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry133
 
-entryover102:
+entryover134:
+	CMPQ R8, $+1
+	JL   entryover136
+
+entry135:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z24
+	VMOVUPS      64(R12)(R9*1), Z25
+	VMOVUPS      128(R12)(R9*1), Z26
+	VMOVUPS      192(R12)(R9*1), Z27
+	VMOVUPS      256(R12)(R9*1), Z28
+	VMOVUPS.Z    320(R12)(R9*1), K1, Z29
+	VBROADCASTSS (R10), Z30
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 4(R10), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS 8(R10), Z30
+	VFMADD231PS  Z24, Z30, Z12
+	VFMADD231PS  Z25, Z30, Z13
+	VFMADD231PS  Z26, Z30, Z14
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 12(R10), Z30
+	VFMADD231PS  Z24, Z30, Z18
+	VFMADD231PS  Z25, Z30, Z19
+	VFMADD231PS  Z26, Z30, Z20
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry135
+
+entryover136:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil103
+	JEQ          nil137
 	VBROADCASTSS (R9)(R8*4), Z24
 	VADDPS       Z24, Z0, Z0
 	VADDPS       Z24, Z1, Z1
@@ -1482,7 +2376,7 @@ entryover102:
 	VADDPS       Z24, Z22, Z22
 	VADDPS       Z24, Z23, Z23
 
-nil103:
+nil137:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1568,17 +2462,17 @@ nil103:
 	VMOVUPS      Z23, K1, 320(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row99
+	JMP          row131
 
-rowover100:
-	JMP blockover98
+rowover132:
+	JMP blockover130
 
-whole97:
+whole129:
 	MOVQ lo+8(FP), BX
 
-row104:
+row138:
 	CMPQ         BX, DX
-	JGE          rowover105
+	JGE          rowover139
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -1613,19 +2507,20 @@ row104:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover141
 
-entry106:
-	CMPQ         R9, R8
-	JGE          entryover107
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Z24
-	VMOVUPS      64(R13), Z25
-	VMOVUPS      128(R13), Z26
-	VMOVUPS      192(R13), Z27
-	VMOVUPS      256(R13), Z28
-	VMOVUPS      320(R13), Z29
+entry140:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z24
+	VMOVUPS      64(R12)(R9*1), Z25
+	VMOVUPS      128(R12)(R9*1), Z26
+	VMOVUPS      192(R12)(R9*1), Z27
+	VMOVUPS      256(R12)(R9*1), Z28
+	VMOVUPS      320(R12)(R9*1), Z29
 	VBROADCASTSS (R10), Z30
 	VFMADD231PS  Z24, Z30, Z0
 	VFMADD231PS  Z25, Z30, Z1
@@ -1654,16 +2549,173 @@ entry106:
 	VFMADD231PS  Z27, Z30, Z21
 	VFMADD231PS  Z28, Z30, Z22
 	VFMADD231PS  Z29, Z30, Z23
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry106
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z24
+	VMOVUPS      64(R12)(R9*1), Z25
+	VMOVUPS      128(R12)(R9*1), Z26
+	VMOVUPS      192(R12)(R9*1), Z27
+	VMOVUPS      256(R12)(R9*1), Z28
+	VMOVUPS      320(R12)(R9*1), Z29
+	VBROADCASTSS 16(R10), Z30
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 20(R10), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS 24(R10), Z30
+	VFMADD231PS  Z24, Z30, Z12
+	VFMADD231PS  Z25, Z30, Z13
+	VFMADD231PS  Z26, Z30, Z14
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 28(R10), Z30
+	VFMADD231PS  Z24, Z30, Z18
+	VFMADD231PS  Z25, Z30, Z19
+	VFMADD231PS  Z26, Z30, Z20
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z24
+	VMOVUPS      64(R12)(R9*1), Z25
+	VMOVUPS      128(R12)(R9*1), Z26
+	VMOVUPS      192(R12)(R9*1), Z27
+	VMOVUPS      256(R12)(R9*1), Z28
+	VMOVUPS      320(R12)(R9*1), Z29
+	VBROADCASTSS 32(R10), Z30
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 36(R10), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS 40(R10), Z30
+	VFMADD231PS  Z24, Z30, Z12
+	VFMADD231PS  Z25, Z30, Z13
+	VFMADD231PS  Z26, Z30, Z14
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 44(R10), Z30
+	VFMADD231PS  Z24, Z30, Z18
+	VFMADD231PS  Z25, Z30, Z19
+	VFMADD231PS  Z26, Z30, Z20
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z24
+	VMOVUPS      64(R12)(R9*1), Z25
+	VMOVUPS      128(R12)(R9*1), Z26
+	VMOVUPS      192(R12)(R9*1), Z27
+	VMOVUPS      256(R12)(R9*1), Z28
+	VMOVUPS      320(R12)(R9*1), Z29
+	VBROADCASTSS 48(R10), Z30
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 52(R10), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS 56(R10), Z30
+	VFMADD231PS  Z24, Z30, Z12
+	VFMADD231PS  Z25, Z30, Z13
+	VFMADD231PS  Z26, Z30, Z14
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 60(R10), Z30
+	VFMADD231PS  Z24, Z30, Z18
+	VFMADD231PS  Z25, Z30, Z19
+	VFMADD231PS  Z26, Z30, Z20
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry140
 
-entryover107:
+entryover141:
+	CMPQ R8, $+1
+	JL   entryover143
+
+entry142:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z24
+	VMOVUPS      64(R12)(R9*1), Z25
+	VMOVUPS      128(R12)(R9*1), Z26
+	VMOVUPS      192(R12)(R9*1), Z27
+	VMOVUPS      256(R12)(R9*1), Z28
+	VMOVUPS      320(R12)(R9*1), Z29
+	VBROADCASTSS (R10), Z30
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 4(R10), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS 8(R10), Z30
+	VFMADD231PS  Z24, Z30, Z12
+	VFMADD231PS  Z25, Z30, Z13
+	VFMADD231PS  Z26, Z30, Z14
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 12(R10), Z30
+	VFMADD231PS  Z24, Z30, Z18
+	VFMADD231PS  Z25, Z30, Z19
+	VFMADD231PS  Z26, Z30, Z20
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry142
+
+entryover143:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil108
+	JEQ          nil144
 	VBROADCASTSS (R9)(R8*4), Z24
 	VADDPS       Z24, Z0, Z0
 	VADDPS       Z24, Z1, Z1
@@ -1693,7 +2745,7 @@ entryover107:
 	VADDPS       Z24, Z22, Z22
 	VADDPS       Z24, Z23, Z23
 
-nil108:
+nil144:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1779,10 +2831,10 @@ nil108:
 	VMOVUPS      Z23, 320(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row104
+	JMP          row138
 
-rowover105:
-blockover98:
+rowover139:
+blockover130:
 	ADDQ $+384, CX
 	SUBQ $+96, SI
 	JMP  block
@@ -1791,7 +2843,7 @@ atmost5:
 	CMPQ  SI, $+64
 	JLE   atmost4
 	CMPQ  SI, $+80
-	JGE   whole109
+	JGE   whole145
 	MOVQ  SI, BX
 	SUBQ  $+64, BX
 	MOVL  $-1, R8
@@ -1799,9 +2851,9 @@ atmost5:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row111:
+row147:
 	CMPQ         BX, DX
-	JGE          rowover112
+	JGE          rowover148
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -1832,18 +2884,19 @@ row111:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover150
 
-entry113:
-	CMPQ         R9, R8
-	JGE          entryover114
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Z20
-	VMOVUPS      64(R13), Z21
-	VMOVUPS      128(R13), Z22
-	VMOVUPS      192(R13), Z23
-	VMOVUPS.Z    256(R13), K1, Z24
+entry149:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z20
+	VMOVUPS      64(R12)(R9*1), Z21
+	VMOVUPS      128(R12)(R9*1), Z22
+	VMOVUPS      192(R12)(R9*1), Z23
+	VMOVUPS.Z    256(R12)(R9*1), K1, Z24
 	VBROADCASTSS (R10), Z25
 	VFMADD231PS  Z20, Z25, Z0
 	VFMADD231PS  Z21, Z25, Z1
@@ -1868,16 +2921,153 @@ entry113:
 	VFMADD231PS  Z22, Z25, Z17
 	VFMADD231PS  Z23, Z25, Z18
 	VFMADD231PS  Z24, Z25, Z19
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry113
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z20
+	VMOVUPS      64(R12)(R9*1), Z21
+	VMOVUPS      128(R12)(R9*1), Z22
+	VMOVUPS      192(R12)(R9*1), Z23
+	VMOVUPS.Z    256(R12)(R9*1), K1, Z24
+	VBROADCASTSS 16(R10), Z25
+	VFMADD231PS  Z20, Z25, Z0
+	VFMADD231PS  Z21, Z25, Z1
+	VFMADD231PS  Z22, Z25, Z2
+	VFMADD231PS  Z23, Z25, Z3
+	VFMADD231PS  Z24, Z25, Z4
+	VBROADCASTSS 20(R10), Z25
+	VFMADD231PS  Z20, Z25, Z5
+	VFMADD231PS  Z21, Z25, Z6
+	VFMADD231PS  Z22, Z25, Z7
+	VFMADD231PS  Z23, Z25, Z8
+	VFMADD231PS  Z24, Z25, Z9
+	VBROADCASTSS 24(R10), Z25
+	VFMADD231PS  Z20, Z25, Z10
+	VFMADD231PS  Z21, Z25, Z11
+	VFMADD231PS  Z22, Z25, Z12
+	VFMADD231PS  Z23, Z25, Z13
+	VFMADD231PS  Z24, Z25, Z14
+	VBROADCASTSS 28(R10), Z25
+	VFMADD231PS  Z20, Z25, Z15
+	VFMADD231PS  Z21, Z25, Z16
+	VFMADD231PS  Z22, Z25, Z17
+	VFMADD231PS  Z23, Z25, Z18
+	VFMADD231PS  Z24, Z25, Z19
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z20
+	VMOVUPS      64(R12)(R9*1), Z21
+	VMOVUPS      128(R12)(R9*1), Z22
+	VMOVUPS      192(R12)(R9*1), Z23
+	VMOVUPS.Z    256(R12)(R9*1), K1, Z24
+	VBROADCASTSS 32(R10), Z25
+	VFMADD231PS  Z20, Z25, Z0
+	VFMADD231PS  Z21, Z25, Z1
+	VFMADD231PS  Z22, Z25, Z2
+	VFMADD231PS  Z23, Z25, Z3
+	VFMADD231PS  Z24, Z25, Z4
+	VBROADCASTSS 36(R10), Z25
+	VFMADD231PS  Z20, Z25, Z5
+	VFMADD231PS  Z21, Z25, Z6
+	VFMADD231PS  Z22, Z25, Z7
+	VFMADD231PS  Z23, Z25, Z8
+	VFMADD231PS  Z24, Z25, Z9
+	VBROADCASTSS 40(R10), Z25
+	VFMADD231PS  Z20, Z25, Z10
+	VFMADD231PS  Z21, Z25, Z11
+	VFMADD231PS  Z22, Z25, Z12
+	VFMADD231PS  Z23, Z25, Z13
+	VFMADD231PS  Z24, Z25, Z14
+	VBROADCASTSS 44(R10), Z25
+	VFMADD231PS  Z20, Z25, Z15
+	VFMADD231PS  Z21, Z25, Z16
+	VFMADD231PS  Z22, Z25, Z17
+	VFMADD231PS  Z23, Z25, Z18
+	VFMADD231PS  Z24, Z25, Z19
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z20
+	VMOVUPS      64(R12)(R9*1), Z21
+	VMOVUPS      128(R12)(R9*1), Z22
+	VMOVUPS      192(R12)(R9*1), Z23
+	VMOVUPS.Z    256(R12)(R9*1), K1, Z24
+	VBROADCASTSS 48(R10), Z25
+	VFMADD231PS  Z20, Z25, Z0
+	VFMADD231PS  Z21, Z25, Z1
+	VFMADD231PS  Z22, Z25, Z2
+	VFMADD231PS  Z23, Z25, Z3
+	VFMADD231PS  Z24, Z25, Z4
+	VBROADCASTSS 52(R10), Z25
+	VFMADD231PS  Z20, Z25, Z5
+	VFMADD231PS  Z21, Z25, Z6
+	VFMADD231PS  Z22, Z25, Z7
+	VFMADD231PS  Z23, Z25, Z8
+	VFMADD231PS  Z24, Z25, Z9
+	VBROADCASTSS 56(R10), Z25
+	VFMADD231PS  Z20, Z25, Z10
+	VFMADD231PS  Z21, Z25, Z11
+	VFMADD231PS  Z22, Z25, Z12
+	VFMADD231PS  Z23, Z25, Z13
+	VFMADD231PS  Z24, Z25, Z14
+	VBROADCASTSS 60(R10), Z25
+	VFMADD231PS  Z20, Z25, Z15
+	VFMADD231PS  Z21, Z25, Z16
+	VFMADD231PS  Z22, Z25, Z17
+	VFMADD231PS  Z23, Z25, Z18
+	VFMADD231PS  Z24, Z25, Z19
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry149
 
-entryover114:
+entryover150:
+	CMPQ R8, $+1
+	JL   entryover152
+
+entry151:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z20
+	VMOVUPS      64(R12)(R9*1), Z21
+	VMOVUPS      128(R12)(R9*1), Z22
+	VMOVUPS      192(R12)(R9*1), Z23
+	VMOVUPS.Z    256(R12)(R9*1), K1, Z24
+	VBROADCASTSS (R10), Z25
+	VFMADD231PS  Z20, Z25, Z0
+	VFMADD231PS  Z21, Z25, Z1
+	VFMADD231PS  Z22, Z25, Z2
+	VFMADD231PS  Z23, Z25, Z3
+	VFMADD231PS  Z24, Z25, Z4
+	VBROADCASTSS 4(R10), Z25
+	VFMADD231PS  Z20, Z25, Z5
+	VFMADD231PS  Z21, Z25, Z6
+	VFMADD231PS  Z22, Z25, Z7
+	VFMADD231PS  Z23, Z25, Z8
+	VFMADD231PS  Z24, Z25, Z9
+	VBROADCASTSS 8(R10), Z25
+	VFMADD231PS  Z20, Z25, Z10
+	VFMADD231PS  Z21, Z25, Z11
+	VFMADD231PS  Z22, Z25, Z12
+	VFMADD231PS  Z23, Z25, Z13
+	VFMADD231PS  Z24, Z25, Z14
+	VBROADCASTSS 12(R10), Z25
+	VFMADD231PS  Z20, Z25, Z15
+	VFMADD231PS  Z21, Z25, Z16
+	VFMADD231PS  Z22, Z25, Z17
+	VFMADD231PS  Z23, Z25, Z18
+	VFMADD231PS  Z24, Z25, Z19
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry151
+
+entryover152:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil115
+	JEQ          nil153
 	VBROADCASTSS (R9)(R8*4), Z20
 	VADDPS       Z20, Z0, Z0
 	VADDPS       Z20, Z1, Z1
@@ -1903,7 +3093,7 @@ entryover114:
 	VADDPS       Z20, Z18, Z18
 	VADDPS       Z20, Z19, Z19
 
-nil115:
+nil153:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -1977,17 +3167,17 @@ nil115:
 	VMOVUPS      Z19, K1, 256(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row111
+	JMP          row147
 
-rowover112:
-	JMP blockover110
+rowover148:
+	JMP blockover146
 
-whole109:
+whole145:
 	MOVQ lo+8(FP), BX
 
-row116:
+row154:
 	CMPQ         BX, DX
-	JGE          rowover117
+	JGE          rowover155
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -2018,18 +3208,19 @@ row116:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover157
 
-entry118:
-	CMPQ         R9, R8
-	JGE          entryover119
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Z20
-	VMOVUPS      64(R13), Z21
-	VMOVUPS      128(R13), Z22
-	VMOVUPS      192(R13), Z23
-	VMOVUPS      256(R13), Z24
+entry156:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z20
+	VMOVUPS      64(R12)(R9*1), Z21
+	VMOVUPS      128(R12)(R9*1), Z22
+	VMOVUPS      192(R12)(R9*1), Z23
+	VMOVUPS      256(R12)(R9*1), Z24
 	VBROADCASTSS (R10), Z25
 	VFMADD231PS  Z20, Z25, Z0
 	VFMADD231PS  Z21, Z25, Z1
@@ -2054,16 +3245,153 @@ entry118:
 	VFMADD231PS  Z22, Z25, Z17
 	VFMADD231PS  Z23, Z25, Z18
 	VFMADD231PS  Z24, Z25, Z19
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry118
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z20
+	VMOVUPS      64(R12)(R9*1), Z21
+	VMOVUPS      128(R12)(R9*1), Z22
+	VMOVUPS      192(R12)(R9*1), Z23
+	VMOVUPS      256(R12)(R9*1), Z24
+	VBROADCASTSS 16(R10), Z25
+	VFMADD231PS  Z20, Z25, Z0
+	VFMADD231PS  Z21, Z25, Z1
+	VFMADD231PS  Z22, Z25, Z2
+	VFMADD231PS  Z23, Z25, Z3
+	VFMADD231PS  Z24, Z25, Z4
+	VBROADCASTSS 20(R10), Z25
+	VFMADD231PS  Z20, Z25, Z5
+	VFMADD231PS  Z21, Z25, Z6
+	VFMADD231PS  Z22, Z25, Z7
+	VFMADD231PS  Z23, Z25, Z8
+	VFMADD231PS  Z24, Z25, Z9
+	VBROADCASTSS 24(R10), Z25
+	VFMADD231PS  Z20, Z25, Z10
+	VFMADD231PS  Z21, Z25, Z11
+	VFMADD231PS  Z22, Z25, Z12
+	VFMADD231PS  Z23, Z25, Z13
+	VFMADD231PS  Z24, Z25, Z14
+	VBROADCASTSS 28(R10), Z25
+	VFMADD231PS  Z20, Z25, Z15
+	VFMADD231PS  Z21, Z25, Z16
+	VFMADD231PS  Z22, Z25, Z17
+	VFMADD231PS  Z23, Z25, Z18
+	VFMADD231PS  Z24, Z25, Z19
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z20
+	VMOVUPS      64(R12)(R9*1), Z21
+	VMOVUPS      128(R12)(R9*1), Z22
+	VMOVUPS      192(R12)(R9*1), Z23
+	VMOVUPS      256(R12)(R9*1), Z24
+	VBROADCASTSS 32(R10), Z25
+	VFMADD231PS  Z20, Z25, Z0
+	VFMADD231PS  Z21, Z25, Z1
+	VFMADD231PS  Z22, Z25, Z2
+	VFMADD231PS  Z23, Z25, Z3
+	VFMADD231PS  Z24, Z25, Z4
+	VBROADCASTSS 36(R10), Z25
+	VFMADD231PS  Z20, Z25, Z5
+	VFMADD231PS  Z21, Z25, Z6
+	VFMADD231PS  Z22, Z25, Z7
+	VFMADD231PS  Z23, Z25, Z8
+	VFMADD231PS  Z24, Z25, Z9
+	VBROADCASTSS 40(R10), Z25
+	VFMADD231PS  Z20, Z25, Z10
+	VFMADD231PS  Z21, Z25, Z11
+	VFMADD231PS  Z22, Z25, Z12
+	VFMADD231PS  Z23, Z25, Z13
+	VFMADD231PS  Z24, Z25, Z14
+	VBROADCASTSS 44(R10), Z25
+	VFMADD231PS  Z20, Z25, Z15
+	VFMADD231PS  Z21, Z25, Z16
+	VFMADD231PS  Z22, Z25, Z17
+	VFMADD231PS  Z23, Z25, Z18
+	VFMADD231PS  Z24, Z25, Z19
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z20
+	VMOVUPS      64(R12)(R9*1), Z21
+	VMOVUPS      128(R12)(R9*1), Z22
+	VMOVUPS      192(R12)(R9*1), Z23
+	VMOVUPS      256(R12)(R9*1), Z24
+	VBROADCASTSS 48(R10), Z25
+	VFMADD231PS  Z20, Z25, Z0
+	VFMADD231PS  Z21, Z25, Z1
+	VFMADD231PS  Z22, Z25, Z2
+	VFMADD231PS  Z23, Z25, Z3
+	VFMADD231PS  Z24, Z25, Z4
+	VBROADCASTSS 52(R10), Z25
+	VFMADD231PS  Z20, Z25, Z5
+	VFMADD231PS  Z21, Z25, Z6
+	VFMADD231PS  Z22, Z25, Z7
+	VFMADD231PS  Z23, Z25, Z8
+	VFMADD231PS  Z24, Z25, Z9
+	VBROADCASTSS 56(R10), Z25
+	VFMADD231PS  Z20, Z25, Z10
+	VFMADD231PS  Z21, Z25, Z11
+	VFMADD231PS  Z22, Z25, Z12
+	VFMADD231PS  Z23, Z25, Z13
+	VFMADD231PS  Z24, Z25, Z14
+	VBROADCASTSS 60(R10), Z25
+	VFMADD231PS  Z20, Z25, Z15
+	VFMADD231PS  Z21, Z25, Z16
+	VFMADD231PS  Z22, Z25, Z17
+	VFMADD231PS  Z23, Z25, Z18
+	VFMADD231PS  Z24, Z25, Z19
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry156
 
-entryover119:
+entryover157:
+	CMPQ R8, $+1
+	JL   entryover159
+
+entry158:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z20
+	VMOVUPS      64(R12)(R9*1), Z21
+	VMOVUPS      128(R12)(R9*1), Z22
+	VMOVUPS      192(R12)(R9*1), Z23
+	VMOVUPS      256(R12)(R9*1), Z24
+	VBROADCASTSS (R10), Z25
+	VFMADD231PS  Z20, Z25, Z0
+	VFMADD231PS  Z21, Z25, Z1
+	VFMADD231PS  Z22, Z25, Z2
+	VFMADD231PS  Z23, Z25, Z3
+	VFMADD231PS  Z24, Z25, Z4
+	VBROADCASTSS 4(R10), Z25
+	VFMADD231PS  Z20, Z25, Z5
+	VFMADD231PS  Z21, Z25, Z6
+	VFMADD231PS  Z22, Z25, Z7
+	VFMADD231PS  Z23, Z25, Z8
+	VFMADD231PS  Z24, Z25, Z9
+	VBROADCASTSS 8(R10), Z25
+	VFMADD231PS  Z20, Z25, Z10
+	VFMADD231PS  Z21, Z25, Z11
+	VFMADD231PS  Z22, Z25, Z12
+	VFMADD231PS  Z23, Z25, Z13
+	VFMADD231PS  Z24, Z25, Z14
+	VBROADCASTSS 12(R10), Z25
+	VFMADD231PS  Z20, Z25, Z15
+	VFMADD231PS  Z21, Z25, Z16
+	VFMADD231PS  Z22, Z25, Z17
+	VFMADD231PS  Z23, Z25, Z18
+	VFMADD231PS  Z24, Z25, Z19
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry158
+
+entryover159:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil120
+	JEQ          nil160
 	VBROADCASTSS (R9)(R8*4), Z20
 	VADDPS       Z20, Z0, Z0
 	VADDPS       Z20, Z1, Z1
@@ -2089,7 +3417,7 @@ entryover119:
 	VADDPS       Z20, Z18, Z18
 	VADDPS       Z20, Z19, Z19
 
-nil120:
+nil160:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -2163,10 +3491,10 @@ nil120:
 	VMOVUPS      Z19, 256(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row116
+	JMP          row154
 
-rowover117:
-blockover110:
+rowover155:
+blockover146:
 	ADDQ $+320, CX
 	SUBQ $+80, SI
 	JMP  block
@@ -2175,7 +3503,7 @@ atmost4:
 	CMPQ  SI, $+48
 	JLE   atmost3
 	CMPQ  SI, $+64
-	JGE   whole121
+	JGE   whole161
 	MOVQ  SI, BX
 	SUBQ  $+48, BX
 	MOVL  $-1, R8
@@ -2183,9 +3511,9 @@ atmost4:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row123:
+row163:
 	CMPQ         BX, DX
-	JGE          rowover124
+	JGE          rowover164
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -2212,17 +3540,18 @@ row123:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover166
 
-entry125:
-	CMPQ         R9, R8
-	JGE          entryover126
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Z16
-	VMOVUPS      64(R13), Z17
-	VMOVUPS      128(R13), Z18
-	VMOVUPS.Z    192(R13), K1, Z19
+entry165:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z16
+	VMOVUPS      64(R12)(R9*1), Z17
+	VMOVUPS      128(R12)(R9*1), Z18
+	VMOVUPS.Z    192(R12)(R9*1), K1, Z19
 	VBROADCASTSS (R10), Z20
 	VFMADD231PS  Z16, Z20, Z0
 	VFMADD231PS  Z17, Z20, Z1
@@ -2243,16 +3572,133 @@ entry125:
 	VFMADD231PS  Z17, Z20, Z13
 	VFMADD231PS  Z18, Z20, Z14
 	VFMADD231PS  Z19, Z20, Z15
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry125
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z16
+	VMOVUPS      64(R12)(R9*1), Z17
+	VMOVUPS      128(R12)(R9*1), Z18
+	VMOVUPS.Z    192(R12)(R9*1), K1, Z19
+	VBROADCASTSS 16(R10), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 20(R10), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 24(R10), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 28(R10), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z16
+	VMOVUPS      64(R12)(R9*1), Z17
+	VMOVUPS      128(R12)(R9*1), Z18
+	VMOVUPS.Z    192(R12)(R9*1), K1, Z19
+	VBROADCASTSS 32(R10), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 36(R10), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 40(R10), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 44(R10), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z16
+	VMOVUPS      64(R12)(R9*1), Z17
+	VMOVUPS      128(R12)(R9*1), Z18
+	VMOVUPS.Z    192(R12)(R9*1), K1, Z19
+	VBROADCASTSS 48(R10), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 52(R10), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 56(R10), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 60(R10), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry165
 
-entryover126:
+entryover166:
+	CMPQ R8, $+1
+	JL   entryover168
+
+entry167:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z16
+	VMOVUPS      64(R12)(R9*1), Z17
+	VMOVUPS      128(R12)(R9*1), Z18
+	VMOVUPS.Z    192(R12)(R9*1), K1, Z19
+	VBROADCASTSS (R10), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 4(R10), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 8(R10), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 12(R10), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry167
+
+entryover168:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil127
+	JEQ          nil169
 	VBROADCASTSS (R9)(R8*4), Z16
 	VADDPS       Z16, Z0, Z0
 	VADDPS       Z16, Z1, Z1
@@ -2274,7 +3720,7 @@ entryover126:
 	VADDPS       Z16, Z14, Z14
 	VADDPS       Z16, Z15, Z15
 
-nil127:
+nil169:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -2336,17 +3782,17 @@ nil127:
 	VMOVUPS      Z15, K1, 192(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row123
+	JMP          row163
 
-rowover124:
-	JMP blockover122
+rowover164:
+	JMP blockover162
 
-whole121:
+whole161:
 	MOVQ lo+8(FP), BX
 
-row128:
+row170:
 	CMPQ         BX, DX
-	JGE          rowover129
+	JGE          rowover171
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -2373,17 +3819,18 @@ row128:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover173
 
-entry130:
-	CMPQ         R9, R8
-	JGE          entryover131
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Z16
-	VMOVUPS      64(R13), Z17
-	VMOVUPS      128(R13), Z18
-	VMOVUPS      192(R13), Z19
+entry172:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z16
+	VMOVUPS      64(R12)(R9*1), Z17
+	VMOVUPS      128(R12)(R9*1), Z18
+	VMOVUPS      192(R12)(R9*1), Z19
 	VBROADCASTSS (R10), Z20
 	VFMADD231PS  Z16, Z20, Z0
 	VFMADD231PS  Z17, Z20, Z1
@@ -2404,16 +3851,133 @@ entry130:
 	VFMADD231PS  Z17, Z20, Z13
 	VFMADD231PS  Z18, Z20, Z14
 	VFMADD231PS  Z19, Z20, Z15
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry130
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z16
+	VMOVUPS      64(R12)(R9*1), Z17
+	VMOVUPS      128(R12)(R9*1), Z18
+	VMOVUPS      192(R12)(R9*1), Z19
+	VBROADCASTSS 16(R10), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 20(R10), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 24(R10), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 28(R10), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z16
+	VMOVUPS      64(R12)(R9*1), Z17
+	VMOVUPS      128(R12)(R9*1), Z18
+	VMOVUPS      192(R12)(R9*1), Z19
+	VBROADCASTSS 32(R10), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 36(R10), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 40(R10), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 44(R10), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z16
+	VMOVUPS      64(R12)(R9*1), Z17
+	VMOVUPS      128(R12)(R9*1), Z18
+	VMOVUPS      192(R12)(R9*1), Z19
+	VBROADCASTSS 48(R10), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 52(R10), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 56(R10), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 60(R10), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry172
 
-entryover131:
+entryover173:
+	CMPQ R8, $+1
+	JL   entryover175
+
+entry174:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z16
+	VMOVUPS      64(R12)(R9*1), Z17
+	VMOVUPS      128(R12)(R9*1), Z18
+	VMOVUPS      192(R12)(R9*1), Z19
+	VBROADCASTSS (R10), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 4(R10), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 8(R10), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 12(R10), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry174
+
+entryover175:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil132
+	JEQ          nil176
 	VBROADCASTSS (R9)(R8*4), Z16
 	VADDPS       Z16, Z0, Z0
 	VADDPS       Z16, Z1, Z1
@@ -2435,7 +3999,7 @@ entryover131:
 	VADDPS       Z16, Z14, Z14
 	VADDPS       Z16, Z15, Z15
 
-nil132:
+nil176:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -2497,10 +4061,10 @@ nil132:
 	VMOVUPS      Z15, 192(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row128
+	JMP          row170
 
-rowover129:
-blockover122:
+rowover171:
+blockover162:
 	ADDQ $+256, CX
 	SUBQ $+64, SI
 	JMP  block
@@ -2509,7 +4073,7 @@ atmost3:
 	CMPQ  SI, $+32
 	JLE   atmost2
 	CMPQ  SI, $+48
-	JGE   whole133
+	JGE   whole177
 	MOVQ  SI, BX
 	SUBQ  $+32, BX
 	MOVL  $-1, R8
@@ -2517,9 +4081,9 @@ atmost3:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row135:
+row179:
 	CMPQ         BX, DX
-	JGE          rowover136
+	JGE          rowover180
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -2542,16 +4106,17 @@ row135:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover182
 
-entry137:
-	CMPQ         R9, R8
-	JGE          entryover138
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Z12
-	VMOVUPS      64(R13), Z13
-	VMOVUPS.Z    128(R13), K1, Z14
+entry181:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z12
+	VMOVUPS      64(R12)(R9*1), Z13
+	VMOVUPS.Z    128(R12)(R9*1), K1, Z14
 	VBROADCASTSS (R10), Z15
 	VFMADD231PS  Z12, Z15, Z0
 	VFMADD231PS  Z13, Z15, Z1
@@ -2568,16 +4133,113 @@ entry137:
 	VFMADD231PS  Z12, Z15, Z9
 	VFMADD231PS  Z13, Z15, Z10
 	VFMADD231PS  Z14, Z15, Z11
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry137
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z12
+	VMOVUPS      64(R12)(R9*1), Z13
+	VMOVUPS.Z    128(R12)(R9*1), K1, Z14
+	VBROADCASTSS 16(R10), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS 20(R10), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS 24(R10), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS 28(R10), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z12
+	VMOVUPS      64(R12)(R9*1), Z13
+	VMOVUPS.Z    128(R12)(R9*1), K1, Z14
+	VBROADCASTSS 32(R10), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS 36(R10), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS 40(R10), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS 44(R10), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z12
+	VMOVUPS      64(R12)(R9*1), Z13
+	VMOVUPS.Z    128(R12)(R9*1), K1, Z14
+	VBROADCASTSS 48(R10), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS 52(R10), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS 56(R10), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS 60(R10), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry181
 
-entryover138:
+entryover182:
+	CMPQ R8, $+1
+	JL   entryover184
+
+entry183:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z12
+	VMOVUPS      64(R12)(R9*1), Z13
+	VMOVUPS.Z    128(R12)(R9*1), K1, Z14
+	VBROADCASTSS (R10), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS 4(R10), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS 8(R10), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS 12(R10), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry183
+
+entryover184:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil139
+	JEQ          nil185
 	VBROADCASTSS (R9)(R8*4), Z12
 	VADDPS       Z12, Z0, Z0
 	VADDPS       Z12, Z1, Z1
@@ -2595,7 +4257,7 @@ entryover138:
 	VADDPS       Z12, Z10, Z10
 	VADDPS       Z12, Z11, Z11
 
-nil139:
+nil185:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -2645,17 +4307,17 @@ nil139:
 	VMOVUPS      Z11, K1, 128(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row135
+	JMP          row179
 
-rowover136:
-	JMP blockover134
+rowover180:
+	JMP blockover178
 
-whole133:
+whole177:
 	MOVQ lo+8(FP), BX
 
-row140:
+row186:
 	CMPQ         BX, DX
-	JGE          rowover141
+	JGE          rowover187
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -2678,16 +4340,17 @@ row140:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover189
 
-entry142:
-	CMPQ         R9, R8
-	JGE          entryover143
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Z12
-	VMOVUPS      64(R13), Z13
-	VMOVUPS      128(R13), Z14
+entry188:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z12
+	VMOVUPS      64(R12)(R9*1), Z13
+	VMOVUPS      128(R12)(R9*1), Z14
 	VBROADCASTSS (R10), Z15
 	VFMADD231PS  Z12, Z15, Z0
 	VFMADD231PS  Z13, Z15, Z1
@@ -2704,16 +4367,113 @@ entry142:
 	VFMADD231PS  Z12, Z15, Z9
 	VFMADD231PS  Z13, Z15, Z10
 	VFMADD231PS  Z14, Z15, Z11
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry142
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z12
+	VMOVUPS      64(R12)(R9*1), Z13
+	VMOVUPS      128(R12)(R9*1), Z14
+	VBROADCASTSS 16(R10), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS 20(R10), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS 24(R10), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS 28(R10), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z12
+	VMOVUPS      64(R12)(R9*1), Z13
+	VMOVUPS      128(R12)(R9*1), Z14
+	VBROADCASTSS 32(R10), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS 36(R10), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS 40(R10), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS 44(R10), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z12
+	VMOVUPS      64(R12)(R9*1), Z13
+	VMOVUPS      128(R12)(R9*1), Z14
+	VBROADCASTSS 48(R10), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS 52(R10), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS 56(R10), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS 60(R10), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry188
 
-entryover143:
+entryover189:
+	CMPQ R8, $+1
+	JL   entryover191
+
+entry190:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z12
+	VMOVUPS      64(R12)(R9*1), Z13
+	VMOVUPS      128(R12)(R9*1), Z14
+	VBROADCASTSS (R10), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS 4(R10), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS 8(R10), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS 12(R10), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry190
+
+entryover191:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil144
+	JEQ          nil192
 	VBROADCASTSS (R9)(R8*4), Z12
 	VADDPS       Z12, Z0, Z0
 	VADDPS       Z12, Z1, Z1
@@ -2731,7 +4491,7 @@ entryover143:
 	VADDPS       Z12, Z10, Z10
 	VADDPS       Z12, Z11, Z11
 
-nil144:
+nil192:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -2781,10 +4541,10 @@ nil144:
 	VMOVUPS      Z11, 128(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row140
+	JMP          row186
 
-rowover141:
-blockover134:
+rowover187:
+blockover178:
 	ADDQ $+192, CX
 	SUBQ $+48, SI
 	JMP  block
@@ -2793,7 +4553,7 @@ atmost2:
 	CMPQ  SI, $+16
 	JLE   atmost1
 	CMPQ  SI, $+32
-	JGE   whole145
+	JGE   whole193
 	MOVQ  SI, BX
 	SUBQ  $+16, BX
 	MOVL  $-1, R8
@@ -2801,9 +4561,9 @@ atmost2:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row147:
+row195:
 	CMPQ         BX, DX
-	JGE          rowover148
+	JGE          rowover196
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -2822,15 +4582,16 @@ row147:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover198
 
-entry149:
-	CMPQ         R9, R8
-	JGE          entryover150
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Z8
-	VMOVUPS.Z    64(R13), K1, Z9
+entry197:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z8
+	VMOVUPS.Z    64(R12)(R9*1), K1, Z9
 	VBROADCASTSS (R10), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z1
@@ -2843,16 +4604,93 @@ entry149:
 	VBROADCASTSS 12(R10), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry149
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z8
+	VMOVUPS.Z    64(R12)(R9*1), K1, Z9
+	VBROADCASTSS 16(R10), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 20(R10), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 24(R10), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 28(R10), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z8
+	VMOVUPS.Z    64(R12)(R9*1), K1, Z9
+	VBROADCASTSS 32(R10), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 36(R10), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 40(R10), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 44(R10), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z8
+	VMOVUPS.Z    64(R12)(R9*1), K1, Z9
+	VBROADCASTSS 48(R10), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 52(R10), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 56(R10), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 60(R10), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry197
 
-entryover150:
+entryover198:
+	CMPQ R8, $+1
+	JL   entryover200
+
+entry199:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z8
+	VMOVUPS.Z    64(R12)(R9*1), K1, Z9
+	VBROADCASTSS (R10), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 4(R10), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 8(R10), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 12(R10), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry199
+
+entryover200:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil151
+	JEQ          nil201
 	VBROADCASTSS (R9)(R8*4), Z8
 	VADDPS       Z8, Z0, Z0
 	VADDPS       Z8, Z1, Z1
@@ -2866,7 +4704,7 @@ entryover150:
 	VADDPS       Z8, Z6, Z6
 	VADDPS       Z8, Z7, Z7
 
-nil151:
+nil201:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -2904,17 +4742,17 @@ nil151:
 	VMOVUPS      Z7, K1, 64(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row147
+	JMP          row195
 
-rowover148:
-	JMP blockover146
+rowover196:
+	JMP blockover194
 
-whole145:
+whole193:
 	MOVQ lo+8(FP), BX
 
-row152:
+row202:
 	CMPQ         BX, DX
-	JGE          rowover153
+	JGE          rowover203
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -2933,15 +4771,16 @@ row152:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover205
 
-entry154:
-	CMPQ         R9, R8
-	JGE          entryover155
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Z8
-	VMOVUPS      64(R13), Z9
+entry204:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z8
+	VMOVUPS      64(R12)(R9*1), Z9
 	VBROADCASTSS (R10), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z1
@@ -2954,16 +4793,93 @@ entry154:
 	VBROADCASTSS 12(R10), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry154
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z8
+	VMOVUPS      64(R12)(R9*1), Z9
+	VBROADCASTSS 16(R10), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 20(R10), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 24(R10), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 28(R10), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z8
+	VMOVUPS      64(R12)(R9*1), Z9
+	VBROADCASTSS 32(R10), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 36(R10), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 40(R10), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 44(R10), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z8
+	VMOVUPS      64(R12)(R9*1), Z9
+	VBROADCASTSS 48(R10), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 52(R10), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 56(R10), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 60(R10), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry204
 
-entryover155:
+entryover205:
+	CMPQ R8, $+1
+	JL   entryover207
+
+entry206:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z8
+	VMOVUPS      64(R12)(R9*1), Z9
+	VBROADCASTSS (R10), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 4(R10), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 8(R10), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 12(R10), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry206
+
+entryover207:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil156
+	JEQ          nil208
 	VBROADCASTSS (R9)(R8*4), Z8
 	VADDPS       Z8, Z0, Z0
 	VADDPS       Z8, Z1, Z1
@@ -2977,7 +4893,7 @@ entryover155:
 	VADDPS       Z8, Z6, Z6
 	VADDPS       Z8, Z7, Z7
 
-nil156:
+nil208:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -3015,10 +4931,10 @@ nil156:
 	VMOVUPS      Z7, 64(R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row152
+	JMP          row202
 
-rowover153:
-blockover146:
+rowover203:
+blockover194:
 	ADDQ $+128, CX
 	SUBQ $+32, SI
 	JMP  block
@@ -3027,7 +4943,7 @@ atmost1:
 	CMPQ  SI, $+0
 	JLE   atmost0
 	CMPQ  SI, $+16
-	JGE   whole157
+	JGE   whole209
 	MOVQ  SI, BX
 	SUBQ  $+0, BX
 	MOVL  $-1, R8
@@ -3035,9 +4951,9 @@ atmost1:
 	KMOVW R8, K1
 	MOVQ  lo+8(FP), BX
 
-row159:
+row211:
 	CMPQ         BX, DX
-	JGE          rowover160
+	JGE          rowover212
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -3052,14 +4968,15 @@ row159:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover214
 
-entry161:
-	CMPQ         R9, R8
-	JGE          entryover162
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS.Z    (R13), K1, Z4
+entry213:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS.Z    (R12)(R9*1), K1, Z4
 	VBROADCASTSS (R10), Z5
 	VFMADD231PS  Z4, Z5, Z0
 	VBROADCASTSS 4(R10), Z5
@@ -3068,16 +4985,73 @@ entry161:
 	VFMADD231PS  Z4, Z5, Z2
 	VBROADCASTSS 12(R10), Z5
 	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry161
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS.Z    (R12)(R9*1), K1, Z4
+	VBROADCASTSS 16(R10), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 20(R10), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 24(R10), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 28(R10), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS.Z    (R12)(R9*1), K1, Z4
+	VBROADCASTSS 32(R10), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 36(R10), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 40(R10), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 44(R10), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS.Z    (R12)(R9*1), K1, Z4
+	VBROADCASTSS 48(R10), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 52(R10), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 56(R10), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 60(R10), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry213
 
-entryover162:
+entryover214:
+	CMPQ R8, $+1
+	JL   entryover216
+
+entry215:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS.Z    (R12)(R9*1), K1, Z4
+	VBROADCASTSS (R10), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 4(R10), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 8(R10), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 12(R10), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry215
+
+entryover216:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil163
+	JEQ          nil217
 	VBROADCASTSS (R9)(R8*4), Z4
 	VADDPS       Z4, Z0, Z0
 	VBROADCASTSS 4(R9)(R8*4), Z4
@@ -3087,7 +5061,7 @@ entryover162:
 	VBROADCASTSS 12(R9)(R8*4), Z4
 	VADDPS       Z4, Z3, Z3
 
-nil163:
+nil217:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -3113,17 +5087,17 @@ nil163:
 	VMOVUPS      Z3, K1, (R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row159
+	JMP          row211
 
-rowover160:
-	JMP blockover158
+rowover212:
+	JMP blockover210
 
-whole157:
+whole209:
 	MOVQ lo+8(FP), BX
 
-row164:
+row218:
 	CMPQ         BX, DX
-	JGE          rowover165
+	JGE          rowover219
 	VBROADCASTSS constants_avx512<>+0(SB), Z0
 	VBROADCASTSS constants_avx512<>+0(SB), Z1
 	VBROADCASTSS constants_avx512<>+0(SB), Z2
@@ -3138,14 +5112,15 @@ row164:
 	MOVQ         R9, R13
 	SHLQ         $0x04, R13
 	ADDQ         R13, R10
+	LEAQ         (R11)(R9*4), R11
+	SUBQ         R9, R8
+	CMPQ         R8, $+4
+	JL           entryover221
 
-entry166:
-	CMPQ         R9, R8
-	JGE          entryover167
-	MOVLQSX      (R11)(R9*4), R13
-	IMULQ        DI, R13
-	ADDQ         R12, R13
-	VMOVUPS      (R13), Z4
+entry220:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z4
 	VBROADCASTSS (R10), Z5
 	VFMADD231PS  Z4, Z5, Z0
 	VBROADCASTSS 4(R10), Z5
@@ -3154,16 +5129,73 @@ entry166:
 	VFMADD231PS  Z4, Z5, Z2
 	VBROADCASTSS 12(R10), Z5
 	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         $+16, R10
-	INCQ         R9
-	JMP          entry166
+	MOVLQSX      4(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z4
+	VBROADCASTSS 16(R10), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 20(R10), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 24(R10), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 28(R10), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	MOVLQSX      8(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z4
+	VBROADCASTSS 32(R10), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 36(R10), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 40(R10), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 44(R10), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	MOVLQSX      12(R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z4
+	VBROADCASTSS 48(R10), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 52(R10), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 56(R10), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 60(R10), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $+16, R11
+	ADDQ         $+64, R10
+	SUBQ         $+4, R8
+	CMPQ         R8, $+4
+	JGE          entry220
 
-entryover167:
+entryover221:
+	CMPQ R8, $+1
+	JL   entryover223
+
+entry222:
+	MOVLQSX      (R11), R9
+	IMULQ        DI, R9
+	VMOVUPS      (R12)(R9*1), Z4
+	VBROADCASTSS (R10), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 4(R10), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 8(R10), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 12(R10), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $+4, R11
+	ADDQ         $+16, R10
+	SUBQ         $+1, R8
+	CMPQ         R8, $+1
+	JGE          entry222
+
+entryover223:
 	MOVQ         BX, R8
 	SHLQ         $0x02, R8
 	MOVQ         120(AX), R9
 	TESTQ        R9, R9
-	JEQ          nil168
+	JEQ          nil224
 	VBROADCASTSS (R9)(R8*4), Z4
 	VADDPS       Z4, Z0, Z0
 	VBROADCASTSS 4(R9)(R8*4), Z4
@@ -3173,7 +5205,7 @@ entryover167:
 	VBROADCASTSS 12(R9)(R8*4), Z4
 	VADDPS       Z4, Z3, Z3
 
-nil168:
+nil224:
 	MOVQ         96(AX), R9
 	MOVQ         152(AX), R10
 	SHLQ         $0x02, R10
@@ -3199,10 +5231,10 @@ nil168:
 	VMOVUPS      Z3, (R9)
 	ADDQ         R10, R9
 	INCQ         BX
-	JMP          row164
+	JMP          row218
 
-rowover165:
-blockover158:
+rowover219:
+blockover210:
 	ADDQ $+64, CX
 	SUBQ $+16, SI
 	JMP  block

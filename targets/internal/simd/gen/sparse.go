@@ -178,48 +178,55 @@ func (s *sparseKernel) entries(accs []v, n int, t *tail) {
 	} else {
 		s.LEAQ(indexed(values, j, 4, 0), values)
 	}
-	loop, over := operand.LabelRef(s.label("entry")), operand.LabelRef(s.label("entryover"))
-	s.Label(string(loop))
-	s.CMPQ(j, end)
-	s.JGE(over)
-	for i := range s.sums() {
-		if i > 0 {
-			s.CMPQ(j, end)
-			s.JGE(over)
+	s.LEAQ(indexed(columns, j, 4, 0), columns)
+	s.SUBQ(j, end)
+	for _, count := range []int{sparseUnroll, 1} {
+		loop, over := operand.LabelRef(s.label("entry")), operand.LabelRef(s.label("entryover"))
+		s.CMPQ(end, imm(count))
+		s.JL(over)
+		s.Label(string(loop))
+		for i := range count {
+			x := s.GP64()
+			s.MOVLQSX(at(columns, 4*i), x)
+			s.IMULQ(s.ldx, x)
+			sums := accs[i%s.sums()*n*s.height:]
+			s.multiply(sums, n, at(values, 4*s.height*i), func(v int) operand.Mem { return indexed(base, x, 1, v*s.bytes()) }, t)
 		}
-		x := s.GP64()
-		s.MOVLQSX(indexed(columns, j, 4, 0), x)
-		s.IMULQ(s.ldx, x)
-		s.ADDQ(base, x)
-		s.multiply(accs[i*n*s.height:], n, values, x, t)
-		s.ADDQ(imm(4*s.height), values)
-		s.INCQ(j)
+		s.ADDQ(imm(4*count), columns)
+		s.ADDQ(imm(4*s.height*count), values)
+		s.SUBQ(imm(count), end)
+		s.CMPQ(end, imm(count))
+		s.JGE(loop)
+		s.Label(string(over))
 	}
-	s.JMP(loop)
-	s.Label(string(over))
 }
 
-func (s *sparseKernel) multiply(accs []v, n int, values, x reg.GPVirtual, t *tail) {
+// sparseUnroll is how many entries a round of the loop over them takes, an even
+// number.
+const sparseUnroll = 4
+
+// multiply adds the products of an entry, or of a block, at value with the
+// vectors of pixels at x.
+func (s *sparseKernel) multiply(accs []v, n int, value operand.Mem, x func(v int) operand.Mem, t *tail) {
 	if s.height == 1 {
-		value := s.broadcast(at(values, 0))
+		factor := s.broadcast(value)
 		for i := range n {
-			m, mask := at(x, i*s.bytes()), lastOnly(i, n, t)
-			if mask != nil {
-				s.avo("VFMADD231PS", s.load(m, mask), value, accs[i])
+			if mask := lastOnly(i, n, t); mask != nil {
+				s.avo("VFMADD231PS", s.load(x(i), mask), factor, accs[i])
 				continue
 			}
-			s.avo("VFMADD231PS", m, value, accs[i])
+			s.avo("VFMADD231PS", x(i), factor, accs[i])
 		}
 		return
 	}
 	pixels := make([]v, n)
 	for i := range n {
-		pixels[i] = s.load(at(x, i*s.bytes()), lastOnly(i, n, t))
+		pixels[i] = s.load(x(i), lastOnly(i, n, t))
 	}
 	for r := range s.height {
-		value := s.broadcast(at(values, 4*r))
+		factor := s.broadcast(value.Offset(4 * r))
 		for i := range n {
-			s.avo("VFMADD231PS", pixels[i], value, accs[r*n+i])
+			s.avo("VFMADD231PS", pixels[i], factor, accs[r*n+i])
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/targets"
@@ -22,7 +23,12 @@ type Profile struct {
 	Total int64 `json:"total_ns"` // of all steps of one run
 	// Peak is what the cores in use can do, float32 operations in units of
 	// 1e9 per second, as measured beside the model; 0 if that is not known.
-	Peak  float64      `json:"peak_gflops"`
+	Peak float64 `json:"peak_gflops"`
+	// Read is how many bytes the cores in use read, in units of 1e9 per second,
+	// from as many as the step with most of them has, over and over: caches help
+	// both alike. It is what bounds steps that do little with each byte; 0 if it
+	// is not known.
+	Read  float64      `json:"read_gbytes"`
 	Ops   []ProfileRow `json:"ops"`   // by operator, the longest first
 	Nodes []ProfileRow `json:"nodes"` // by node, in order of execution
 	Why   []string     `json:"not_fused,omitempty"`
@@ -43,6 +49,7 @@ type ProfileRow struct {
 	GFlops float64 `json:"gflops"`  // per second
 	GBytes float64 `json:"gbytes"`  // per second
 	OfPeak float64 `json:"of_peak"` // GFlops as a share of the profile's Peak
+	OfRead float64 `json:"of_read"` // GBytes as a share of the profile's Read
 }
 
 // warmupRuns is after how many runs with feeds of one size a session has left
@@ -72,7 +79,7 @@ func ProfileModel(ctx context.Context, m *graph.Model, o engine.Options, feeds m
 			return nil, err
 		}
 	}
-	p := rec.profile(runs, peakGFlops(&o))
+	p := rec.profile(runs, &o)
 	p.Host, p.Why = ThisHost(), s.Explain()
 	return p, nil
 }
@@ -121,32 +128,59 @@ func (r *recorder) step(s engine.Step) {
 	r.times[key] = append(r.times[key], (s.Elapsed - s.Inner).Nanoseconds())
 }
 
-// peakGFlops measures the multiply-accumulates of the target's kernels from
-// registers, for as many threads as a run has.
-func peakGFlops(o *engine.Options) float64 {
+// peaks measures what bounds steps, for as many threads as a run has: the
+// multiply-accumulates of the target's kernels from registers, and the bytes that
+// they read from so many. Both are 0 if the target's kernels do not run here.
+func peaks(o *engine.Options, bytes int64) (gflops, read float64) {
 	target := o.Target
 	if target.Name == "" {
 		target = targets.Host()
 	}
 	table, err := target.Kernels()
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	threads := o.Threads
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	best := 0.0
 	for range 20 {
 		start := time.Now()
 		macs := table.PeakF32(1 << 12)
-		best = max(best, 2*float64(macs)/time.Since(start).Seconds())
+		gflops = max(gflops, 2*float64(macs)/time.Since(start).Seconds())
 	}
-	return best * float64(threads) / 1e9
+	return gflops * float64(threads) / 1e9, readGBytes(table, threads, bytes)
 }
 
-func (r *recorder) profile(runs int, peak float64) *Profile {
-	p := &Profile{Runs: runs, Peak: peak, Ops: []ProfileRow{}, Nodes: []ProfileRow{}}
+// Bounds of the bytes that are read to measure how fast that is.
+const leastRead, mostRead = 1 << 20, 256 << 20
+
+// readGBytes sums up an array of about so many bytes, a part in each thread.
+func readGBytes(table *kernel.Table, threads int, bytes int64) (best float64) {
+	each := int(min(max(bytes, leastRead), mostRead)) / 4 / threads
+	parts := make([][]float32, threads)
+	for i := range parts {
+		parts[i] = make([]float32, each)
+		for j := range parts[i] {
+			parts[i][j] = 1
+		}
+	}
+	for range 12 {
+		var wg sync.WaitGroup
+		start := time.Now()
+		for _, part := range parts[1:] {
+			wg.Go(func() { table.Sum(part) })
+		}
+		table.Sum(parts[0])
+		wg.Wait()
+		best = max(best, float64(4*each*threads)/time.Since(start).Seconds()/1e9)
+	}
+	return best
+}
+
+func (r *recorder) profile(runs int, o *engine.Options) *Profile {
+	p := &Profile{Runs: runs, Ops: []ProfileRow{}, Nodes: []ProfileRow{}}
+	bytes := int64(0)
 	byOp := map[string]*ProfileRow{}
 	for _, key := range r.order {
 		row := *r.rows[key]
@@ -156,6 +190,7 @@ func (r *recorder) profile(runs int, peak float64) *Profile {
 		row.Nanos = times[len(times)/2] * int64(row.Calls)
 		p.Total += row.Nanos
 		p.Nodes = append(p.Nodes, row)
+		bytes = max(bytes, row.Bytes)
 		sum := byOp[row.Op]
 		if sum == nil {
 			sum = &ProfileRow{Name: row.Op, Op: row.Op}
@@ -169,6 +204,7 @@ func (r *recorder) profile(runs int, peak float64) *Profile {
 	for _, row := range slices.SortedFunc(maps.Values(byOp), func(a, b *ProfileRow) int { return int(b.Nanos - a.Nanos) }) {
 		p.Ops = append(p.Ops, *row)
 	}
+	p.Peak, p.Read = peaks(o, bytes)
 	for _, rows := range [][]ProfileRow{p.Ops, p.Nodes} {
 		for i := range rows {
 			rows[i].rates(p)
@@ -188,5 +224,8 @@ func (r *ProfileRow) rates(p *Profile) {
 	}
 	if p.Peak > 0 {
 		r.OfPeak = r.GFlops / p.Peak
+	}
+	if p.Read > 0 {
+		r.OfRead = r.GBytes / p.Read
 	}
 }

@@ -184,7 +184,7 @@ func profileModel(c *cli.Context, paths []string, target targets.Target, threads
 	}
 	return emit(c, p, func(w io.Writer) {
 		writeProfile(w, p, c.Bool("layers"))
-		fmt.Fprintf(w, "\n%s in all, median of %d runs, %d threads, peak %.0f GFLOP/s\n", nsText(p.Total), p.Runs, threads, p.Peak)
+		fmt.Fprintf(w, "\n%s in all, median of %d runs, %d threads, peak %.0f GFLOP/s, reads %.1f GB/s\n", nsText(p.Total), p.Runs, threads, p.Peak, p.Read)
 		for _, why := range p.Why {
 			fmt.Fprintf(w, "not fused: %s\n", why)
 		}
@@ -196,14 +196,14 @@ func writeProfile(w io.Writer, p *benchmark.Profile, layers bool) {
 	if layers {
 		head, rows = []any{"node", "operator"}, p.Nodes
 	}
-	tab := newTable(w, append(head, "time", "share", "GFLOP/s", "of peak", "GB/s")...)
-	rightAlign(tab, 7)
+	tab := newTable(w, append(head, "time", "share", "GFLOP/s", "of peak", "GB/s", "of read")...)
+	rightAlign(tab, 8)
 	for _, r := range rows {
 		row := []any{r.Op, r.Calls}
 		if layers {
 			row = []any{r.Name, r.Op}
 		}
-		tab.AppendRow(append(row, nsText(r.Nanos), fmt.Sprintf("%.1f %%", 100*r.Share), fmt.Sprintf("%.1f", r.GFlops), fmt.Sprintf("%.0f %%", 100*r.OfPeak), fmt.Sprintf("%.1f", r.GBytes)))
+		tab.AppendRow(append(row, nsText(r.Nanos), fmt.Sprintf("%.1f %%", 100*r.Share), fmt.Sprintf("%.1f", r.GFlops), fmt.Sprintf("%.0f %%", 100*r.OfPeak), fmt.Sprintf("%.1f", r.GBytes), fmt.Sprintf("%.0f %%", 100*r.OfRead)))
 	}
 	tab.Render()
 }

@@ -73,7 +73,7 @@ type optimizer struct {
 	unmeasured  string                  // why the model is not run, "" if it is
 	closers     []func() error
 
-	keepBack float64 // share of --data to evaluate on where there is no --calib; 0 for all but calibSamples
+	keepBack float64 // share of --data to evaluate on where neither --calib nor --eval is given; 0 for all but calibSamples
 
 	start *graph.Model      // what the passes are given, nil for the file's model
 	equip func(*passes.Env) // gives passes what a verb has beyond data; may be nil
@@ -176,13 +176,24 @@ func (o *optimizer) openData() error {
 			return err
 		}
 		o.closers = append(o.closers, d.Close)
-		if o.eval = d; !o.c.IsSet("calib") {
-			n := calibSamples
-			if o.keepBack > 0 {
-				n = int((1 - o.keepBack) * float64(d.Len()))
-			}
-			o.calib, o.eval = d.Split(n)
+		switch {
+		case o.c.IsSet("calib"):
+			o.eval = d
+		case o.c.IsSet("eval"):
+			o.calib = d
+		case o.keepBack > 0:
+			o.calib, o.eval = d.Split(int((1 - o.keepBack) * float64(d.Len())))
+		default:
+			o.calib, o.eval = d.Split(calibSamples)
 		}
+	}
+	if o.c.IsSet("eval") {
+		d, err := openData(o.c, "eval", o.file.Model)
+		if err != nil {
+			return err
+		}
+		o.closers = append(o.closers, d.Close)
+		o.eval = d
 	}
 	if o.c.IsSet("calib") {
 		d, err := openData(o.c, "calib", o.file.Model)

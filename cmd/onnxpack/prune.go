@@ -39,8 +39,11 @@ zero (--weights). The model is simplified first.
    onnxpack prune model.onnx --explain
 
 --recover trains what is left: distill asks the original, fine-tune the labels.
-Without --calib a tenth of --data is kept to evaluate on, and the rest is
-trained on. Normalizations are folded into weights after the training only.
+Normalizations are folded into weights after the training only.
+
+What goes is chosen, repaired and trained on --data, and accuracy is measured on
+--eval. Without it, 100 samples of --data, evenly spread, calibrate, and the others
+evaluate; with --recover a tenth evaluates, and the others train.
 
    onnxpack prune model.onnx --nodes macs=0.5 --by wanda --repair lstsq --recover distill --epochs 20 --flip --data images:photos -o out.onnx
    onnxpack prune model.onnx --weights 0.9 --rounds 4 --recover distill --epochs 5 --data images:photos -o out.onnx`,
@@ -55,10 +58,11 @@ trained on. Normalizations are folded into weights after the training only.
 			&cli.IntFlag{Name: "multiple", Usage: "keep a multiple of `N` units; 0 is 1, or with latency= what suits the target"},
 			&cli.BoolFlag{Name: "widths", Usage: "also cut what means are taken along, such as the width of layer normalizations"},
 			&cli.StringFlag{Name: "repair", Usage: "fit what is left to the original: lstsq, bias or none for nodes; in-turn, lstsq, dsnot, bias, scale, batchnorm for weights"},
+			&cli.IntFlag{Name: "views", Usage: "repair nodes and layers on `N` views of each image: as it is, and mirrored and cut out at random", Value: 1},
 			&cli.IntFlag{Name: "rounds", Usage: "reach --nodes, or a share of zeros, in `N` rounds, importance measured anew in each, with recovery if it is asked for", Value: 1},
 			&cli.StringFlag{Name: "recover", Usage: "train what is left: distill, fine-tune or none", Value: "none"},
-			dataFlag("samples to evaluate and calibrate on, as `SPEC`; see onnxpack data"),
-			&cli.StringFlag{Name: "calib", Usage: "samples to calibrate and recover on, as `SPEC`"},
+			dataFlag("samples to calibrate and recover on, as `SPEC`; see onnxpack data"),
+			&cli.StringFlag{Name: "eval", Usage: "samples to measure on before and after, as `SPEC` (default: those of --data beyond 100, with --recover a tenth, which then serve for nothing else)"},
 			&cli.StringFlag{Name: "engine", Usage: "measure on embedded, or embedded,ort", Value: benchmark.EngineEmbedded},
 			&cli.Float64Flag{Name: "max-drop", Usage: "write nothing and exit with 1 if accuracy falls by more than `POINTS`", Value: -1},
 			&cli.BoolFlag{Name: "no-bench", Usage: "do not measure latency"},
@@ -151,6 +155,9 @@ func cutSteps(c *cli.Context, round, rounds, within int) ([]passes.Step, error) 
 		if c.IsSet("repair") && c.String("weights") == "" {
 			step += ";repair:" + c.String("repair")
 		}
+		if c.IsSet("views") {
+			step += fmt.Sprintf(";views:%d", c.Int("views"))
+		}
 		list = append(list, step)
 	}
 	if text := c.String("nodes"); text != "" {
@@ -234,7 +241,7 @@ func nodesStep(c *cli.Context, text string, rounds int) (string, error) {
 	if c.String("picture") != "" && c.IsSet("data") {
 		step += ";sensitivity:true"
 	}
-	for _, f := range []string{"by", "scope", "multiple", "widths", "repair"} {
+	for _, f := range []string{"by", "scope", "multiple", "widths", "repair", "views"} {
 		if c.IsSet(f) && (c.String("weights") == "" || f != "by" && f != "repair") {
 			step += fmt.Sprintf(";%s:%v", f, c.Value(f))
 		}

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"unsafe"
@@ -148,6 +150,66 @@ func checkPacked(t *testing.T, g GemmI8, w *WeightsI8) {
 		}
 		if got := *(*int32)(unsafe.Pointer(&panel[4*(c%g.NR)])); int(got) != total {
 			t.Fatalf("%+v: sum of column %d is %d, want %d", g, c, got, total)
+		}
+	}
+}
+
+// TestScans compares what reads words of bytes with loops over bytes.
+func TestScans(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	edges := []int8{-128, -127, -65, -64, -1, 0, 1, 63, 64, 65, 126, 127}
+	for n := range 70 {
+		for range 50 {
+			row, want := make([]int8, n), map[int]bool{}
+			sum := int32(0)
+			for i := range row {
+				if row[i] = edges[r.IntN(len(edges))]; r.IntN(3) == 0 {
+					row[i] = int8(r.Uint32())
+				}
+				sum += int32(row[i])
+				if i%2 == 1 {
+					if s := int(row[i-1]) + int(row[i]); s > 128 || s < -128 {
+						want[i/4] = true
+					}
+				}
+			}
+			got := map[int]bool{}
+			scanPairs(row, func(group int) { got[group] = true })
+			if !maps.Equal(got, want) {
+				t.Fatalf("pairs of %v: groups %v, want %v", row, got, want)
+			}
+			if got := SumS8(row); got != sum {
+				t.Fatalf("sum of %v: %d, want %d", row, got, sum)
+			}
+		}
+	}
+	long := make([]int8, 5000)
+	for i := range long {
+		long[i] = 127
+	}
+	if got := SumS8(long); got != 127*5000 {
+		t.Errorf("sum of 5000 times 127 is %d", got)
+	}
+}
+
+func TestTransposeBytes(t *testing.T) {
+	for _, s := range [][2]int{{0, 3}, {1, 1}, {7, 9}, {8, 8}, {9, 8}, {8, 17}, {31, 24}} {
+		rows, cols := s[0], s[1]
+		lds, ldd := cols+2, rows+3
+		src, dst := make([]uint8, max(0, (rows-1)*lds+cols)), make([]uint8, (cols-1)*ldd+rows)
+		for i := range src {
+			src[i] = uint8(i*31 + i/7)
+		}
+		TransposeBytes(dst, ldd, src, lds, rows, cols)
+		for i, got := range dst {
+			c, r := i/ldd, i%ldd
+			want := uint8(0)
+			if r < rows {
+				want = src[r*lds+c]
+			}
+			if got != want {
+				t.Fatalf("%dx%d: [%d,%d] is %d, want %d", rows, cols, c, r, got, want)
+			}
 		}
 	}
 }

@@ -34,6 +34,17 @@ type Table struct {
 	// rows, of a product with sparse weights.
 	SparseRows, SparseBlocks func(*SparseF32, Range)
 
+	// SparseRowsI8 and SparseBlocksI8 are the same over bytes, for ranges of rows
+	// and of blocks of [SparseI8]. SparseI8Cost says how long an entry of a block
+	// takes there where a multiply-accumulate of GemmU8S8Fit takes 1.
+	SparseRowsI8, SparseBlocksI8 func(*SparseI8, Range)
+	SparseI8Cost                 float64
+	// GatherU8 is dst[c*ldd+i] = src[at[i]+c] ^ flip, and ScatterU8 is
+	// dst[at[i]+c] = src[c*lds+i], for c < n and each i of at: they turn rows of
+	// bytes, which may lie anywhere, into columns and back.
+	GatherU8  func(dst []uint8, ldd int, src []uint8, at []int32, n int, flip uint8)
+	ScatterU8 func(dst []uint8, at []int32, src []uint8, lds, n int)
+
 	// WinogradInput and WinogradOutput transform one tile.
 	WinogradInput  func(*WinogradInput)
 	WinogradOutput func(*WinogradOutput)
@@ -131,6 +142,8 @@ func Generic() *Table {
 		Gemv: gemv, Axpy: axpy, Transpose: transpose,
 		GemvQ4: gemvQ4, GemvQ8: gemvQ8, DequantQ4: dequantQ4, DequantQ8: dequantQ8,
 		SparseRows: sparseRows, SparseBlocks: sparseBlocks,
+		SparseRowsI8: sparseI8(1), SparseBlocksI8: sparseI8(4), SparseI8Cost: 4,
+		GatherU8: gatherU8, ScatterU8: scatterU8,
 		WinogradInput: winogradInput, WinogradOutput: winogradOutput,
 		DepthwiseF32: depthwiseF32, DepthwiseU8S8: depthwiseU8S8, DepthwisePlanes: depthwisePlanes,
 		PoolMax: poolMax, PoolSum: poolSum,

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"math"
 	"unsafe"
 )
@@ -184,13 +185,9 @@ func (w *WeightsI8) demand(need []uint8, j int, pairs bool) {
 	for tap := range w.Taps {
 		groups := need[tap*ceilDiv(w.K, 4):]
 		if w.Trans && w.Rest == nil {
-			b := w.B[j*w.LD+tap*w.K:][:w.K]
-			for r := 1; r < len(b); r += 2 {
-				// As hold: int8 of two signs pass.
-				if s := int(b[r-1]) + int(b[r]); s > 128 || s < -128 {
-					groups[r/4] = max(groups[r/4], w.rounds(tap, r&^3, j, pairs))
-				}
-			}
+			scanPairs(w.B[j*w.LD+tap*w.K:][:w.K], func(i int) {
+				groups[i] = max(groups[i], w.rounds(tap, 4*i, j, pairs))
+			})
 			continue
 		}
 		for r := 0; r < w.K; r += 4 {
@@ -251,10 +248,12 @@ func (w WeightsI8) Columns(lo, hi int) WeightsI8 {
 // pack packs the columns from first on. Rows of w that lie together are copied;
 // what remains are the groups that [quad.hold] may divide.
 func (p *panelI8) pack(panel []int8, w *WeightsI8, first int) {
-	clear(panel)
 	sums := unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(panel))), p.NR)
 	width, step := min(p.NR, w.N-first), p.Layout.group()
 	copied, left := w.Trans && w.Rest == nil, make([]bool, p.groups)
+	if !copied || width < p.NR || p.extra > 0 {
+		clear(panel)
+	}
 	if copied {
 		for c := range width {
 			sums[c] = p.packColumn(panel, w, first+c, c, left)
@@ -284,16 +283,9 @@ func (p *panelI8) packColumn(panel []int8, w *WeightsI8, j, c int, left []bool) 
 	for tap := range w.Taps {
 		row := w.B[j*w.LD+tap*w.K:][:w.K]
 		p.copyRow(panel[p.at(group):], row, c)
-		r := 0
-		for ; r+1 < len(row); r += 2 {
-			pair := int32(row[r]) + int32(row[r+1])
-			sum += pair
-			if pairs && (pair > 128 || pair < -128) {
-				left[group+r/4] = true
-			}
-		}
-		if r < len(row) {
-			sum += int32(row[r])
+		sum += SumS8(row)
+		if pairs {
+			scanPairs(row, func(i int) { left[group+i] = true })
 		}
 		group += ceilDiv(w.K, p.Layout.group())
 	}
@@ -384,6 +376,64 @@ func (g GemmI8) weight(groups []int8, r, c int) int16 {
 		return *(*int16)(unsafe.Pointer(&groups[2*(r*g.NR+c)]))
 	}
 	return int16(groups[4*(r/4*g.NR+c)+r%4])
+}
+
+// Words of eight int8 are taken apart into their even and odd bytes, with 128
+// added, each in 16 bits.
+const (
+	signs    = 0x8080808080808080
+	oddBytes = 0x00ff00ff00ff00ff
+	ones16   = 0x0001000100010001
+)
+
+// SumS8 is the sum of s.
+func SumS8(s []int8) (sum int32) {
+	b := Bytes(s)
+	const most = 128 // words until a sum of two may leave 16 bits
+	for len(b) >= 8 {
+		words := min(len(b)/8, most)
+		acc := uint64(0)
+		for i := range words {
+			u := binary.LittleEndian.Uint64(b[8*i:]) ^ signs
+			acc += u&oddBytes + u>>8&oddBytes
+		}
+		for ; acc != 0; acc >>= 16 {
+			sum += int32(acc & 0xffff)
+		}
+		sum -= int32(words) * 8 * 128
+		b = b[8*words:]
+	}
+	for _, v := range b {
+		sum += int32(int8(v))
+	}
+	return sum
+}
+
+// scanPairs calls f with the number of each group of four in which a pair of
+// row sums to more than 128 or less than -128, which is where [quad.hold]
+// leaves something: the sum of int8 of two signs lies between the two.
+func scanPairs(row []int8, f func(group int)) {
+	b := Bytes(row)
+	r := 0
+	for ; r+8 <= len(b); r += 8 {
+		u := binary.LittleEndian.Uint64(b[r:]) ^ signs
+		sum := u&oddBytes + u>>8&oddBytes // of a pair, and 256
+		above := sum + (0x7fff-384)*ones16
+		below := ^(sum + (0x8000-128)*ones16)
+		if odd := (above | below) & (0x8000 * ones16); odd != 0 {
+			if odd&0xffffffff != 0 {
+				f(r / 4)
+			}
+			if odd>>32 != 0 {
+				f(r/4 + 1)
+			}
+		}
+	}
+	for r++; r < len(row); r += 2 {
+		if s := int(row[r-1]) + int(row[r]); s > 128 || s < -128 {
+			f(r / 4)
+		}
+	}
 }
 
 // Bytes views int8 values as the bytes that the kernels take.

@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/onnxpack/onnxpack/graph"
+	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/passes/internal/saliency"
 )
@@ -16,6 +17,8 @@ import (
 const (
 	// heldEvery is which samples a fit is judged on: every so many-th.
 	heldEvery = 4
+	// fitRounds is how often the wanted results are chosen anew at last.
+	fitRounds = 4
 	// fewDamp is the damping where no samples are held back to choose it by.
 	fewDamp = 1e-1
 )
@@ -33,12 +36,22 @@ var (
 // of those that are held back.
 type fit struct {
 	matrix      *saliency.Matrix
+	clamp       saliency.Clamp // of what follows
 	train, held *saliency.Regression
+	chunks      []chunk // what was counted, if there is a clamp
+	kernels     *kernel.Table
+	threads     int
+}
+
+// chunk is the columns of a sample, of inputs and of wanted results.
+type chunk struct {
+	x, y *saliency.Columns
+	held bool
 }
 
 // gather reads all samples.
 func (p *pair) gather() (*fit, error) {
-	f := &fit{matrix: p.y.Matrix}
+	f := &fit{matrix: p.y.Matrix, clamp: saliency.ClampOf(p.layer.node), kernels: p.kernels, threads: p.job.Env.Threads}
 	for _, r := range []**saliency.Regression{&f.train, &f.held} {
 		*r = saliency.NewRegression(p.y.Matrix, p.kernels, p.job.Env.Threads)
 		(*r).Inputs.Centered = true
@@ -56,11 +69,15 @@ func (p *pair) gather() (*fit, error) {
 			return nil, err
 		}
 		to := f.train
-		if i%heldEvery == heldEvery-1 {
+		held := i/p.views%heldEvery == heldEvery-1
+		if held {
 			to = f.held
 		}
 		if err := to.Add(y, want); err != nil {
 			return nil, err
+		}
+		if !f.clamp.IsNone() {
+			f.chunks = append(f.chunks, chunk{y, want, held})
 		}
 	}
 	return f, nil
@@ -177,9 +194,10 @@ func (p *pair) lack(sample int, then, now saliency.State) ([]float32, error) {
 
 // solve returns the weights W and bias b that make the least of
 //
-//	mean over columns |W y + b - want|^2 + damp |W - near|^2,
+//	mean over columns |a(W y + b) - a(want)|^2 + damp |W - near|^2,
 //
-// with the one of dampings that does best on the samples that are held back.
+// a being the activation behind, with the one of dampings that does best on the
+// samples that are held back.
 func (f *fit) solve(near, damps []float64) (weights, bias []float64) {
 	damp, least := fewDamp, math.Inf(1)
 	if len(damps) == 1 {
@@ -189,19 +207,46 @@ func (f *fit) solve(near, damps []float64) (weights, bias []float64) {
 		if f.held.Inputs.Count == 0 || len(damps) == 1 {
 			break
 		}
-		w := f.fitted(f.train, near, d)
-		if e := f.error(w, f.intercept(f.train, w)); e < least {
+		w, b := f.fitted(f.train, near, d, 1)
+		if e := f.error(w, b); e < least {
 			damp, least = d, e
 		}
 	}
-	all := saliency.Sum(f.train, f.held)
-	weights = f.fitted(all, near, damp)
-	return weights, f.intercept(all, weights)
+	return f.fitted(saliency.Sum(f.train, f.held), near, damp, fitRounds)
 }
 
-// fitted returns weights near the given ones that are fitted to columns, or the
+// fitted returns weights near the given ones, and the bias, that are fitted to
+// columns. Where the wanted result and the present one come to the same behind
+// the activation, there is nothing to fit: in each of rounds, see
+// [saliency.Clamp.Nearest].
+func (f *fit) fitted(on *saliency.Regression, near []float64, damp float64, rounds int) (weights, bias []float64) {
+	on.Rewind()
+	weights = f.ridge(on, near, damp)
+	bias = f.intercept(on, weights)
+	if f.clamp.IsNone() {
+		return weights, bias
+	}
+	for range rounds {
+		on.Clear()
+		for _, c := range f.chunks {
+			if on == f.train && c.held {
+				continue
+			}
+			got := f.matrix.Apply(weights, bias, c.x, f.kernels, f.threads)
+			for g, y := range got.Groups {
+				f.clamp.Nearest(y, c.y.Groups[g])
+			}
+			on.AddResults(c.x, got)
+		}
+		weights = f.ridge(on, near, damp)
+		bias = f.intercept(on, weights)
+	}
+	return weights, bias
+}
+
+// ridge returns weights near the given ones that are fitted to columns, or the
 // given ones where inputs depend on each other.
-func (f *fit) fitted(on *saliency.Regression, near []float64, damp float64) []float64 {
+func (f *fit) ridge(on *saliency.Regression, near []float64, damp float64) []float64 {
 	m := f.matrix
 	out := slices.Clone(near)
 	if math.IsInf(damp, 1) {
@@ -255,11 +300,24 @@ func (f *fit) intercept(on *saliency.Regression, weights []float64) []float64 {
 	return b
 }
 
-// error is the mean squared error on the samples that are held back, less that
-// of giving the mean that is wanted of each result.
+// error is the squared error behind the activation on the samples that are held
+// back; without an activation, less what it is with weights of zero, and by
+// column.
 func (f *fit) error(weights, bias []float64) float64 {
 	m := f.matrix
 	sum := 0.0
+	for _, c := range f.chunks {
+		if !c.held {
+			continue
+		}
+		got := m.Apply(weights, bias, c.x, f.kernels, f.threads)
+		for g, y := range got.Groups {
+			sum += f.clamp.SquaredError(y, c.y.Groups[g])
+		}
+	}
+	if !f.clamp.IsNone() {
+		return sum
+	}
 	for g := range m.Groups {
 		h, cross := f.held.Inputs.Hessian(g), f.held.Cross(g)
 		x, want, w := f.held.Inputs.Means(g), f.held.Means(g), m.Load(g, weights)

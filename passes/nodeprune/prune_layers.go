@@ -33,17 +33,17 @@ the calibration data (budget). For macs and latency, contributions are counted f
 each multiply-accumulate. (Men et al. 2024, ShortGPT, arXiv 2403.03853.)`,
 	Kind:  passes.Lossy,
 	Needs: passes.Calibration,
-}, LayersOptions{By: "kl", Repair: "none"}, pruneLayers)
+}, LayersOptions{By: "kl", Mending: mending}, pruneLayers)
 
 // LayersOptions are the options of [PruneLayers]. One of Layers, MACs, Latency
 // and Budget is set.
 type LayersOptions struct {
+	Mending
 	Layers  int      `opt:"layers" help:"number of layers or blocks to remove"`
 	MACs    float64  `opt:"macs" help:"multiply-accumulates to keep, as a share of the model's"`
 	Latency float64  `opt:"latency" help:"measured latency to reach, as a share of the model's"`
 	Budget  float64  `opt:"budget" help:"points of accuracy on the calibration data that may be lost"`
 	By      string   `opt:"by" oneof:"kl|error|loss" help:"contribution: divergence of the scores, error of all outputs, or loss on labels"`
-	Repair  string   `opt:"repair" oneof:"lstsq|bias|none" help:"how the layers behind are fitted to what the original computes"`
 	Exclude []string `opt:"exclude" help:"nodes that stay, patterns with * and ?"`
 }
 
@@ -67,7 +67,7 @@ func (o LayersOptions) Validate() error {
 	case o.Budget < 0 || o.Budget >= 100:
 		return fmt.Errorf("option \"budget\": got %v, want points of accuracy, more than 0 and less than 100", o.Budget)
 	}
-	return nil
+	return o.Mending.Validate()
 }
 
 // scanSamples is how many samples contributions are measured on.
@@ -122,7 +122,7 @@ func pruneLayers(j *passes.Job, o LayersOptions) error {
 	if o.Repair == "none" {
 		return nil
 	}
-	if err := repair(j, t.original, allRows(j.Model), o.Repair == "lstsq"); err != nil {
+	if err := repair(j, t.original, allRows(j.Model), o.Mending); err != nil {
 		return err
 	}
 	return reestimate(j)

@@ -26,15 +26,17 @@ alone, and they go where that costs least.
 
 Repair lstsq fits the weights that are left to what the original computes on
 calibration data, layer after layer, each on inputs that are repaired already
-(He et al. 2017, arXiv 1707.06168; Luo et al. 2017, ThiNet, arXiv 1707.06342);
+(He et al. 2017, arXiv 1707.06168; Luo et al. 2017, ThiNet, arXiv 1707.06342), and
+to what an activation behind lets through (Zhang et al. 2015, arXiv 1505.06798);
 bias only makes up for the means of what was cut. Batch normalizations that are
 left get new statistics after either.`,
 	Kind: passes.Lossy,
-}, NodesOptions{Criterion: "l2", Aggregate: "mean", Scope: "global", Repair: "none", Limit: 0.8, Rounds: 1}, pruneNodes)
+}, NodesOptions{Criterion: "l2", Aggregate: "mean", Scope: "global", Mending: mending, Limit: 0.8, Rounds: 1}, pruneNodes)
 
 // NodesOptions are the options of [PruneNodes]. One of Ratio, MACs, Params,
 // Latency and Budget is set.
 type NodesOptions struct {
+	Mending
 	Ratio     float64  `opt:"ratio" help:"share of units to remove, less than 1"`
 	MACs      float64  `opt:"macs" help:"multiply-accumulates to keep, as a share of the model's"`
 	Params    float64  `opt:"params" help:"parameters to keep, as a share of the model's"`
@@ -47,7 +49,6 @@ type NodesOptions struct {
 	Multiple  int      `opt:"multiple" help:"number that kept units are a multiple of; 0 is 1, or with latency what the target computes at once"`
 	Limit     float64  `opt:"limit" help:"greatest share that a group may lose"`
 	Widths    bool     `opt:"widths" help:"also cut what means are taken along, such as the width of layer normalizations"`
-	Repair    string   `opt:"repair" oneof:"lstsq|bias|none" help:"how the rest is fitted to what the original computes"`
 	Sensitive bool     `opt:"sensitivity" help:"report by how much outputs diverge without a third of each layer"`
 	Include   []string `opt:"include" help:"weights whose groups are pruned, patterns with * and ?; all if empty"`
 	Exclude   []string `opt:"exclude" help:"weights whose groups are left alone, patterns with * and ?"`
@@ -82,7 +83,7 @@ func (o NodesOptions) Validate() error {
 	case o.Limit <= 0 || o.Limit > 1:
 		return fmt.Errorf("option \"limit\": got %v, want more than 0 and at most 1", o.Limit)
 	}
-	return nil
+	return o.Mending.Validate()
 }
 
 // looksAtData reports whether the options need calibration data.

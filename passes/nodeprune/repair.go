@@ -14,7 +14,7 @@ import (
 
 const (
 	// repairSamples is how many calibration samples layers are fitted on.
-	repairSamples = 256
+	repairSamples = 512
 	// repairColumns is how many columns of inputs are taken of them together,
 	// for each input of a layer, and fewColumns how many of a sample at least.
 	repairColumns, fewColumns = 32, 32
@@ -31,21 +31,39 @@ type mender struct {
 	kept     map[string][]int
 	damps    []float64 // that are tried
 	samples  int
+	views    int // of each sample in a row
 	kernels  *kernel.Table
 }
 
-// repair mends the job's model. With fit weights are fitted, else biases alone.
-func repair(j *passes.Job, original *graph.Model, kept map[string][]int, fit bool) error {
+// Mending is how what is left of a model is fitted to the original.
+type Mending struct {
+	Repair string `opt:"repair" oneof:"lstsq|bias|none" help:"how the rest is fitted to what the original computes"`
+	Views  int    `opt:"views" help:"how often the repair looks at each image, as it is and then mirrored and cut out at random"`
+}
+
+var mending = Mending{Repair: "none", Views: 1}
+
+// Validate reports an option out of range.
+func (m Mending) Validate() error {
+	if m.Views < 1 {
+		return fmt.Errorf("option \"views\": got %d, want at least 1", m.Views)
+	}
+	return nil
+}
+
+// repair mends the job's model.
+func repair(j *passes.Job, original *graph.Model, kept map[string][]int, how Mending) error {
 	s, err := takeSamples(j, repairSamples, 0)
 	if err != nil {
 		return err
 	}
+	s.vary(j, how.Views)
 	kernels, err := targets.Host().Kernels()
 	if err != nil {
 		return err
 	}
-	m := &mender{job: j, kernels: kernels, original: original, kept: kept, samples: len(s.feeds), damps: keepWeights}
-	if fit {
+	m := &mender{job: j, kernels: kernels, original: original, kept: kept, samples: len(s.feeds), views: how.Views, damps: keepWeights}
+	if how.Repair == "lstsq" {
 		m.damps = fitDamps
 	}
 	if m.was, err = saliency.NewStream(j.Context(), original, s.feeds, j.Env.Threads, walkBytes/2); err != nil {

@@ -45,7 +45,7 @@ func (o NodesOptions) cut(j *passes.Job) (*outcome, error) {
 		if o.Repair == "none" {
 			continue
 		}
-		if err := repair(j, original, done.kept, o.Repair == "lstsq"); err != nil {
+		if err := repair(j, original, done.kept, o.Mending); err != nil {
 			return nil, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/passes"
 	"github.com/onnxpack/onnxpack/passes/internal/saliency"
+	"github.com/onnxpack/onnxpack/passes/internal/train"
 )
 
 // sampled is some of the calibration samples.
@@ -20,7 +21,7 @@ type sampled struct {
 // bytes, it takes no more than a walk of the job's model can hold in these.
 func takeSamples(j *passes.Job, most int, bytes int64) (*sampled, error) {
 	s := &sampled{numbers: map[int]bool{}}
-	limit, every, n := most, max(1, j.Env.Samples/most), 0
+	limit, every, n := most, max(1, (j.Env.Samples+most-1)/most), 0
 	for x, err := range j.Env.Calibration(j.Context()) {
 		if err != nil {
 			return nil, fmt.Errorf("calibration data: %w", err)
@@ -31,7 +32,7 @@ func takeSamples(j *passes.Job, most int, bytes int64) (*sampled, error) {
 				return nil, err
 			}
 			limit = max(1, min(limit, int(bytes/max(peak, 1))))
-			every = max(1, j.Env.Samples/limit)
+			every = max(1, (j.Env.Samples+limit-1)/limit)
 		}
 		if n%every == 0 {
 			s.feeds, s.labels, s.numbers[n] = append(s.feeds, x.Feeds), append(s.labels, x.Label), true
@@ -44,4 +45,20 @@ func takeSamples(j *passes.Job, most int, bytes int64) (*sampled, error) {
 		return nil, errors.New("calibration data has no samples")
 	}
 	return s, nil
+}
+
+// varied is how samples are varied that layers are fitted on more than once.
+var varied = train.Augment{Flip: true, Crop: 0.6}
+
+// vary puts views-1 varied ones behind each sample. Only images can be varied.
+func (s *sampled) vary(j *passes.Job, views int) {
+	r := j.Rand()
+	var all []map[string]tensor.Value
+	for _, f := range s.feeds {
+		all = append(all, f)
+		for range views - 1 {
+			all = append(all, varied.Vary(f, r))
+		}
+	}
+	s.feeds = all
 }

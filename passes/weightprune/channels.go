@@ -91,7 +91,7 @@ func (r *restorer) restore(n *graph.Node) (moved bool, why string, err error) {
 		return false, "its bias is not one constant number for each channel", nil
 	}
 	scale := r.scales(n, was, is)
-	c := clampOf(n)
+	c := clamp{saliency.ClampOf(n)}
 	first := slices.Clone(b)
 	for i := range b {
 		want, got := was.values[i], is.values[i]
@@ -181,8 +181,9 @@ func (c clamp) balance(want, x []float32, old float64) float64 {
 	if len(x) == 0 || c.mean(x, old) == goal {
 		return old
 	}
-	middle := noClamp.mean(want, 0) - noClamp.mean(x, 0)
-	if c.none() {
+	unbound := clamp{saliency.NoClamp}
+	middle := unbound.mean(want, 0) - unbound.mean(x, 0)
+	if c.IsNone() {
 		return middle
 	}
 	reach := float64(max(slices.Max(want), slices.Max(x)) - min(slices.Min(want), slices.Min(x)))
@@ -204,7 +205,7 @@ func (c clamp) balance(want, x []float32, old float64) float64 {
 func (c clamp) mean(x []float32, b float64) float64 {
 	sum := 0.0
 	for _, v := range x {
-		sum += float64(c.of(v + float32(b)))
+		sum += float64(c.Of(v + float32(b)))
 	}
 	return sum / float64(len(x))
 }

@@ -4,9 +4,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/kernel"
-	"github.com/onnxpack/onnxpack/graph/tensor"
 	"github.com/onnxpack/onnxpack/passes/internal/saliency"
 )
 
@@ -59,8 +57,8 @@ type pending struct {
 const chunkColumns = 4096
 
 func newFit(l *layer, bias []float64, kernels *kernel.Table, threads int) *fit {
-	f := &fit{l: l, bias: bias, clamp: clampOf(l.uses[0].node), kernels: kernels, threads: threads}
-	if !f.clamp.none() {
+	f := &fit{l: l, bias: bias, clamp: clamp{saliency.ClampOf(l.uses[0].node)}, kernels: kernels, threads: threads}
+	if !f.clamp.IsNone() {
 		f.gated = saliency.NewGated(l.matrix, kernels, threads)
 	}
 	for _, r := range []**saliency.Regression{&f.train, &f.held} {
@@ -115,7 +113,7 @@ func (f *fit) count(p *pending) error {
 
 // rounds is n, or none if nothing is cut off, so that all results are wanted.
 func (f *fit) rounds(n int) int {
-	if f.clamp.none() {
+	if f.clamp.IsNone() {
 		return 0
 	}
 	return n
@@ -192,7 +190,7 @@ func (f *fit) fitted(on *saliency.Regression, w []float64, gone []bool, damp flo
 			}
 			got := f.l.matrix.Apply(x, b, c.x, f.kernels, f.threads)
 			for g := range got.Groups {
-				f.clamp.nearest(got.Groups[g], c.y.Groups[g])
+				f.clamp.Nearest(got.Groups[g], c.y.Groups[g])
 			}
 			on.AddResults(c.x, got)
 		}
@@ -212,10 +210,7 @@ func (f *fit) error(x []float64) float64 {
 		}
 		got := f.l.matrix.Apply(x, b, c.x, f.kernels, f.threads)
 		for g, y := range got.Groups {
-			for i, want := range c.y.Groups[g] {
-				d := float64(f.clamp.of(y[i]) - f.clamp.of(want))
-				sum += d * d
-			}
+			sum += f.clamp.SquaredError(y, c.y.Groups[g])
 		}
 	}
 	return sum
@@ -264,17 +259,8 @@ func (f *fit) solve(on *saliency.Regression, w, x []float64, gone []bool, damp f
 	return out
 }
 
-// clamp is what an activation does that bounds its input.
-type clamp struct{ lo, hi float32 }
-
-var (
-	inf     = float32(math.Inf(1))
-	noClamp = clamp{-inf, inf}
-)
-
-func (c clamp) none() bool { return c == noClamp }
-
-func (c clamp) of(x float32) float32 { return min(max(x, c.lo), c.hi) }
+// clamp is what follows a layer, as far as it bounds the layer's results.
+type clamp struct{ saliency.Clamp }
 
 // shut is how much a result counts that the activation cuts off: it may come
 // through once weights change.
@@ -286,56 +272,11 @@ func (c clamp) gate(y *saliency.Columns) *saliency.Columns {
 	for _, row := range y.Groups {
 		g := make([]float32, len(row))
 		for i, v := range row {
-			if g[i] = shut; v > c.lo && v < c.hi {
+			if g[i] = shut; v > c.Lo && v < c.Hi {
 				g[i] = 1
 			}
 		}
 		gates.Groups = append(gates.Groups, g)
 	}
 	return gates
-}
-
-// nearest replaces each of got by the number nearest to it that the activation
-// makes the same of as of want.
-func (c clamp) nearest(got, want []float32) {
-	for i, w := range want {
-		switch {
-		case w <= c.lo:
-			got[i] = min(got[i], c.lo)
-		case w >= c.hi:
-			got[i] = max(got[i], c.hi)
-		default:
-			got[i] = w
-		}
-	}
-}
-
-// clampOf returns how the result of n is bounded, if all it feeds is a Relu or a
-// Clip with constant bounds, perhaps behind the Add of a bias.
-func clampOf(n *graph.Node) clamp {
-	u, ok := n.Out(0).SoleUse()
-	if ok && u.Node.Is("Add") && n.Is("MatMul") && literalOf(u.Node.In(1-u.Index)) != nil {
-		u, ok = u.Node.Out(0).SoleUse()
-	}
-	switch {
-	case !ok:
-		return noClamp
-	case u.Node.Is("Relu"):
-		return clamp{0, inf}
-	case !u.Node.Is("Clip"):
-		return noClamp
-	}
-	c := noClamp
-	for i, bound := range []*float32{&c.lo, &c.hi} {
-		v := u.Node.In(1 + i)
-		if v == nil {
-			continue
-		}
-		lit := literalOf(v)
-		if lit == nil || lit.Tensor == nil || lit.Tensor.Len() != 1 {
-			return noClamp
-		}
-		*bound = float32(tensor.Float64s(lit.Tensor)[0])
-	}
-	return c
 }

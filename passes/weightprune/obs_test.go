@@ -183,14 +183,14 @@ func TestConjugateGradients(t *testing.T) {
 
 // TestBalance expects the mean behind an activation, not in front of it.
 func TestBalance(t *testing.T) {
-	relu := clamp{0, inf}
+	relu, unbound := clamp{saliency.Clamp{Hi: saliency.NoClamp.Hi}}, clamp{saliency.NoClamp}
 	want := []float32{-30, -20, -10, -5, 4} // mean behind a Relu: 0.8
 	x := []float32{-6, -4, -2, -1, 1}       // the same, shrunk
 	b := relu.balance(want, x, 0)
 	if m := relu.mean(x, b); math.Abs(m-0.8) > 1e-6 {
 		t.Errorf("mean is %v, want 0.8", m)
 	}
-	if b := noClamp.balance(want, x, 0); math.Abs(b-(-12.2+2.4)) > 1e-6 {
+	if b := unbound.balance(want, x, 0); math.Abs(b-(-12.2+2.4)) > 1e-6 {
 		t.Errorf("bias is %v, want -9.8", b)
 	}
 	dead := []float32{-3, -2}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/onnxpack/onnxpack/graph/kernel"
 	"github.com/onnxpack/onnxpack/graph/op"
 	"github.com/onnxpack/onnxpack/graph/tensor"
 )
@@ -23,7 +24,7 @@ func (c *toImage) eval(e *op.Eval) error {
 	case x.DType() == tensor.Float32:
 		e.SetOut(0, interleave(e, x, c.out, 0, e.Kernels.Transpose))
 	case x.DType().Bits() == 8:
-		e.SetOut(0, interleave(e, x, c.out, c.zero, transposeBytes))
+		e.SetOut(0, interleave(e, x, c.out, c.zero, kernel.TransposeBytes))
 	default:
 		return e.Errorf(0, "want float or 8-bit integers")
 	}
@@ -36,14 +37,6 @@ type transposer[T any] func(dst []T, ldd int, src []T, lds, rows, cols int)
 // transposeBlock is how many pixels are transposed at once, so that what is
 // written in several passes stays in the cache.
 const transposeBlock = 256
-
-func transposeBytes(dst []uint8, ldd int, src []uint8, lds, rows, cols int) {
-	for r := range rows {
-		for c := range cols {
-			dst[c*ldd+r] = src[r*lds+c]
-		}
-	}
-}
 
 // interleave returns a tensor [N, C, H, W] or [N, C, W] as an image.
 func interleave[T tensor.Elem](e *op.Eval, x *tensor.Tensor, out halo, border T, transpose transposer[T]) *tensor.Tensor {
@@ -97,7 +90,7 @@ func (c *fromImage) name() string { return "FromImage" }
 func (c *fromImage) eval(e *op.Eval) error {
 	t, err := (*tensor.Tensor)(nil), error(nil)
 	if x := e.Tensor(0); x != nil && x.DType().Bits() == 8 {
-		t, err = separate(e, x, c.axes, c.in, transposeBytes)
+		t, err = separate(e, x, c.axes, c.in, kernel.TransposeBytes)
 	} else {
 		t, err = separate(e, x, c.axes, c.in, transposer[float32](e.Kernels.Transpose))
 	}

@@ -14,11 +14,18 @@ import (
 type qconv struct {
 	convGeometry
 	integerWeights
-	x quantized
+	sparse *sparseIntegers // instead of the packed weights; nil if they are dense
+	x      quantized
 	requantization
 }
 
-func (c *qconv) name() string     { return "QConv" }
+func (c *qconv) name() string {
+	if c.sparse != nil {
+		return "SparseQConv"
+	}
+	return "QConv"
+}
+
 func (c *qconv) zeroPoint() uint8 { return uint8(c.x.zero) }
 
 // newQConv packs the weights, [cout, cin/groups, kh, kw].
@@ -26,7 +33,12 @@ func newQConv(k *kernel.Table, mem *packer, w window, groups int, weights quantW
 	s := weights.shape
 	c := &qconv{convGeometry: convGeometry{window: w, groups: groups, cin: s[1] * groups, cout: s[0]}, x: x}
 	c.requantization = r(weights.sums())
-	weights.order(func(w []int8) []int8 { return channelsLast(w, s[0], s[1], s[2]*s[3]) })
+	weights.order(func(w []int8) []int8 { return bytesLast(w, s[0], s[1], s[2]*s[3]) })
+	if groups == 1 && weights.rest == nil && c.result.typ != tensor.Undefined {
+		if c.sparse = newSparseIntegers(k, x.typ, weights.data, s[0], c.bias); c.sparse != nil {
+			return c
+		}
+	}
 	_, taps := c.taps(&pixels{c: c.cin, h: 1, w: 1})
 	c.integerWeights = mem.integers(k, x.typ, &weights, len(taps), groups)
 	return c
@@ -51,6 +63,13 @@ func (c *qconv) eval(e *op.Eval) error {
 		return nil
 	}
 	made := c.made()
+	if c.sparse != nil {
+		y, t := newImage(e, made.typ, x.n, p.oh, p.ow, c.cout, c.out, uint8(made.zero))
+		prod := kernel.ProductI8{Geometry: p.Geometry, A: x.data, C8: y.data, Bias: c.bias, Scale: c.scale, Lo: c.lo, Hi: c.hi, Zero: c.result.zero}
+		c.sparse.multiply(e, &prod, c.table)
+		e.SetOut(0, t)
+		return nil
+	}
 	y, t := newImage(e, made.typ, x.n, p.oh, p.ow, c.cout, c.out, uint8(made.zero))
 	c.run(e, p, x.data, func(prod *kernel.ProductI8, from int) {
 		prod.Out, prod.C8, prod.Zero = kernel.OutQ8, y.data[from:], c.result.zero

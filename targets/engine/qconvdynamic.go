@@ -40,7 +40,7 @@ func (c *dynamicConv) eval(e *op.Eval) error {
 	if z := e.Tensor(1); z != nil {
 		border = z.Bytes()[0]
 	}
-	x, err := imageOf[uint8](interleave(e, t, c.in, border, transposeBytes), c.in)
+	x, err := imageOf[uint8](interleave(e, t, c.in, border, kernel.TransposeBytes), c.in)
 	if err != nil {
 		return err
 	}

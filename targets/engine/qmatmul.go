@@ -20,11 +20,17 @@ import (
 type qmatmul struct {
 	k, n int
 	integerWeights
-	act activation
+	sparse *sparseIntegers // instead of the packed weights; nil if they are dense
+	act    activation
 	requantization
 }
 
-func (m *qmatmul) name() string { return "QMatMul" }
+func (m *qmatmul) name() string {
+	if m.sparse != nil {
+		return "SparseQMatMul"
+	}
+	return "QMatMul"
+}
 
 func (m *qmatmul) eval(e *op.Eval) error {
 	p, shape, err := m.product(e, e.Tensor(0))
@@ -37,7 +43,11 @@ func (m *qmatmul) eval(e *op.Eval) error {
 	}
 	y := e.New(m.made().typ, shape)
 	p.C8 = tensor.Data[uint8](y)
-	productI8(e, m.gemm, &p, m.finisher())
+	if m.sparse != nil {
+		m.sparse.multiply(e, &p, m.table)
+	} else {
+		productI8(e, m.gemm, &p, m.finisher())
+	}
 	e.SetOut(0, y)
 	return nil
 }
@@ -51,10 +61,13 @@ func (m *qmatmul) product(e *op.Eval, x *tensor.Tensor) (kernel.ProductI8, tenso
 	shape := x.Shape().Clone()
 	shape[len(shape)-1] = m.n
 	p := kernel.ProductI8{
-		A: tensor.Data[uint8](x), B: m.packed[0], Extra: m.extra, Add: m.add,
+		A: tensor.Data[uint8](x), Extra: m.extra, Add: m.add,
 		Lo: m.lo, Hi: m.hi, Zero: m.result.zero, Out: kernel.OutQ8,
 	}
 	p.M, p.N, p.K, p.LDA, p.LDC = shape[:len(shape)-1].Len(), m.n, m.k, m.k, m.n
+	if m.sparse == nil {
+		p.B = m.packed[0]
+	}
 	return p, shape, nil
 }
 
@@ -142,14 +155,19 @@ func (o *optimizer) quantProduct(n *graph.Node, x quantized) (*qmatmul, *product
 	if c.residual == nil && c.act.apply == nil && (c.bias == nil || w.fitsBias(c.bias, x)) {
 		out, table = o.resultOf(c)
 	}
-	m := o.packedProduct(x.typ, w)
-	m.act = c.act
 	clamp := c.act
 	if c.residual != nil {
 		clamp = activation{}
 	}
-	m.requantization = requantize(x, w.scales, c.bias, w.sums(), clamp, out)
-	m.table = table
+	r := requantize(x, w.scales, c.bias, w.sums(), clamp, out)
+	r.table = table
+	if out.typ != tensor.Undefined && w.rest == nil && c.rows() >= sparseProductRows {
+		if s := newSparseIntegers(o.kernels, x.typ, w.data, w.shape[0], r.bias); s != nil {
+			return &qmatmul{k: w.shape[1], n: w.shape[0], sparse: s, act: c.act, requantization: r}, c
+		}
+	}
+	m := o.packedProduct(x.typ, w)
+	m.act, m.requantization = c.act, r
 	return &m, c
 }
 

@@ -196,12 +196,23 @@ func (w *quantWeights) sums() []int32 {
 	per := len(w.data) / len(sums)
 	for _, part := range [][]int8{w.data, w.rest} {
 		for i := range len(part) / per {
-			for _, x := range part[i*per : (i+1)*per] {
-				sums[i] += int32(x)
-			}
+			sums[i] += kernel.SumS8(part[i*per : (i+1)*per])
 		}
 	}
 	return sums
+}
+
+// bytesLast is [channelsLast] of integers; the result may be src.
+func bytesLast(src []int8, n, channels, taps int) []int8 {
+	if taps == 1 {
+		return src
+	}
+	dst := make([]int8, len(src))
+	each := channels * taps
+	for i := range n {
+		kernel.TransposeBytes(kernel.Bytes(dst[i*each:(i+1)*each]), channels, kernel.Bytes(src[i*each:(i+1)*each]), taps, channels, taps)
+	}
+	return dst
 }
 
 // joined returns weights of n filters in the order that order makes, with those
@@ -292,13 +303,19 @@ func (w *quantWeights) fitsBias(bias []float32, in quantized) bool {
 		}
 		return sum
 	}
-	for j, b := range bias {
+	fits := func(j int, sum int64) bool {
+		limit := float64(math.MaxInt32 - 2*math.MaxUint8*sum)
+		return math.Abs(float64(bias[j])) <= float64(in.scale)*float64(w.scales[j])*limit
+	}
+	for j := range bias {
+		if fits(j, int64(per)*math.MaxUint8) {
+			continue
+		}
 		sum := sizes(w.data[j*per : (j+1)*per])
 		if w.rest != nil {
 			sum += sizes(w.rest[j*per : (j+1)*per])
 		}
-		limit := float64(math.MaxInt32 - 2*math.MaxUint8*sum)
-		if !(math.Abs(float64(b)) <= float64(in.scale)*float64(w.scales[j])*limit) {
+		if !fits(j, sum) {
 			return false
 		}
 	}

@@ -126,12 +126,20 @@ func (o *optimizer) keepsPlanes(n *graph.Node) bool {
 	return n.Is("Conv") && o.planesDepthwise(n, int(n.Int("group", 1))) != nil
 }
 
+// integral reports whether n is computed in integers, with 8-bit result.
+func (o *optimizer) integral(n *graph.Node) bool {
+	notes := len(o.notes)
+	c := (&layout{optimizer: o}).quantChain(n)
+	o.notes = o.notes[:notes] // they are made when its turn comes
+	return c != nil && c.result.typ != tensor.Undefined
+}
+
 // sparseConv returns the sparse operator for n alone, nil if there is none.
 func (o *optimizer) sparseConv(n *graph.Node) *sparseConv {
 	if !n.Is("Conv") || n.Int("group", 1) != 1 || !o.isFloat32(n.In(0)) {
 		return nil
 	}
-	if o.denseIntegers(n.In(1), sparsePixelLimit) {
+	if o.denseIntegers(n.In(1), sparsePixelLimit) || o.integral(n) {
 		return nil
 	}
 	w := o.constant(n.In(1))

@@ -118,17 +118,24 @@ func (s *sparseProduct) finish(k *kernel.Table, y, res []float32, at int) {
 	}
 }
 
+// rows is how many rows the operand has at least, as far as that is known.
+func (c *productChain) rows() int {
+	rows, shape := 1, c.x.Type.Shape
+	for _, d := range shape[:len(shape)-1] {
+		if !d.IsKnown() {
+			return 1
+		}
+		rows *= d.Size
+	}
+	return rows
+}
+
 // sparse returns the product as one with a sparse matrix, nil if that does not
 // pay. If it is not known how many rows there are, it has to pay for one.
 func (c *productChain) sparse(w []float32) *sparseProduct {
-	rows, known := 1, true
-	shape := c.x.Type.Shape
-	for _, d := range shape[:len(shape)-1] {
-		rows *= d.Size
-		known = known && d.IsKnown()
-	}
+	rows := c.rows()
 	limit := sparseProductLimit
-	if rows == 1 || !known {
+	if rows == 1 {
 		limit = sparseRowLimit
 	} else if rows < sparseProductRows {
 		return nil

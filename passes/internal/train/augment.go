@@ -43,17 +43,23 @@ func (a Augment) validate() error {
 
 // apply returns a varied copy of a sample.
 func (a Augment) apply(s dataset.Sample, r *rand.Rand) dataset.Sample {
-	s.Feeds = maps.Clone(s.Feeds)
-	for _, name := range slices.Sorted(maps.Keys(s.Feeds)) {
-		t, ok := s.Feeds[name].(*tensor.Tensor)
+	s.Feeds = a.Vary(s.Feeds, r)
+	return s
+}
+
+// Vary returns a varied copy of what a sample feeds.
+func (a Augment) Vary(feeds map[string]tensor.Value, r *rand.Rand) map[string]tensor.Value {
+	feeds = maps.Clone(feeds)
+	for _, name := range slices.Sorted(maps.Keys(feeds)) {
+		t, ok := feeds[name].(*tensor.Tensor)
 		switch {
 		case ok && t.Rank() == 4 && t.DType() == tensor.Float32:
-			s.Feeds[name] = a.image(t, r)
+			feeds[name] = a.image(t, r)
 		case ok && t.Rank() == 2 && a.Mask > 0 && (t.DType() == tensor.Int64 || t.DType() == tensor.Int32):
-			s.Feeds[name] = a.tokens(t, r)
+			feeds[name] = a.tokens(t, r)
 		}
 	}
-	return s
+	return feeds
 }
 
 // Mirrored returns an image, a float32 tensor [1,C,H,W] or [1,H,W,C], with left
@@ -70,7 +76,7 @@ func Mirrored(t *tensor.Tensor) (*tensor.Tensor, bool) {
 	return out, true
 }
 
-// image samples t, pixel for pixel, at a rectangle that is cut out, moved and
+// image samples t at a rectangle that is cut out, stretched to the whole, moved and
 // mirrored, and turns what this gives.
 func (a Augment) image(t *tensor.Tensor, r *rand.Rand) *tensor.Tensor {
 	g := newGrid(t.Shape())
@@ -99,26 +105,26 @@ func (a Augment) image(t *tensor.Tensor, r *rand.Rand) *tensor.Tensor {
 }
 
 // identity returns the places 0..n-1.
-func identity(n int) []int {
-	at := make([]int, n)
+func identity(n int) []float64 {
+	at := make([]float64, n)
 	for i := range at {
-		at[i] = i
+		at[i] = float64(i)
 	}
 	return at
 }
 
-// stretch makes the places those of a part of the axis, nearest ones.
-func stretch(at []int, side float64, r *rand.Rand) {
+// stretch makes the places those of a part of the axis, between pixels mostly.
+func stretch(at []float64, side float64, r *rand.Rand) {
 	n := float64(len(at))
 	from := r.Float64() * n * (1 - side)
 	for i := range at {
-		at[i] = min(int(from+(float64(i)+0.5)*side), len(at)-1)
+		at[i] = min(max(from+(float64(i)+0.5)*side-0.5, 0), n-1)
 	}
 }
 
 // move shifts the places by d; those outside become -1.
-func move(at []int, d int) {
-	old := append([]int(nil), at...)
+func move(at []float64, d int) {
+	old := append([]float64(nil), at...)
 	for i := range at {
 		at[i] = -1
 		if j := i + d; j >= 0 && j < len(old) {
@@ -139,14 +145,31 @@ func newGrid(s tensor.Shape) grid {
 	return grid{c: s[1], h: s[2], w: s[3], sc: s[2] * s[3], sy: s[3], sx: 1}
 }
 
-// sample sets dst (y,x) to src (ys[y],xs[x]), 0 where a place is -1.
-func (g grid) sample(dst, src []float32, ys, xs []int) {
-	for c := range g.c {
-		for y, fy := range ys {
-			for x, fx := range xs {
-				if fy >= 0 && fx >= 0 {
-					dst[c*g.sc+y*g.sy+x*g.sx] = src[c*g.sc+fy*g.sy+fx*g.sx]
+// sample sets dst (y,x) to src (ys[y],xs[x]), 0 where a place is -1. Between
+// pixels it is the mean of the nearest, which count the more the closer they are.
+func (g grid) sample(dst, src []float32, ys, xs []float64) {
+	for y, fy := range ys {
+		if fy < 0 {
+			continue
+		}
+		top, down := int(fy), float32(fy-math.Floor(fy))
+		bottom := min(top+1, g.h-1)
+		for x, fx := range xs {
+			if fx < 0 {
+				continue
+			}
+			left, along := int(fx), float32(fx-math.Floor(fx))
+			right := min(left+1, g.w-1)
+			for c := range g.c {
+				at := func(y, x int) float32 { return src[c*g.sc+y*g.sy+x*g.sx] }
+				v := at(top, left)
+				if down > 0 || along > 0 {
+					upper := v + along*(at(top, right)-v)
+					lower := at(bottom, left)
+					lower += along * (at(bottom, right) - lower)
+					v = upper + down*(lower-upper)
 				}
+				dst[c*g.sc+y*g.sy+x*g.sx] = v
 			}
 		}
 	}

@@ -471,3 +471,62 @@ func depthwisePlanes(one, two func(*kernel.DepthwisePlanes)) func(*kernel.Depthw
 		*d = whole
 	}
 }
+
+// sparsePixelsI8 is the pixels that the sparse kernels over bytes take at once.
+const sparsePixelsI8 = 16
+
+// sparseI8 takes a kernel for whole multiples of sparsePixelsI8; the row that it
+// replaces does what is left. Blocks are divided into calls of bounded work.
+func sparseI8(height int, f func(s *kernel.SparseI8, lo, hi int), rest func(*kernel.SparseI8, kernel.Range)) func(*kernel.SparseI8, kernel.Range) {
+	return func(s *kernel.SparseI8, blocks kernel.Range) {
+		whole := *s
+		s.Pixels = whole.Pixels / sparsePixelsI8 * sparsePixelsI8
+		most := workPerCall / (height * max(1, s.Pixels))
+		for lo := blocks.Lo; lo < blocks.Hi && s.Pixels > 0; {
+			hi := lo + 1
+			for hi < blocks.Hi && int(s.Start[hi+1]-s.Start[lo]) < most {
+				hi++
+			}
+			f(s, lo, hi)
+			lo = hi
+		}
+		if done := s.Pixels; done < whole.Pixels {
+			s.Pixels = whole.Pixels - done
+			s.X, s.Out = s.X[done:], s.Out[done:]
+			rest(s, blocks)
+		}
+		*s = whole
+	}
+}
+
+// gatherU8 and scatterU8 take kernels for blocks of bytes; the rows that they
+// replace do what is left.
+func gatherU8(rows, columns int, f func(dst []uint8, ldd int, src []uint8, at []int32, n int, flip uint32), rest func(dst []uint8, ldd int, src []uint8, at []int32, n int, flip uint8)) func(dst []uint8, ldd int, src []uint8, at []int32, n int, flip uint8) {
+	return func(dst []uint8, ldd int, src []uint8, at []int32, n int, flip uint8) {
+		whole, wide := len(at)/rows*rows, n/columns*columns
+		if whole > 0 && wide > 0 {
+			f(dst, ldd, src, at[:whole], wide, uint32(flip)*0x01010101)
+		}
+		if wide < n && whole > 0 {
+			rest(dst[wide*ldd:], ldd, src[wide:], at[:whole], n-wide, flip)
+		}
+		if whole < len(at) && n > 0 {
+			rest(dst[whole:], ldd, src, at[whole:], n, flip)
+		}
+	}
+}
+
+func scatterU8(rows, columns int, f, rest func(dst []uint8, at []int32, src []uint8, lds, n int)) func(dst []uint8, at []int32, src []uint8, lds, n int) {
+	return func(dst []uint8, at []int32, src []uint8, lds, n int) {
+		whole, wide := len(at)/rows*rows, n/columns*columns
+		if whole > 0 && wide > 0 {
+			f(dst, at[:whole], src, lds, wide)
+		}
+		if wide < n && whole > 0 {
+			rest(dst[wide:], at[:whole], src[wide*lds:], lds, n-wide)
+		}
+		if whole < len(at) && n > 0 {
+			rest(dst, at[whole:], src[whole:], lds, n)
+		}
+	}
+}

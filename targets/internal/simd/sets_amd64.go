@@ -17,6 +17,7 @@ func Sets() []Set {
 
 func overlayAVX2(t *kernel.Table) {
 	vectorsAVX2(t)
+	t.SparseI8Cost = 2.2
 	t.GemmF32 = kernel.GemmF32{
 		Name: "gemm_f32_6x16_avx2", MR: 6, NR: 16, Tile: gemm_f32_6x16_avx2, Row: gemm_f32_1x64_avx2,
 		Rows: 48, Depth: 1024, BlockElems: 1 << 16,
@@ -31,6 +32,7 @@ func overlayAVX2(t *kernel.Table) {
 }
 
 func overlayAVXVNNI(t *kernel.Table) {
+	t.SparseI8Cost = 5
 	t.GemmU8S8 = gemm6x16("gemm_u8s8_6x16_avxvnni", kernel.Quad, gemm_u8s8_6x16_avxvnni)
 	t.GemmS8S8 = gemm6x16("gemm_s8s8_6x16_avxvnni", kernel.Quad, gemm_s8s8_6x16_avxvnni)
 	t.GemmS8S8.Signed = true
@@ -39,6 +41,7 @@ func overlayAVXVNNI(t *kernel.Table) {
 
 func overlayAVX512(t *kernel.Table) {
 	vectorsAVX512(t)
+	t.SparseI8Cost = 4.4
 	t.GemmF32 = kernel.GemmF32{Name: "gemm_f32_12x32_avx512", MR: 12, NR: 32, Tile: gemm_f32_12x32_avx512, Row: gemm_f32_1x128_avx512, Rows: 48}
 	t.GemmU8S8 = gemm12x32("gemm_u8s8_12x32_avx512", kernel.Pair16, gemm_u8s8_12x32_avx512)
 	t.GemmS8S8 = gemm12x32("gemm_s8s8_12x32_avx512", kernel.Pair16, gemm_s8s8_12x32_avx512)
@@ -52,6 +55,7 @@ func overlayAVX512(t *kernel.Table) {
 func overlayVBMI(t *kernel.Table) { t.Lookup = lookup(64, lookup_u8_vbmi, t.Lookup) }
 
 func overlayVNNI(t *kernel.Table) {
+	t.SparseI8Cost = 9
 	t.DepthwiseU8S8 = depthwiseU8S8(16, depthwise_u8s8_vnni, t.DepthwiseU8S8)
 	t.DepthwiseU8S8 = upToTaps(32, depthwiseU8S8(64, depthwise_u8s8_quad_vnni, t.DepthwiseU8S8), t.DepthwiseU8S8)
 	t.GemmU8S8 = gemm12x32("gemm_u8s8_12x32_vnni", kernel.Quad, gemm_u8s8_12x32_vnni)

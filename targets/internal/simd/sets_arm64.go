@@ -2,7 +2,11 @@
 
 package simd
 
-import "github.com/onnxpack/onnxpack/graph/kernel"
+import (
+	"math"
+
+	"github.com/onnxpack/onnxpack/graph/kernel"
+)
 
 // Sets lists the groups of kernels in the order in which they overlay a table.
 func Sets() []Set {
@@ -15,6 +19,7 @@ func Sets() []Set {
 
 func overlayNEON(t *kernel.Table) {
 	vectorsNEON(t)
+	t.SparseI8Cost = math.Inf(1) // the kernel is portable
 	t.GemmF32 = kernel.GemmF32{Name: "gemm_f32_8x8_neon", MR: 8, NR: 8, Tile: gemm_f32_8x8_neon}
 	t.GemmU8S8 = gemm8x8("gemm_u8s8_8x8_neon", kernel.Wide16, gemm_u8s8_8x8_neon)
 	t.GemmS8S8 = gemm8x8("gemm_s8s8_8x8_neon", kernel.Wide16, gemm_s8s8_8x8_neon)

@@ -478,6 +478,18 @@ func depthwise_u8s8_avx2(d *kernel.DepthwiseU8S8)
 //go:noescape
 func depthwise_u8s8_avx512(d *kernel.DepthwiseU8S8)
 
+// depthwise_u8s8_pair_avx2 is the depthwise convolution of kernel.DepthwiseU8S8,
+// for up to 32 taps and channels that are whole vectors of bytes.
+//
+//go:noescape
+func depthwise_u8s8_pair_avx2(t *kernel.DepthwiseU8S8)
+
+// depthwise_u8s8_pair_avx512 is the depthwise convolution of kernel.DepthwiseU8S8,
+// for up to 32 taps and channels that are whole vectors of bytes.
+//
+//go:noescape
+func depthwise_u8s8_pair_avx512(t *kernel.DepthwiseU8S8)
+
 // depthwise_u8s8_vnni is the depthwise convolution of kernel.DepthwiseU8S8,
 // for channels that are whole vectors.
 //
@@ -651,6 +663,29 @@ func sparse_csr_f32_avx512(t *kernel.SparseF32, lo, hi int)
 //
 //go:noescape
 func sparse_4x1_f32_avx512(t *kernel.SparseF32, lo, hi int)
+
+// sparse_csr_u8s8_avx2 computes the rows, or blocks of rows, from lo to hi of kernel.SparseI8,
+// for pixels that are a multiple of 16.
+//
+//go:noescape
+func sparse_csr_u8s8_avx2(t *kernel.SparseI8, lo, hi int)
+
+// sparse_4x1_u8s8_avx2 computes the rows, or blocks of rows, from lo to hi of kernel.SparseI8,
+// for pixels that are a multiple of 16.
+//
+//go:noescape
+func sparse_4x1_u8s8_avx2(t *kernel.SparseI8, lo, hi int)
+
+// gather_u8_avx2 is dst[c*ldd+i] = src[at[i]+c] ^ flip, eight i by sixteen c at a
+// time; flip holds four bytes.
+//
+//go:noescape
+func gather_u8_avx2(dst []uint8, ldd int, src []uint8, at []int32, n int, flip uint32)
+
+// scatter_u8_avx2 is dst[at[i]+c] = src[c*lds+i], sixteen i by eight c at a time.
+//
+//go:noescape
+func scatter_u8_avx2(dst []uint8, at []int32, src []uint8, lds, n int)
 
 // depthwise_planes_s1_avx2 computes kernel.DepthwisePlanes at a stride of 1.
 //

@@ -7,14 +7,16 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// quadWindow is a depthwise convolution by dot products of four bytes. The
-// inputs of four taps are interleaved byte by byte, which gives each channel
-// its four products in one lane; the weights are interleaved the same way once
-// for all pixels. Interleaving works within 128 bits, so a vector of bytes
-// yields four vectors of sums, the j-th of which holds channels 4j to 4j+3 of
-// each 16, and packing them to bytes restores the order.
-type quadWindow struct {
+// groupWindow is a depthwise convolution by dot products of groups of taps: of
+// four bytes, or of two bytes widened to 16 bits. The inputs of a group's taps
+// are interleaved, which gives each channel its products in one lane; the
+// weights are interleaved the same way once for all pixels. Interleaving works
+// within 128 bits, so a vector of bytes yields four vectors of sums, the j-th
+// of which holds channels 4j to 4j+3 of each 16, and packing them to bytes
+// restores the order.
+type groupWindow struct {
 	*vector
+	group                   int // taps
 	dot                     func(m *vector, weights operand.Mem, a, acc v)
 	t, in, out, left        reg.GPVirtual
 	inStep, outStep, groups reg.GPVirtual
@@ -24,23 +26,34 @@ type quadWindow struct {
 	bias, scale   operand.Mem
 }
 
-// quadTaps bounds the taps of such a kernel.
-const quadTaps = 32
+// groupTaps bounds the taps of such a kernel.
+const groupTaps = 32
 
 func windowsQuadVNNI(f *file) {
 	m := newVector(f, avx512)
 	m.suffix = "vnni"
-	m.quadWindow(func(m *vector, weights operand.Mem, a, acc v) { m.avo("VPDPBUSD", weights, a, acc) }, 2)
+	m.groupWindow("quad", 4, func(m *vector, weights operand.Mem, a, acc v) { m.avo("VPDPBUSD", weights, a, acc) })
 	m.end()
 }
 
-func (m *vector) quadWindow(dot func(m *vector, weights operand.Mem, a, acc v), pixels int) {
-	t := m.structKernel("depthwise_u8s8_quad", "DepthwiseU8S8",
+func windowsPair(s isa) func(*file) {
+	return func(f *file) {
+		m := newVector(f, s)
+		m.groupWindow("pair", 2, func(m *vector, weights operand.Mem, a, acc v) {
+			m.avo("VPMADDWD", weights, a, a)
+			m.avo("VPADDD", a, acc, acc)
+		})
+		m.end()
+	}
+}
+
+func (m *vector) groupWindow(stem string, group int, dot func(m *vector, weights operand.Mem, a, acc v)) {
+	t := m.structKernel("depthwise_u8s8_"+stem, "DepthwiseU8S8",
 		"is the depthwise convolution of kernel.DepthwiseU8S8,\nfor up to 32 taps and channels that are whole vectors of bytes.")
-	q := &quadWindow{vector: m, dot: dot, t: t}
+	q := &groupWindow{vector: m, group: group, dot: dot, t: t}
 	q.channel, q.wide = m.AllocLocal(8), m.AllocLocal(8)
-	q.taps = m.AllocLocal(4 * quadTaps)
-	q.weights = m.AllocLocal(quadTaps * m.bytes())
+	q.taps = m.AllocLocal(4 * groupTaps)
+	q.weights = m.AllocLocal(groupTaps/group*4*m.bytes() + line)
 	q.bias, q.scale = m.AllocLocal(4*m.bytes()), m.AllocLocal(4*m.bytes())
 	q.groups = m.GP64()
 	q.copyTaps()
@@ -54,7 +67,7 @@ func (m *vector) quadWindow(dot func(m *vector, weights operand.Mem, a, acc v), 
 	q.interleaveWeights()
 	q.spread(unsafe.Offsetof(dwI8.Bias), q.bias)
 	q.spread(unsafe.Offsetof(dwI8.Scale), q.scale)
-	q.row(pixels)
+	q.row(2)
 	m.ADDQ(imm(m.bytes()), q.channel)
 	m.SUBQ(imm(m.bytes()), q.wide)
 	m.JMP(loop)
@@ -63,21 +76,21 @@ func (m *vector) quadWindow(dot func(m *vector, weights operand.Mem, a, acc v), 
 }
 
 // element addresses element i of 4 bytes in a local.
-func (q *quadWindow) element(local operand.Mem, i reg.GPVirtual) operand.Mem {
+func (q *groupWindow) element(local operand.Mem, i reg.GPVirtual) operand.Mem {
 	local.Index, local.Scale = i, 4
 	return local
 }
 
 // copyTaps lists the input offsets of the taps, filled up to whole groups with
 // the last, which will meet weights of zero, and counts the groups.
-func (q *quadWindow) copyTaps() {
+func (q *groupWindow) copyTaps() {
 	taps, n, i, offset := q.field(q.t, unsafe.Offsetof(dwI8.Taps)), q.GP64(), q.GP64(), q.GP64()
 	q.MOVQ(at(q.t, int(unsafe.Offsetof(dwI8.Taps))+8), n)
 	q.XORQ(i, i)
 	q.XORQ(offset, offset)
 	loop, filled := operand.LabelRef(q.label("copy")), operand.LabelRef(q.label("filled"))
 	q.Label(string(loop))
-	q.CMPQ(i, imm(quadTaps))
+	q.CMPQ(i, imm(groupTaps))
 	q.JGE(filled)
 	keep := operand.LabelRef(q.label("keep"))
 	q.CMPQ(i, n)
@@ -89,12 +102,21 @@ func (q *quadWindow) copyTaps() {
 	q.JMP(loop)
 	q.Label(string(filled))
 	q.MOVQ(n, q.groups)
-	q.ADDQ(imm(3), q.groups)
-	q.SHRQ(operand.U8(2), q.groups)
+	q.ADDQ(imm(q.group-1), q.groups)
+	q.SHRQ(operand.U8(q.group/2), q.groups)
 }
 
-// interleave makes of the bytes of four taps the four vectors of their quads.
-func (q *quadWindow) interleave(taps []v) []v {
+// interleave makes of the bytes of a group's taps the four vectors of their
+// products' operands.
+func (q *groupWindow) interleave(taps []v) []v {
+	if q.group == 2 {
+		zero := q.zero()
+		low, high := q.op2("VPUNPCKLBW", taps[1], taps[0]), q.op2("VPUNPCKHBW", taps[1], taps[0])
+		return []v{
+			q.op2("VPUNPCKLBW", zero, low), q.op2("VPUNPCKHBW", zero, low),
+			q.op2("VPUNPCKLBW", zero, high), q.op2("VPUNPCKHBW", zero, high),
+		}
+	}
 	low01, high01 := q.op2("VPUNPCKLBW", taps[1], taps[0]), q.op2("VPUNPCKHBW", taps[1], taps[0])
 	low23, high23 := q.op2("VPUNPCKLBW", taps[3], taps[2]), q.op2("VPUNPCKHBW", taps[3], taps[2])
 	return []v{
@@ -103,17 +125,48 @@ func (q *quadWindow) interleave(taps []v) []v {
 	}
 }
 
-func (q *quadWindow) interleaveWeights() {
+// zero is a vector of zeros.
+func (q *groupWindow) zero() v {
+	z := q.fresh()
+	q.avo(q.vector.wide("VPXOR"), z, z, z)
+	return z
+}
+
+// interleaveSigned is interleave of weights.
+func (q *groupWindow) interleaveSigned(taps []v) []v {
+	if q.group == 4 {
+		return q.interleave(taps)
+	}
+	widened := func(opcode string, tap v) v { // puts bytes above zeros
+		w := q.op2(opcode, tap, q.zero())
+		return q.shift("VPSRAW", w, 8)
+	}
+	low := []v{widened("VPUNPCKLBW", taps[0]), widened("VPUNPCKLBW", taps[1])}
+	high := []v{widened("VPUNPCKHBW", taps[0]), widened("VPUNPCKHBW", taps[1])}
+	return []v{
+		q.op2("VPUNPCKLWD", low[1], low[0]), q.op2("VPUNPCKHWD", low[1], low[0]),
+		q.op2("VPUNPCKLWD", high[1], high[0]), q.op2("VPUNPCKHWD", high[1], high[0]),
+	}
+}
+
+// alignedWeights sets to to where the weights are: on a cache line, as Go does
+// not align its stack.
+func (q *groupWindow) alignedWeights(to reg.GPVirtual) {
+	q.LEAQ(q.weights.Offset(line-1), to)
+	q.ANDQ(imm(-line), to)
+}
+
+func (q *groupWindow) interleaveWeights() {
 	taps, left := q.field(q.t, unsafe.Offsetof(dwI8.Taps)), q.GP64()
 	q.MOVQ(at(q.t, int(unsafe.Offsetof(dwI8.Taps))+8), left)
 	base, to := q.field(q.t, unsafe.Offsetof(dwI8.Weights)), q.GP64()
 	q.ADDQ(q.channel, base)
-	q.LEAQ(q.weights, to)
+	q.alignedWeights(to)
 	loop, over := operand.LabelRef(q.label("weights")), operand.LabelRef(q.label("weightsover"))
 	q.Label(string(loop))
 	q.TESTQ(left, left)
 	q.JLE(over)
-	vectors := make([]v, 4)
+	vectors := make([]v, q.group)
 	for i := range vectors {
 		absent := operand.LabelRef(q.label("absent"))
 		vectors[i] = q.constant(0)
@@ -124,19 +177,19 @@ func (q *quadWindow) interleaveWeights() {
 		q.avo("VMOVUPS", indexed(base, offset, 1, 0), vectors[i])
 		q.Label(string(absent))
 	}
-	for i, quad := range q.interleave(vectors) {
-		q.avo("VMOVUPS", quad, at(to, i*q.bytes()))
+	for i, part := range q.interleaveSigned(vectors) {
+		q.avo("VMOVUPS", part, at(to, i*q.bytes()))
 	}
 	q.ADDQ(imm(4*q.bytes()), to)
-	q.ADDQ(imm(32), taps)
-	q.SUBQ(imm(4), left)
+	q.ADDQ(imm(8*q.group), taps)
+	q.SUBQ(imm(q.group), left)
 	q.JMP(loop)
 	q.Label(string(over))
 }
 
 // spread copies one value per channel, of 4 bytes, to the order of the sums;
 // the values of a nil slice are zero.
-func (q *quadWindow) spread(field uintptr, local operand.Mem) {
+func (q *groupWindow) spread(field uintptr, local operand.Mem) {
 	zero := q.constant(0)
 	for j := range 4 {
 		q.avo("VMOVUPS", zero, local.Offset(j*q.bytes()))
@@ -156,7 +209,7 @@ func (q *quadWindow) spread(field uintptr, local operand.Mem) {
 }
 
 // row emits the loop over the pixels, several at a time and then one by one.
-func (q *quadWindow) row(pixels int) {
+func (q *groupWindow) row(pixels int) {
 	q.in, q.out = q.field(q.t, unsafe.Offsetof(dwI8.In)), q.field(q.t, unsafe.Offsetof(dwI8.Out))
 	q.ADDQ(q.channel, q.in)
 	q.ADDQ(q.channel, q.out)
@@ -175,39 +228,40 @@ func (q *quadWindow) row(pixels int) {
 }
 
 // block emits n pixels, one or two.
-func (q *quadWindow) block(n int) {
+func (q *groupWindow) block(n int) {
 	sums := make([]v, 4*n)
 	for i := range sums {
 		sums[i] = q.load(q.bias.Offset(i%4*q.bytes()), nil)
 	}
 	weights, tap, left := q.GP64(), q.GP64(), q.GP64()
-	q.LEAQ(q.weights, weights)
+	q.alignedWeights(weights)
 	q.LEAQ(q.taps, tap)
 	q.MOVQ(q.groups, left)
-	loop, over := operand.LabelRef(q.label("quad")), operand.LabelRef(q.label("quadover"))
+	loop, over := operand.LabelRef(q.label("group")), operand.LabelRef(q.label("groupover"))
 	q.Label(string(loop))
 	q.SUBQ(imm(1), left)
 	q.JL(over)
-	taps := make([]v, 4*n)
-	for i := range 4 {
-		offset := q.GP64()
-		q.MOVLQSX(at(tap, 4*i), offset)
-		q.ADDQ(q.in, offset)
-		for p := range n {
+	offsets := make([]reg.GPVirtual, q.group)
+	for i := range offsets {
+		offsets[i] = q.GP64()
+		q.MOVLQSX(at(tap, 4*i), offsets[i])
+		q.ADDQ(q.in, offsets[i])
+	}
+	for p := range n {
+		taps := make([]v, q.group)
+		for i, offset := range offsets {
 			from := at(offset, 0)
 			if p > 0 {
 				from = indexed(offset, q.inStep, 1, 0)
 			}
-			taps[4*p+i] = q.load(from, nil)
+			taps[i] = q.load(from, nil)
 		}
-	}
-	for p := range n {
-		for j, quad := range q.interleave(taps[4*p : 4*p+4]) {
-			q.dot(q.vector, at(weights, j*q.bytes()), quad, sums[4*p+j])
+		for j, part := range q.interleave(taps) {
+			q.dot(q.vector, at(weights, j*q.bytes()), part, sums[4*p+j])
 		}
 	}
 	q.ADDQ(imm(4*q.bytes()), weights)
-	q.ADDQ(imm(16), tap)
+	q.ADDQ(imm(4*q.group), tap)
 	q.JMP(loop)
 	q.Label(string(over))
 	for p := range n {
@@ -217,7 +271,7 @@ func (q *quadWindow) block(n int) {
 }
 
 // requantize finishes the sums of one pixel and stores them.
-func (q *quadWindow) requantize(sums []v) {
+func (q *groupWindow) requantize(sums []v) {
 	lo, hi := q.broadcast(at(q.t, int(unsafe.Offsetof(dwI8.Lo)))), q.broadcast(at(q.t, int(unsafe.Offsetof(dwI8.Hi))))
 	zero := q.op1("VPBROADCASTD", at(q.t, int(unsafe.Offsetof(dwI8.Zero))))
 	for j, sum := range sums {

@@ -7,11 +7,13 @@ import (
 )
 
 // Up to which shares sparse convolutions pay, room left for the conversions of
-// neighbours that work on images. Windows of 3x3 compete with Winograd's tiles,
-// which take less than half the multiplications.
+// neighbours that work on images: those of single pixels; windows, which are
+// copied to planes first; and windows that compete with Winograd's tiles, which
+// take less than half the multiplications.
 var (
 	sparsePixelLimit  = sparseLimit{blocks: 0.35, single: 0.2}
-	sparseWindowLimit = sparseLimit{blocks: 0.2, single: 0.07}
+	sparseWindowLimit = sparseLimit{blocks: 0.3, single: 0.12}
+	sparseTiledLimit  = sparseLimit{blocks: 0.2, single: 0.07}
 )
 
 // sparseConv is a convolution with few weights that are not zero, over tensors

@@ -152,8 +152,11 @@ func (o *optimizer) sparseConv(n *graph.Node) *sparseConv {
 		return nil
 	}
 	limit := sparseWindowLimit
-	if shape[2:].Len() == 1 {
+	switch {
+	case shape[2:].Len() == 1:
 		limit = sparsePixelLimit
+	case tiledBy(&win, 1, shape[1], shape[0]):
+		limit = sparseTiledLimit
 	}
 	m := newSparseMatrix(tensor.Data[float32](w), shape[0], shape[1]*shape[2]*shape[3], limit)
 	if m == nil {

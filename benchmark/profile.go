@@ -24,6 +24,8 @@ type Profile struct {
 	// Peak is what the cores in use can do, float32 operations in units of
 	// 1e9 per second, as measured beside the model; 0 if that is not known.
 	Peak float64 `json:"peak_gflops"`
+	// PeakInt8 is the same of 8-bit integers.
+	PeakInt8 float64 `json:"peak_int8_gops"`
 	// Read is how many bytes the cores in use read, in units of 1e9 per second,
 	// from as many as the step with most of them has, over and over: caches help
 	// both alike. It is what bounds steps that do little with each byte; 0 if it
@@ -41,6 +43,7 @@ type Profile struct {
 type ProfileRow struct {
 	Name   string  `json:"name"`
 	Op     string  `json:"op"`
+	Int8   bool    `json:"int8,omitempty"` // computes with 8-bit integers
 	Calls  int     `json:"calls"`
 	Nanos  int64   `json:"ns"`
 	Share  float64 `json:"share"`
@@ -48,7 +51,7 @@ type ProfileRow struct {
 	Bytes  int64   `json:"bytes"`
 	GFlops float64 `json:"gflops"`  // per second
 	GBytes float64 `json:"gbytes"`  // per second
-	OfPeak float64 `json:"of_peak"` // GFlops as a share of the profile's Peak
+	OfPeak float64 `json:"of_peak"` // GFlops as a share of the profile's Peak or PeakInt8
 	OfRead float64 `json:"of_read"` // GBytes as a share of the profile's Read
 }
 
@@ -115,11 +118,14 @@ func (r *recorder) step(s engine.Step) {
 	key := profileKey{s.Node, s.Op}
 	row := r.rows[key]
 	if row == nil {
-		row = &ProfileRow{Name: s.Node.Name, Op: s.Op}
+		row = &ProfileRow{Name: s.Node.Name, Op: s.Op, Int8: computesBytes(s)}
 		if s.Op != "ToImage" && s.Op != "FromImage" {
 			row.Flops, row.Bytes = r.work[s.Node].Flops, r.work[s.Node].Bytes
 			for _, n := range s.Rest {
 				row.Flops += r.work[n].Flops
+			}
+			if v := s.Node.In(0); row.Int8 && v != nil && v.Type != nil && v.Type.Elem == tensor.Float32 {
+				row.Bytes /= 4 // each float32 of the node is a byte in the step
 			}
 		}
 		r.rows[key] = row
@@ -128,28 +134,46 @@ func (r *recorder) step(s engine.Step) {
 	r.times[key] = append(r.times[key], (s.Elapsed - s.Inner).Nanoseconds())
 }
 
-// peaks measures what bounds steps, for as many threads as a run has: the
-// multiply-accumulates of the target's kernels from registers, and the bytes that
-// they read from so many. Both are 0 if the target's kernels do not run here.
-func peaks(o *engine.Options, bytes int64) (gflops, read float64) {
+// computesBytes reports whether a step works on 8-bit integers.
+func computesBytes(s engine.Step) bool {
+	if len(s.In) == 0 {
+		return false
+	}
+	t, ok := s.In[0].(*tensor.Tensor)
+	return ok && (t.DType() == tensor.Uint8 || t.DType() == tensor.Int8)
+}
+
+// measurePeaks measures what bounds steps, for as many threads as a run has: the
+// multiply-accumulates of the target's kernels from registers, and the bytes
+// that they read from so many. They stay 0 if the target's kernels do not run
+// here.
+func (p *Profile) measurePeaks(o *engine.Options, bytes int64) {
 	target := o.Target
 	if target.Name == "" {
 		target = targets.Host()
 	}
 	table, err := target.Kernels()
 	if err != nil {
-		return 0, 0
+		return
 	}
 	threads := o.Threads
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
+	p.Peak = float64(threads) * peakGFlops(table.PeakF32)
+	p.PeakInt8 = float64(threads) * peakGFlops(table.PeakI8)
+	p.Read = readGBytes(table, threads, bytes)
+}
+
+// peakGFlops returns the operations per second, two for each of the
+// multiply-accumulates that run says it does, in units of 1e9.
+func peakGFlops(run func(rounds int) int) (best float64) {
 	for range 20 {
 		start := time.Now()
-		macs := table.PeakF32(1 << 12)
-		gflops = max(gflops, 2*float64(macs)/time.Since(start).Seconds())
+		macs := run(1 << 12)
+		best = max(best, 2*float64(macs)/time.Since(start).Seconds()/1e9)
 	}
-	return gflops * float64(threads) / 1e9, readGBytes(table, threads, bytes)
+	return best
 }
 
 // Bounds of the bytes that are read to measure how fast that is.
@@ -193,7 +217,7 @@ func (r *recorder) profile(runs int, o *engine.Options) *Profile {
 		bytes = max(bytes, row.Bytes)
 		sum := byOp[row.Op]
 		if sum == nil {
-			sum = &ProfileRow{Name: row.Op, Op: row.Op}
+			sum = &ProfileRow{Name: row.Op, Op: row.Op, Int8: row.Int8}
 			byOp[row.Op] = sum
 		}
 		sum.Calls += row.Calls
@@ -204,7 +228,7 @@ func (r *recorder) profile(runs int, o *engine.Options) *Profile {
 	for _, row := range slices.SortedFunc(maps.Values(byOp), func(a, b *ProfileRow) int { return int(b.Nanos - a.Nanos) }) {
 		p.Ops = append(p.Ops, *row)
 	}
-	p.Peak, p.Read = peaks(o, bytes)
+	p.measurePeaks(o, bytes)
 	for _, rows := range [][]ProfileRow{p.Ops, p.Nodes} {
 		for i := range rows {
 			rows[i].rates(p)
@@ -222,8 +246,12 @@ func (r *ProfileRow) rates(p *Profile) {
 	if p.Total > 0 {
 		r.Share = float64(r.Nanos) / float64(p.Total)
 	}
-	if p.Peak > 0 {
-		r.OfPeak = r.GFlops / p.Peak
+	peak := p.Peak
+	if r.Int8 {
+		peak = p.PeakInt8
+	}
+	if peak > 0 {
+		r.OfPeak = r.GFlops / peak
 	}
 	if p.Read > 0 {
 		r.OfRead = r.GBytes / p.Read

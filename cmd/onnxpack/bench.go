@@ -184,7 +184,7 @@ func profileModel(c *cli.Context, paths []string, target targets.Target, threads
 	}
 	return emit(c, p, func(w io.Writer) {
 		writeProfile(w, p, c.Bool("layers"))
-		fmt.Fprintf(w, "\n%s in all, median of %d runs, %d threads, peak %.0f GFLOP/s, reads %.1f GB/s\n", nsText(p.Total), p.Runs, threads, p.Peak, p.Read)
+		fmt.Fprintf(w, "\n%s in all, median of %d runs, %d threads, peak %.0f GFLOP/s in float32 and %.0f in int8, reads %.1f GB/s\n", nsText(p.Total), p.Runs, threads, p.Peak, p.PeakInt8, p.Read)
 		for _, why := range p.Why {
 			fmt.Fprintf(w, "not fused: %s\n", why)
 		}

@@ -14,3 +14,19 @@ func peakF32(rounds int) int {
 	}
 	return rounds * len(sums)
 }
+
+// peakI8 is the same of bytes.
+func peakI8(rounds int) int {
+	var sums [8]int32
+	a, b := uint8(rounds), int8(rounds>>8)
+	for range rounds {
+		for i := range sums {
+			sums[i] += int32(a) * int32(b)
+		}
+		a, b = a+3, b+5
+	}
+	if sums[0] == 1 {
+		return 0
+	}
+	return rounds * len(sums)
+}

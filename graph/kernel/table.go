@@ -123,6 +123,8 @@ type Table struct {
 	// PeakF32 does nothing but independent float32 multiply-accumulates in
 	// registers, and returns how many: the measure of all other kernels.
 	PeakF32 func(rounds int) int
+	// PeakI8 is the same for the products of bytes that the table is best at.
+	PeakI8 func(rounds int) int
 }
 
 // Generic returns the portable table.
@@ -163,7 +165,7 @@ func Generic() *Table {
 		DequantizeU8: dequantizeU8, DequantizeS8: dequantizeS8,
 		Lookup: lookup, MaxU8: maxU8, MaxS8: maxS8, CountU8: countU8,
 		F16ToF32: f16ToF32, F32ToF16: f32ToF16, BF16ToF32: bf16ToF32, F32ToBF16: f32ToBF16,
-		PeakF32: peakF32,
+		PeakF32: peakF32, PeakI8: peakI8,
 	}
 }
 

@@ -43,6 +43,65 @@ over2:
 	VZEROUPPER
 	RET
 
+// func peak_i8_avx2(rounds int) (r int)
+// Requires: AVX, AVX2
+TEXT ·peak_i8_avx2(SB), $136-16
+	MOVQ         rounds+0(FP), AX
+	MOVQ         AX, CX
+	IMUL3Q       $+320, CX, CX
+	VBROADCASTSS constants_avx2<>+0(SB), Y0
+	VBROADCASTSS constants_avx2<>+0(SB), Y1
+	VBROADCASTSS constants_avx2<>+0(SB), Y2
+	VBROADCASTSS constants_avx2<>+0(SB), Y3
+	VBROADCASTSS constants_avx2<>+0(SB), Y4
+	VBROADCASTSS constants_avx2<>+0(SB), Y5
+	VBROADCASTSS constants_avx2<>+0(SB), Y6
+	VBROADCASTSS constants_avx2<>+0(SB), Y7
+	VBROADCASTSS constants_avx2<>+0(SB), Y8
+	VBROADCASTSS constants_avx2<>+0(SB), Y9
+	VBROADCASTSS constants_avx2<>+32(SB), Y10
+	VBROADCASTSS constants_avx2<>+64(SB), Y11
+
+loop3:
+	SUBQ       $+1, AX
+	JL         over4
+	VPMADDUBSW Y11, Y10, Y12
+	VPMADDWD   Y11, Y12, Y12
+	VPADDD     Y12, Y0, Y0
+	VPMADDUBSW Y11, Y10, Y12
+	VPMADDWD   Y11, Y12, Y12
+	VPADDD     Y12, Y1, Y1
+	VPMADDUBSW Y11, Y10, Y12
+	VPMADDWD   Y11, Y12, Y12
+	VPADDD     Y12, Y2, Y2
+	VPMADDUBSW Y11, Y10, Y12
+	VPMADDWD   Y11, Y12, Y12
+	VPADDD     Y12, Y3, Y3
+	VPMADDUBSW Y11, Y10, Y12
+	VPMADDWD   Y11, Y12, Y12
+	VPADDD     Y12, Y4, Y4
+	VPMADDUBSW Y11, Y10, Y12
+	VPMADDWD   Y11, Y12, Y12
+	VPADDD     Y12, Y5, Y5
+	VPMADDUBSW Y11, Y10, Y12
+	VPMADDWD   Y11, Y12, Y12
+	VPADDD     Y12, Y6, Y6
+	VPMADDUBSW Y11, Y10, Y12
+	VPMADDWD   Y11, Y12, Y12
+	VPADDD     Y12, Y7, Y7
+	VPMADDUBSW Y11, Y10, Y12
+	VPMADDWD   Y11, Y12, Y12
+	VPADDD     Y12, Y8, Y8
+	VPMADDUBSW Y11, Y10, Y12
+	VPMADDWD   Y11, Y12, Y12
+	VPADDD     Y12, Y9, Y9
+	JMP        loop3
+
+over4:
+	MOVQ CX, r+8(FP)
+	VZEROUPPER
+	RET
+
 DATA constants_avx2<>+0(SB)/4, $0x00000000
 DATA constants_avx2<>+4(SB)/4, $0x00000000
 DATA constants_avx2<>+8(SB)/4, $0x00000000

@@ -56,6 +56,7 @@ func overlayVBMI(t *kernel.Table) { t.Lookup = lookup(64, lookup_u8_vbmi, t.Look
 
 func overlayVNNI(t *kernel.Table) {
 	t.SparseI8Cost = 9
+	t.PeakI8 = peak_i8_vnni
 	t.DepthwiseU8S8 = depthwiseU8S8(16, depthwise_u8s8_vnni, t.DepthwiseU8S8)
 	t.DepthwiseU8S8 = upToTaps(32, depthwiseU8S8(64, depthwise_u8s8_quad_vnni, t.DepthwiseU8S8), t.DepthwiseU8S8)
 	t.GemmU8S8 = gemm12x32("gemm_u8s8_12x32_vnni", kernel.Quad, gemm_u8s8_12x32_vnni)

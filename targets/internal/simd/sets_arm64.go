@@ -20,6 +20,7 @@ func Sets() []Set {
 func overlayNEON(t *kernel.Table) {
 	vectorsNEON(t)
 	t.SparseI8Cost = math.Inf(1) // the kernel is portable
+	t.PeakF32, t.PeakI8 = peak_f32_neon, peak_i8_neon
 	t.GemmF32 = kernel.GemmF32{Name: "gemm_f32_8x8_neon", MR: 8, NR: 8, Tile: gemm_f32_8x8_neon}
 	t.GemmU8S8 = gemm8x8("gemm_u8s8_8x8_neon", kernel.Wide16, gemm_u8s8_8x8_neon)
 	t.GemmS8S8 = gemm8x8("gemm_s8s8_8x8_neon", kernel.Wide16, gemm_s8s8_8x8_neon)
@@ -28,6 +29,7 @@ func overlayNEON(t *kernel.Table) {
 }
 
 func overlayDotprod(t *kernel.Table) {
+	t.PeakI8 = peak_i8_dotprod
 	t.GemmU8S8 = gemm6x16("gemm_u8s8_6x16_dotprod", kernel.Quad, gemm_u8s8_6x16_dotprod)
 	t.GemmS8S8 = gemm6x16("gemm_s8s8_6x16_dotprod", kernel.Quad, gemm_s8s8_6x16_dotprod)
 	t.GemmS8S8.Signed = true

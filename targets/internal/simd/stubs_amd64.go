@@ -731,10 +731,25 @@ func gemv_q8_avx512(dst, x []float32, w *kernel.Quantized, row int)
 //go:noescape
 func peak_f32_avx2(rounds int) (r int)
 
+// peak_i8_avx2 is rounds times 10 independent vectors of multiply-adds, and returns their number.
+//
+//go:noescape
+func peak_i8_avx2(rounds int) (r int)
+
 // peak_f32_avx512 is rounds times 10 independent vectors of multiply-adds, and returns their number.
 //
 //go:noescape
 func peak_f32_avx512(rounds int) (r int)
+
+// peak_i8_avx512 is rounds times 10 independent vectors of multiply-adds, and returns their number.
+//
+//go:noescape
+func peak_i8_avx512(rounds int) (r int)
+
+// peak_i8_vnni is rounds times 10 independent vectors of multiply-adds, and returns their number.
+//
+//go:noescape
+func peak_i8_vnni(rounds int) (r int)
 
 // gemv_f32_avx2 is dst[i] = sum over k of w[i*ldw+k] * x[k].
 //

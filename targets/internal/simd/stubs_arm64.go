@@ -326,3 +326,19 @@ func sumsquares_f32_neon(src []float32, mean float32) (r float32)
 //
 //go:noescape
 func softmaxexp_f32_neon(dst, src []float32, max float32) (r float32)
+
+// peak_f32_neon is rounds times 10 multiply-adds of four float32, and returns
+// the number of products.
+//
+//go:noescape
+func peak_f32_neon(rounds int) (r int)
+
+// peak_i8_neon is the same of four bytes widened to 16 bits.
+//
+//go:noescape
+func peak_i8_neon(rounds int) (r int)
+
+// peak_i8_dotprod is the same of 16 bytes.
+//
+//go:noescape
+func peak_i8_dotprod(rounds int) (r int)

@@ -45,7 +45,7 @@ func vectorsAVX2(t *kernel.Table) {
 	t.GemvQ4 = gemvQuantized(16, gemv_q4_avx2, t.GemvQ4)
 	t.GemvQ8 = gemvQuantized(8, gemv_q8_avx2, t.GemvQ8)
 	t.DequantQ4, t.DequantQ8 = dequantQ4(dequant_q4_avx2), dequantQ8(t)
-	t.PeakF32 = peak_f32_avx2
+	t.PeakF32, t.PeakI8 = peak_f32_avx2, peak_i8_avx2
 	t.Gemv = gemv(gemv_f32_avx2)
 	t.DepthwiseF32 = depthwiseF32(depthwise_f32_avx2, depthwise_f32_3x3_avx2)
 	t.DepthwisePlanes = depthwisePlanes(depthwise_planes_s1_avx2, depthwise_planes_s2_avx2)
@@ -101,7 +101,7 @@ func vectorsAVX512(t *kernel.Table) {
 	t.SparseRows, t.SparseBlocks = sparse(1, sparse_csr_f32_avx512), sparse(4, sparse_4x1_f32_avx512)
 	t.GemvQ4 = gemvQuantized(32, gemv_q4_avx512, t.GemvQ4)
 	t.GemvQ8 = gemvQuantized(16, gemv_q8_avx512, t.GemvQ8)
-	t.PeakF32 = peak_f32_avx512
+	t.PeakF32, t.PeakI8 = peak_f32_avx512, peak_i8_avx512
 	t.Gemv = gemv(gemv_f32_avx512)
 	t.DepthwiseF32 = depthwiseF32(depthwise_f32_avx512, depthwise_f32_3x3_avx512)
 	t.DepthwiseU8S8 = depthwiseU8S8(16, depthwise_u8s8_avx512, t.DepthwiseU8S8)

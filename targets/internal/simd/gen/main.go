@@ -67,8 +67,9 @@ var files = []struct {
 	{"planes_avx2_amd64.s", planes(avx2)},
 	{"weightonly_avx2_amd64.s", weightOnly(avx2)},
 	{"weightonly_avx512_amd64.s", weightOnly(avx512)},
-	{"peak_avx2_amd64.s", peak(avx2)},
-	{"peak_avx512_amd64.s", peak(avx512)},
+	{"peak_avx2_amd64.s", peaks(avx2)},
+	{"peak_avx512_amd64.s", peaks(avx512)},
+	{"peak_vnni_amd64.s", peakVNNI},
 	{"gemv_avx2_amd64.s", gemv(avx2)},
 	{"gemv_avx512_amd64.s", gemv(avx512)},
 }

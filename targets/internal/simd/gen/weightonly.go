@@ -276,29 +276,3 @@ func (m *vector) dequantQ4() {
 	m.Label(string(over))
 	m.done()
 }
-
-// peak emits the loop that measures the most that multiply-adds can do.
-func peak(s isa) func(*file) {
-	return func(f *file) {
-		m := newVector(f, s)
-		const chains = 10
-		m.kernel("peak_f32", "rounds int) (r int", "rounds times 10 independent vectors of multiply-adds, and returns their number.")
-		n, total := m.GP64(), m.GP64()
-		m.Load(m.Param("rounds"), n)
-		m.MOVQ(n, total)
-		m.IMUL3Q(imm(chains*m.lanes), total, total)
-		accs, a, b := m.filled(chains, 0), m.constant(1), m.constant(0.5)
-		loop, over := operand.LabelRef(m.label("loop")), operand.LabelRef(m.label("over"))
-		m.Label(string(loop))
-		m.SUBQ(imm(1), n)
-		m.JL(over)
-		for _, acc := range accs {
-			m.avo("VFMADD231PS", a, b, acc)
-		}
-		m.JMP(loop)
-		m.Label(string(over))
-		m.Store(total, m.ReturnIndex(0))
-		m.done()
-		m.end()
-	}
-}

@@ -216,6 +216,36 @@ func TestGemvAndAxpy(t *testing.T) {
 	})
 }
 
+func TestGemvOfHalves(t *testing.T) {
+	oracle := kernel.Generic()
+	type product = func(dst []float32, w []uint16, x []float32, ldw int)
+	eachTable(t, func(t *testing.T, table *kernel.Table) {
+		for _, c := range []struct {
+			name      string
+			f, oracle product
+			narrow    func(dst []uint16, src []float32)
+		}{{"f16", table.GemvF16, oracle.GemvF16, oracle.F32ToF16}, {"bf16", table.GemvBF16, oracle.GemvBF16, oracle.F32ToBF16}} {
+			for _, n := range []int{0, 16, 32, 48, 160} {
+				for _, rows := range []int{0, 1, 3, 4, 5, 9} {
+					ldw := n + 2
+					wide, x := normals(t, newRand(n, rows), max(0, (rows-1)*ldw+n)), normals(t, newRand(n), n)
+					w := guarded[uint16](t, len(wide))
+					c.narrow(w, wide)
+					want, got := make([]float32, rows), guarded[float32](t, rows)
+					c.oracle(want, w, x, ldw)
+					c.f(got, w, x, ldw)
+					sameF32(t, fmt.Sprintf("%s gemv of %dx%d", c.name, rows, n), got, want, 1e-5)
+					alone := make([]float32, rows)
+					for r := range rows {
+						c.f(alone[r:r+1], w[r*ldw:], x, ldw)
+					}
+					sameF32(t, c.name+" row by row", alone, got, 0)
+				}
+			}
+		}
+	})
+}
+
 func BenchmarkMapRows(b *testing.B) {
 	for _, table := range runnableTables(b) {
 		for name, f := range mapRows(table) {

@@ -87,9 +87,11 @@ func toF16(v float32) uint16 {
 
 func bf16ToF32(dst []float32, src []uint16) {
 	for i, h := range src[:len(dst)] {
-		dst[i] = math.Float32frombits(uint32(h) << 16)
+		dst[i] = fromBF16(h)
 	}
 }
+
+func fromBF16(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
 
 func f32ToBF16(dst []uint16, src []float32) {
 	for i, v := range src[:len(dst)] {

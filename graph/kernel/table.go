@@ -18,6 +18,9 @@ type Table struct {
 
 	// Gemv is dst[i] = sum over k of w[i*ldw+k] * x[k], for len(dst) rows.
 	Gemv func(dst, w, x []float32, ldw int)
+	// GemvF16 and GemvBF16 are the same for weights of 16 bits, which are widened
+	// in registers; len(x) is a multiple of 16.
+	GemvF16, GemvBF16 func(dst []float32, w []uint16, x []float32, ldw int)
 	// Axpy is dst[i] += a * x[i].
 	Axpy func(dst, x []float32, a float32)
 	// Transpose is dst[c*ldd+r] = src[r*lds+c] for rows x cols elements. dst
@@ -141,6 +144,7 @@ func Generic() *Table {
 		GemmU8S8Fit: portableI8("gemm_u8s8_4x8_go", Quad, false, false),
 		GemmS8S8Fit: portableI8("gemm_s8s8_4x8_go", Quad, true, false),
 
+		GemvF16: gemvHalves(fromF16), GemvBF16: gemvHalves(fromBF16),
 		Gemv: gemv, Axpy: axpy, Transpose: transpose,
 		GemvQ4: gemvQ4, GemvQ8: gemvQ8, DequantQ4: dequantQ4, DequantQ8: dequantQ8,
 		SparseRows: sparseRows, SparseBlocks: sparseBlocks,

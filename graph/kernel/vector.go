@@ -13,6 +13,19 @@ func gemv(dst, w, x []float32, ldw int) {
 	}
 }
 
+func gemvHalves(widen func(uint16) float32) func(dst []float32, w []uint16, x []float32, ldw int) {
+	return func(dst []float32, w []uint16, x []float32, ldw int) {
+		for i := range dst {
+			row := w[i*ldw:][:len(x)]
+			acc := float64(0)
+			for k, v := range x {
+				acc += float64(widen(row[k])) * float64(v)
+			}
+			dst[i] = float32(acc)
+		}
+	}
+}
+
 func axpy(dst, x []float32, a float32) {
 	for i, v := range x[:len(dst)] {
 		dst[i] = fma32(a, v, dst[i])

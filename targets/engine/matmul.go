@@ -191,6 +191,9 @@ func (c *productChain) machine() machine {
 	if m := c.sparse(w); m != nil {
 		return m
 	}
+	if m := c.halves(); m != nil {
+		return m
+	}
 	s := c.w.Shape()
 	m := &matmul{k: s[0], n: s[1], bias: c.bias, act: c.act}
 	if c.trans {

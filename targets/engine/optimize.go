@@ -28,7 +28,8 @@ type optimizer struct {
 	low     *lowering
 	kernels *kernel.Table
 	threads int
-	memory  packer // of packed weights
+	memory  packer                            // of packed weights
+	narrow  map[*tensor.Tensor]*tensor.Tensor // the 16-bit floats that constants were widened from
 	notes   []string
 }
 

@@ -176,5 +176,9 @@ func (w *widening) wideTensor(t *tensor.Tensor) *tensor.Tensor {
 		w.kernels.F16ToF32(tensor.Data[float32](wide), tensor.Data[uint16](t))
 	}
 	t.Evict()
+	if w.narrow == nil {
+		w.narrow = map[*tensor.Tensor]*tensor.Tensor{}
+	}
+	w.narrow[wide] = t
 	return wide
 }

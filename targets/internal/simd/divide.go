@@ -164,8 +164,8 @@ func (r rows) finish(dst, src, gamma, beta []float32, mean, inv float32) {
 }
 
 // gemv divides the rows of a matrix into calls of bounded work.
-func gemv(f func(dst, w, x []float32, ldw int)) func(dst, w, x []float32, ldw int) {
-	return func(dst, w, x []float32, ldw int) {
+func gemv[W float32 | uint16](f func(dst []float32, w []W, x []float32, ldw int)) func(dst []float32, w []W, x []float32, ldw int) {
+	return func(dst []float32, w []W, x []float32, ldw int) {
 		if len(dst) == 0 {
 			return
 		}

@@ -714,6 +714,18 @@ func gemv_q8_avx2(dst, x []float32, w *kernel.Quantized, row int)
 //go:noescape
 func dequant_q4_avx2(dst []float32, q []uint8, zero, scale float32)
 
+// gemv_f16_avx2 is dst[i] = sum over k of w[i*ldw+k] * x[k] for half floats, len(x) a
+// multiple of 16.
+//
+//go:noescape
+func gemv_f16_avx2(dst []float32, w []uint16, x []float32, ldw int)
+
+// gemv_bf16_avx2 is dst[i] = sum over k of w[i*ldw+k] * x[k] for brain floats, len(x) a
+// multiple of 16.
+//
+//go:noescape
+func gemv_bf16_avx2(dst []float32, w []uint16, x []float32, ldw int)
+
 // gemv_q4_avx512 is dst[i] = sum over k of w(row+i,k)*x[k] for kernel.Quantized,
 // with blocks that are whole units of registers.
 //

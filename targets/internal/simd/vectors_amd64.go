@@ -47,6 +47,7 @@ func vectorsAVX2(t *kernel.Table) {
 	t.DequantQ4, t.DequantQ8 = dequantQ4(dequant_q4_avx2), dequantQ8(t)
 	t.PeakF32, t.PeakI8 = peak_f32_avx2, peak_i8_avx2
 	t.Gemv = gemv(gemv_f32_avx2)
+	t.GemvF16, t.GemvBF16 = gemv(gemv_f16_avx2), gemv(gemv_bf16_avx2)
 	t.DepthwiseF32 = depthwiseF32(depthwise_f32_avx2, depthwise_f32_3x3_avx2)
 	t.DepthwisePlanes = depthwisePlanes(depthwise_planes_s1_avx2, depthwise_planes_s2_avx2)
 	t.DepthwiseU8S8 = depthwiseU8S8(8, depthwise_u8s8_avx2, t.DepthwiseU8S8)

@@ -634,6 +634,294 @@ over42:
 	VZEROUPPER
 	RET
 
+// func gemv_f16_avx2(dst []float32, w []uint16, x []float32, ldw int)
+// Requires: AVX, F16C, FMA3
+TEXT ·gemv_f16_avx2(SB), $136-80
+	MOVQ dst_base+0(FP), AX
+	MOVQ dst_len+8(FP), CX
+	MOVQ w_base+24(FP), DX
+	MOVQ ldw+72(FP), BX
+	SHLQ $0x01, BX
+
+rows43:
+	CMPQ         CX, $+4
+	JL           rowsover44
+	MOVQ         x_base+48(FP), SI
+	MOVQ         x_len+56(FP), DI
+	MOVQ         DX, R8
+	ADDQ         BX, DX
+	MOVQ         DX, R9
+	ADDQ         BX, DX
+	MOVQ         DX, R10
+	ADDQ         BX, DX
+	MOVQ         DX, R11
+	ADDQ         BX, DX
+	VBROADCASTSS constants_avx2<>+0(SB), Y0
+	VBROADCASTSS constants_avx2<>+0(SB), Y1
+	VBROADCASTSS constants_avx2<>+0(SB), Y2
+	VBROADCASTSS constants_avx2<>+0(SB), Y3
+	VBROADCASTSS constants_avx2<>+0(SB), Y4
+	VBROADCASTSS constants_avx2<>+0(SB), Y5
+	VBROADCASTSS constants_avx2<>+0(SB), Y6
+	VBROADCASTSS constants_avx2<>+0(SB), Y7
+
+loop45:
+	CMPQ        DI, $+16
+	JL          next46
+	VMOVUPS     (SI), Y8
+	VCVTPH2PS   (R8), Y9
+	VFMADD231PS Y9, Y8, Y0
+	VCVTPH2PS   (R9), Y9
+	VFMADD231PS Y9, Y8, Y2
+	VCVTPH2PS   (R10), Y9
+	VFMADD231PS Y9, Y8, Y4
+	VCVTPH2PS   (R11), Y9
+	VFMADD231PS Y9, Y8, Y6
+	VMOVUPS     32(SI), Y8
+	VCVTPH2PS   16(R8), Y9
+	VFMADD231PS Y9, Y8, Y1
+	VCVTPH2PS   16(R9), Y9
+	VFMADD231PS Y9, Y8, Y3
+	VCVTPH2PS   16(R10), Y9
+	VFMADD231PS Y9, Y8, Y5
+	VCVTPH2PS   16(R11), Y9
+	VFMADD231PS Y9, Y8, Y7
+	ADDQ        $+64, SI
+	ADDQ        $+32, R8
+	ADDQ        $+32, R9
+	ADDQ        $+32, R10
+	ADDQ        $+32, R11
+	SUBQ        $+16, DI
+	JMP         loop45
+
+next46:
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x4e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x11, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, (AX)
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VPERMILPS    $0x4e, X2, X0
+	VADDPS       X0, X2, X2
+	VPERMILPS    $0x11, X2, X0
+	VADDPS       X0, X2, X2
+	VMOVSS       X2, 4(AX)
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x4e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x11, X4, X0
+	VADDPS       X0, X4, X4
+	VMOVSS       X4, 8(AX)
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X0, X6, X6
+	VPERMILPS    $0x4e, X6, X0
+	VADDPS       X0, X6, X6
+	VPERMILPS    $0x11, X6, X0
+	VADDPS       X0, X6, X6
+	VMOVSS       X6, 12(AX)
+	ADDQ         $+16, AX
+	SUBQ         $+4, CX
+	JMP          rows43
+
+rowsover44:
+rows47:
+	CMPQ         CX, $+1
+	JL           rowsover48
+	MOVQ         x_base+48(FP), SI
+	MOVQ         x_len+56(FP), DI
+	MOVQ         DX, R8
+	ADDQ         BX, DX
+	VBROADCASTSS constants_avx2<>+0(SB), Y0
+	VBROADCASTSS constants_avx2<>+0(SB), Y1
+
+loop49:
+	CMPQ        DI, $+16
+	JL          next50
+	VMOVUPS     (SI), Y2
+	VCVTPH2PS   (R8), Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMOVUPS     32(SI), Y2
+	VCVTPH2PS   16(R8), Y3
+	VFMADD231PS Y3, Y2, Y1
+	ADDQ        $+64, SI
+	ADDQ        $+32, R8
+	SUBQ        $+16, DI
+	JMP         loop49
+
+next50:
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x4e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x11, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, (AX)
+	ADDQ         $+4, AX
+	SUBQ         $+1, CX
+	JMP          rows47
+
+rowsover48:
+	VZEROUPPER
+	RET
+
+// func gemv_bf16_avx2(dst []float32, w []uint16, x []float32, ldw int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemv_bf16_avx2(SB), $136-80
+	MOVQ dst_base+0(FP), AX
+	MOVQ dst_len+8(FP), CX
+	MOVQ w_base+24(FP), DX
+	MOVQ ldw+72(FP), BX
+	SHLQ $0x01, BX
+
+rows51:
+	CMPQ         CX, $+4
+	JL           rowsover52
+	MOVQ         x_base+48(FP), SI
+	MOVQ         x_len+56(FP), DI
+	MOVQ         DX, R8
+	ADDQ         BX, DX
+	MOVQ         DX, R9
+	ADDQ         BX, DX
+	MOVQ         DX, R10
+	ADDQ         BX, DX
+	MOVQ         DX, R11
+	ADDQ         BX, DX
+	VBROADCASTSS constants_avx2<>+0(SB), Y0
+	VBROADCASTSS constants_avx2<>+0(SB), Y1
+	VBROADCASTSS constants_avx2<>+0(SB), Y2
+	VBROADCASTSS constants_avx2<>+0(SB), Y3
+	VBROADCASTSS constants_avx2<>+0(SB), Y4
+	VBROADCASTSS constants_avx2<>+0(SB), Y5
+	VBROADCASTSS constants_avx2<>+0(SB), Y6
+	VBROADCASTSS constants_avx2<>+0(SB), Y7
+
+loop53:
+	CMPQ        DI, $+16
+	JL          next54
+	VMOVUPS     (SI), Y8
+	VPMOVZXWD   (R8), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VPMOVZXWD   (R9), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y2
+	VPMOVZXWD   (R10), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VPMOVZXWD   (R11), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VMOVUPS     32(SI), Y8
+	VPMOVZXWD   16(R8), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y1
+	VPMOVZXWD   16(R9), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y3
+	VPMOVZXWD   16(R10), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y5
+	VPMOVZXWD   16(R11), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y7
+	ADDQ        $+64, SI
+	ADDQ        $+32, R8
+	ADDQ        $+32, R9
+	ADDQ        $+32, R10
+	ADDQ        $+32, R11
+	SUBQ        $+16, DI
+	JMP         loop53
+
+next54:
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x4e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x11, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, (AX)
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VPERMILPS    $0x4e, X2, X0
+	VADDPS       X0, X2, X2
+	VPERMILPS    $0x11, X2, X0
+	VADDPS       X0, X2, X2
+	VMOVSS       X2, 4(AX)
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x4e, X4, X0
+	VADDPS       X0, X4, X4
+	VPERMILPS    $0x11, X4, X0
+	VADDPS       X0, X4, X4
+	VMOVSS       X4, 8(AX)
+	VADDPS       Y7, Y6, Y6
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X0, X6, X6
+	VPERMILPS    $0x4e, X6, X0
+	VADDPS       X0, X6, X6
+	VPERMILPS    $0x11, X6, X0
+	VADDPS       X0, X6, X6
+	VMOVSS       X6, 12(AX)
+	ADDQ         $+16, AX
+	SUBQ         $+4, CX
+	JMP          rows51
+
+rowsover52:
+rows55:
+	CMPQ         CX, $+1
+	JL           rowsover56
+	MOVQ         x_base+48(FP), SI
+	MOVQ         x_len+56(FP), DI
+	MOVQ         DX, R8
+	ADDQ         BX, DX
+	VBROADCASTSS constants_avx2<>+0(SB), Y0
+	VBROADCASTSS constants_avx2<>+0(SB), Y1
+
+loop57:
+	CMPQ        DI, $+16
+	JL          next58
+	VMOVUPS     (SI), Y2
+	VPMOVZXWD   (R8), Y3
+	VPSLLD      $0x10, Y3, Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMOVUPS     32(SI), Y2
+	VPMOVZXWD   16(R8), Y3
+	VPSLLD      $0x10, Y3, Y3
+	VFMADD231PS Y3, Y2, Y1
+	ADDQ        $+64, SI
+	ADDQ        $+32, R8
+	SUBQ        $+16, DI
+	JMP         loop57
+
+next58:
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x4e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x11, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, (AX)
+	ADDQ         $+4, AX
+	SUBQ         $+1, CX
+	JMP          rows55
+
+rowsover56:
+	VZEROUPPER
+	RET
+
 DATA constants_avx2<>+0(SB)/4, $0x00000000
 DATA constants_avx2<>+4(SB)/4, $0x00000000
 DATA constants_avx2<>+8(SB)/4, $0x00000000

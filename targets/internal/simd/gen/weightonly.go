@@ -24,6 +24,10 @@ func weightOnly(s isa) func(*file) {
 		m.gemvQuantized("gemv_q8", 8)
 		if s.lanes == 8 {
 			m.dequantQ4()
+			m.gemvHalves("gemv_f16", "dst[i] = sum over k of w[i*ldw+k] * x[k] for half floats, len(x) a\nmultiple of 16.",
+				func(from operand.Mem) v { return m.op1("VCVTPH2PS", from) })
+			m.gemvHalves("gemv_bf16", "dst[i] = sum over k of w[i*ldw+k] * x[k] for brain floats, len(x) a\nmultiple of 16.",
+				func(from operand.Mem) v { return m.shiftLeft(m.op1("VPMOVZXWD", from), 16) })
 		}
 		m.end()
 	}
@@ -275,4 +279,50 @@ func (m *vector) dequantQ4() {
 	m.JMP(loop)
 	m.Label(string(over))
 	m.done()
+}
+
+// gemvHalves emits the products of 16-bit floats, which are widened in registers,
+// with a vector, four rows at a time; the sums of a row do not depend on those
+// beside it.
+func (m *vector) gemvHalves(stem, doc string, widen func(operand.Mem) v) {
+	m.kernel(stem, "dst []float32, w []uint16, x []float32, ldw int", doc)
+	dst, rows, w := m.slice("dst", 4), m.length("dst"), m.slice("w", 2)
+	ldw := m.GP64()
+	m.Load(m.Param("ldw"), ldw)
+	m.SHLQ(operand.U8(1), ldw)
+	for _, height := range []int{4, 1} {
+		loop, over := operand.LabelRef(m.label("rows")), operand.LabelRef(m.label("rowsover"))
+		m.Label(string(loop))
+		m.CMPQ(rows, imm(height))
+		m.JL(over)
+		m.halvesAlong(height, dst, w, ldw, widen)
+		m.ADDQ(imm(4*height), dst.GPVirtual)
+		m.SUBQ(imm(height), rows)
+		m.JMP(loop)
+		m.Label(string(over))
+	}
+	m.done()
+}
+
+func (m *vector) halvesAlong(height int, dst, w cursor, ldw reg.GPVirtual, widen func(operand.Mem) v) {
+	x, n := m.slice("x", 4), m.length("x")
+	cursors := []cursor{x}
+	for range height {
+		row := cursor{m.GP64(), 2}
+		m.MOVQ(w.GPVirtual, row.GPVirtual)
+		m.ADDQ(ldw, w.GPVirtual)
+		cursors = append(cursors, row)
+	}
+	accs := m.filled(2*height, 0)
+	m.whole(n, 2, cursors, func(int, *tail) {
+		for i := range 2 {
+			xi := m.load(at(x, i*m.bytes()), nil)
+			for r := range height {
+				m.avo("VFMADD231PS", widen(at(cursors[1+r], i*m.bytes()/2)), xi, accs[2*r+i])
+			}
+		}
+	})
+	for r := range height {
+		m.VMOVSS(m.fold(accs[2*r:2*r+2], "VADDPS").AsX(), at(dst, 4*r))
+	}
 }

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"iter"
 	"log/slog"
 	"math/rand/v2"
 
 	"github.com/onnxpack/onnxpack/graph"
 	"github.com/onnxpack/onnxpack/graph/op"
-	"github.com/onnxpack/onnxpack/onnxio/dataset"
 )
 
 // Job is one run of a pass over a model. It is the pass's only way to the
@@ -25,40 +23,6 @@ type Job struct {
 	pass   *Pass
 	report *StepReport
 	rand   *rand.Rand
-}
-
-// Aside returns a job like j on another model, which the pass tries: what it
-// reports is forgotten.
-func (j *Job) Aside(m *graph.Model, facts *op.Inference) *Job {
-	a := *j
-	a.Model, a.Facts, a.report = m, facts, &StepReport{Pass: j.report.Pass}
-	return &a
-}
-
-// Part returns a job like j that sees every so many-th calibration sample, or only
-// the others.
-func (j *Job) Part(every int, these bool) *Job {
-	part, env := *j, *j.Env
-	part.Env = &env
-	env.Samples = j.Env.Samples / every
-	if !these {
-		env.Samples = j.Env.Samples - env.Samples
-	}
-	data := j.Env.Calibration
-	env.Calibration = func(ctx context.Context) iter.Seq2[dataset.Sample, error] {
-		return func(yield func(dataset.Sample, error) bool) {
-			n := 0
-			for s, err := range data(ctx) {
-				if n++; err == nil && (n%every == 0) != these {
-					continue
-				}
-				if !yield(s, err) {
-					return
-				}
-			}
-		}
-	}
-	return &part
 }
 
 // Context ends when the caller gives up; long passes ask it now and then.

@@ -52,13 +52,3 @@ func TestFitBehindRelu(t *testing.T) {
 		t.Errorf("the squared error behind the Relu is %.3g, and %.3g if it is not known of", lost[true], lost[false])
 	}
 }
-
-// TestDiscounted: of two groups alike, the first has one behind it that makes up
-// for some of its loss.
-func TestDiscounted(t *testing.T) {
-	curves := []*curve{{losses: []float64{0, 3}}, {losses: []float64{0, 3}}}
-	got := discounted(curves, 0.5)
-	if got[0].losses[1] != 2 || got[1].losses[1] != 3 || curves[0].losses[1] != 3 {
-		t.Errorf("losses %v and %v, want 2 and 3", got[0].losses, got[1].losses)
-	}
-}

@@ -48,13 +48,10 @@ func MakePlan(j *passes.Job, o NodesOptions) (*Plan, error) {
 	switch {
 	case o.Scope != "sensitivity":
 		p.Gone, got, err = c.search(want, o.steps(), measure)
+	case o.Latency > 0:
+		p.Gone, got, err = c.allotLatency(curves, want, newLatencies(g, w, measure))
 	default:
-		allot := func(curves []*curve) ([]*Unit, float64, error) { return c.allot(curves, want, measure) }
-		if o.Latency > 0 {
-			l := newLatencies(g, w, measure)
-			allot = func(curves []*curve) ([]*Unit, float64, error) { return c.allotLatency(curves, want, l) }
-		}
-		p.Gone, got, err = o.bestDiscount(j, p, curves, allot)
+		p.Gone, got, err = c.allot(curves, want, measure)
 	}
 	if err != nil {
 		return nil, err

@@ -22,8 +22,7 @@ movement at how far weights move away from zero in an epoch of training on label
 (Sanh et al. 2020, arXiv 2005.07683); obs at what the layers behind lose once they
 are fitted to the rest. Units are ranked by scope; with sensitivity, the
 divergence of the scores is measured without more and more units of each group
-alone, and they go where that costs least. With lstsq, groups with others behind them
-count less, which make up for some of their loss; how much less is tried out.
+alone, and they go where that costs least.
 
 Repair lstsq fits the weights that are left to what the original computes on
 calibration data, layer after layer, each on inputs that are repaired already

@@ -53,12 +53,7 @@ func (m Mending) Validate() error {
 
 // repair mends the job's model.
 func repair(j *passes.Job, original *graph.Model, kept map[string][]int, how Mending) error {
-	return repairOn(j, repairSamples, original, kept, how)
-}
-
-// repairOn is repair on at most so many samples.
-func repairOn(j *passes.Job, samples int, original *graph.Model, kept map[string][]int, how Mending) error {
-	s, err := takeSamples(j, samples, 0)
+	s, err := takeSamples(j, repairSamples, 0)
 	if err != nil {
 		return err
 	}

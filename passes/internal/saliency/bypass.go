@@ -20,9 +20,17 @@ type Bypass struct {
 // in the order of their nodes in the main graph of m; labels are those of
 // [Scan].
 func ScanBypasses(ctx context.Context, was, m *graph.Model, feeds []map[string]tensor.Value, labels []int, list []Bypass, threads int, progress func(done int)) ([]Effect, error) {
-	s, err := newComparison(ctx, was, m, feeds, labels, threads)
+	want, err := outputs(NewWalk(ctx, was, feeds, threads))
 	if err != nil {
 		return nil, err
+	}
+	s := &scanner{walk: NewWalk(ctx, m, feeds, threads), model: m, labels: labels}
+	for _, w := range want {
+		renamed := State{}
+		for i, v := range was.Graph.Outputs() {
+			renamed[m.Graph.Outputs()[i]] = w[v]
+		}
+		s.want = append(s.want, renamed)
 	}
 	effects := make([]Effect, len(list))
 	for i, b := range list {
@@ -37,42 +45,6 @@ func ScanBypasses(ctx context.Context, was, m *graph.Model, feeds []map[string]t
 		}
 	}
 	return effects, nil
-}
-
-// Compare measures what the outputs of m are instead of those of was, a model with
-// the same outputs.
-func Compare(ctx context.Context, was, m *graph.Model, feeds []map[string]tensor.Value, threads int) (e Effect, err error) {
-	s, err := newComparison(ctx, was, m, feeds, nil, threads)
-	if err != nil {
-		return e, err
-	}
-	got, err := outputs(s.walk)
-	if err != nil {
-		return e, err
-	}
-	for k, state := range got {
-		if err := s.add(&e, k, state); err != nil {
-			return e, err
-		}
-	}
-	return e, nil
-}
-
-// newComparison returns a scanner of m that wants what another model computes.
-func newComparison(ctx context.Context, was, m *graph.Model, feeds []map[string]tensor.Value, labels []int, threads int) (*scanner, error) {
-	want, err := outputs(NewWalk(ctx, was, feeds, threads))
-	if err != nil {
-		return nil, err
-	}
-	s := &scanner{walk: NewWalk(ctx, m, feeds, threads), model: m, labels: labels}
-	for _, w := range want {
-		renamed := State{}
-		for i, v := range was.Graph.Outputs() {
-			renamed[m.Graph.Outputs()[i]] = w[v]
-		}
-		s.want = append(s.want, renamed)
-	}
-	return s, nil
 }
 
 func (s *scanner) bypass(e *Effect, b Bypass) error {

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+
 	"sync"
 
 	"github.com/onnxpack/onnxpack/graph/kernel"
@@ -43,6 +45,9 @@ func newSparseIntegers(k *kernel.Table, typ tensor.DType, w []int8, rows int, bi
 	dense := float64(rows * depth)
 	moved := float64(turnCost*(rows+depth) + finishCost*rows)
 	best, height := dense-moved, 0
+	if left := len(w) - bytes.Count(kernel.Bytes(w), []byte{0}); k.SparseI8Cost*float64(left) >= best {
+		return nil
+	}
 	for _, h := range []int{1, 4} {
 		if rows%h != 0 {
 			continue

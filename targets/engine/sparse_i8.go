@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-
 	"sync"
 
 	"github.com/onnxpack/onnxpack/graph/kernel"

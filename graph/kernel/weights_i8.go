@@ -103,9 +103,9 @@ func (q quad) hold(pairs bool) (held, left quad) {
 // the columns; the groups of the taps; extra groups; and if there is room for
 // such, at list their number as int32, four bytes unused, and their places.
 //
-// An extra group holds what is left of weights that [quad.hold] divides. The
-// last four bytes of a tap that is not a whole number of groups are one that
-// begins earlier, so that no kernel reads behind the tap for it.
+// An extra group holds what is left of weights that [quad.hold] divides. That of
+// the last group of a tap, if it is not whole, begins earlier, so that no kernel
+// reads behind the tap for it.
 type panelI8 struct {
 	GemmI8
 	groups int // of the taps
@@ -160,7 +160,7 @@ func (p *panelI8) count(panel []int8) int { return int(*(*int32)(unsafe.Pointer(
 // weights that are not int8, or that are to be exact in a kernel that
 // saturates, need any.
 func (g GemmI8) Extra(w *WeightsI8) (most, all int) {
-	pairs := w.Exact && g.Saturates
+	pairs := g.limitsPairs(w)
 	if g.Layout != Quad || w.Rest == nil && !pairs {
 		return 0, 0
 	}
@@ -178,6 +178,9 @@ func (g GemmI8) Extra(w *WeightsI8) (most, all int) {
 	}
 	return most, all
 }
+
+// limitsPairs reports whether the pairs of w must not saturate, but might.
+func (g GemmI8) limitsPairs(w *WeightsI8) bool { return g.Saturates && w.Exact && g.Layout == Quad }
 
 // demand raises need, for each group of the taps, to the number of extra groups
 // that column j asks for.
@@ -262,14 +265,11 @@ func (p *panelI8) pack(panel []int8, w *WeightsI8, first int) {
 	number := 0
 	for tap := range w.Taps {
 		for r := 0; r < w.K; r += step {
-			if !copied {
-				for c := range width {
-					q := w.quad(tap, r, first+c, step)
-					sums[c] += int32(q[0]) + int32(q[1]) + int32(q[2]) + int32(q[3])
-				}
-			}
-			if !copied || left[number] {
-				p.packGroup(panel, w, tap, r, number, first)
+			switch {
+			case !copied:
+				p.packGroup(panel, w, tap, r, number, first, sums)
+			case left[number]:
+				p.packGroup(panel, w, tap, r, number, first, nil)
 			}
 			number++
 		}
@@ -279,7 +279,7 @@ func (p *panelI8) pack(panel []int8, w *WeightsI8, first int) {
 // packColumn copies column j of w to column c of a panel and returns its sum.
 // It notes the groups that a kernel which saturates cannot hold as they are.
 func (p *panelI8) packColumn(panel []int8, w *WeightsI8, j, c int, left []bool) (sum int32) {
-	pairs, group := w.Exact && p.Saturates && p.Layout == Quad, 0
+	pairs, group := p.limitsPairs(w), 0
 	for tap := range w.Taps {
 		row := w.B[j*w.LD+tap*w.K:][:w.K]
 		p.copyRow(panel[p.at(group):], row, c)
@@ -319,26 +319,29 @@ func (p *panelI8) copyRow(groups []int8, row []int8, c int) {
 }
 
 // packGroup packs one group weight by weight, and what it does not hold as
-// extra groups.
-func (p *panelI8) packGroup(panel []int8, w *WeightsI8, tap, r, number, first int) {
+// extra groups. It adds the weights to sums, unless that is nil.
+func (p *panelI8) packGroup(panel []int8, w *WeightsI8, tap, r, number, first int, sums []int32) {
 	group, all, at := p.group(panel, number), true, w.last(r)
 	left := make([]quad, min(p.NR, w.N-first))
 	for c := range left {
 		q := w.quad(tap, r, first+c, p.Layout.group())
+		if sums != nil {
+			sums[c] += int32(q[0]) + int32(q[1]) + int32(q[2]) + int32(q[3])
+		}
 		if p.Layout == Quad {
-			q, left[c] = q.hold(p.Saturates && w.Exact)
+			q, left[c] = q.hold(p.limitsPairs(w))
 			left[c] = left[c].shifted(r - at)
 			all = all && left[c] == quad{}
 		}
 		p.Layout.put(group, p.NR, c, q)
 	}
 	if !all {
-		p.packExtra(panel, placeI8{int32(tap), int32(at)}, left, w.Exact)
+		p.packExtra(panel, placeI8{int32(tap), int32(at)}, left, p.limitsPairs(w))
 	}
 }
 
 // packExtra adds extra groups for what is left of a group.
-func (p *panelI8) packExtra(panel []int8, place placeI8, left []quad, exact bool) {
+func (p *panelI8) packExtra(panel []int8, place placeI8, left []quad, pairs bool) {
 	for all := false; !all; {
 		list := (*[2]int32)(unsafe.Pointer(&panel[p.list]))
 		group := p.group(panel, p.groups+int(list[0]))
@@ -347,7 +350,7 @@ func (p *panelI8) packExtra(panel []int8, place placeI8, left []quad, exact bool
 		all = true
 		for c := range left {
 			var q quad
-			q, left[c] = left[c].hold(p.Saturates && exact)
+			q, left[c] = left[c].hold(pairs)
 			p.Layout.put(group, p.NR, c, q)
 			all = all && left[c] == quad{}
 		}

@@ -63,14 +63,13 @@ func (c *qconv) eval(e *op.Eval) error {
 		return nil
 	}
 	made := c.made()
+	y, t := newImage(e, made.typ, x.n, p.oh, p.ow, c.cout, c.out, uint8(made.zero))
 	if c.sparse != nil {
-		y, t := newImage(e, made.typ, x.n, p.oh, p.ow, c.cout, c.out, uint8(made.zero))
 		prod := kernel.ProductI8{Geometry: p.Geometry, A: x.data, C8: y.data, Bias: c.bias, Scale: c.scale, Lo: c.lo, Hi: c.hi, Zero: c.result.zero}
 		c.sparse.multiply(e, &prod, c.table)
 		e.SetOut(0, t)
 		return nil
 	}
-	y, t := newImage(e, made.typ, x.n, p.oh, p.ow, c.cout, c.out, uint8(made.zero))
 	c.run(e, p, x.data, func(prod *kernel.ProductI8, from int) {
 		prod.Out, prod.C8, prod.Zero = kernel.OutQ8, y.data[from:], c.result.zero
 	})

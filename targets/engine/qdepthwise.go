@@ -30,9 +30,9 @@ func (d *qdepthwise) zeroPoint() uint8 { return uint8(d.x.zero) }
 // newQDepthwise takes weights [channels, 1, kh, kw].
 func newQDepthwise(w window, weights quantWeights, x quantized, r func(sums []int32) requantization) *qdepthwise {
 	s := weights.shape
-	order := func(w []int8) []int8 { return bytesLast(w, 1, s[0], s[2]*s[3]) }
-	d := &qdepthwise{window: w, x: x, weights: weights.joined(1, order)}
-	d.requantization = r(weights.sums())
+	d := &qdepthwise{window: w, x: x, requantization: r(weights.sums())}
+	weights.order(func(w []int8) []int8 { return bytesLast(w, 1, s[0], s[2]*s[3]) })
+	d.weights = slices.Concat(weights.data, weights.rest)
 	return d
 }
 

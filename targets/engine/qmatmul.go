@@ -214,11 +214,7 @@ func (w *quantWeights) transpose() {
 		to := make([]int8, len(from))
 		const few = 64 // columns whose rows of the result stay in the cache
 		for lo := 0; lo < cols; lo += few {
-			for r := range rows {
-				for c, x := range from[r*cols+lo : r*cols+min(lo+few, cols)] {
-					to[(lo+c)*rows+r] = x
-				}
-			}
+			kernel.TransposeBytes(kernel.Bytes(to[lo*rows:]), rows, kernel.Bytes(from[lo:]), cols, rows, min(few, cols-lo))
 		}
 		return to
 	})

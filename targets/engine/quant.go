@@ -215,21 +215,6 @@ func bytesLast(src []int8, n, channels, taps int) []int8 {
 	return dst
 }
 
-// joined returns weights of n filters in the order that order makes, with those
-// of the rest, if any, behind them filter by filter.
-func (w *quantWeights) joined(n int, order func([]int8) []int8) []int8 {
-	flat := order(w.data)
-	if w.rest == nil {
-		return flat
-	}
-	rest, per := order(w.rest), len(flat)/n
-	both := make([]int8, 0, 2*len(flat))
-	for f := range n {
-		both = append(append(both, flat[f*per:(f+1)*per]...), rest[f*per:(f+1)*per]...)
-	}
-	return both
-}
-
 func modulo(axis, rank int) int { return (axis%rank + rank) % rank }
 
 // requantization is the epilogue of an integer product whose sums stand for

@@ -69,9 +69,7 @@ func newSparseIntegers(k *kernel.Table, typ tensor.DType, w []int8, rows int, bi
 	if typ == tensor.Int8 {
 		s.flip = 0x80
 		for r := range rows {
-			for _, x := range w[r*depth : (r+1)*depth] {
-				bias[r] -= int32(x) << 7
-			}
+			bias[r] -= kernel.SumS8(w[r*depth:(r+1)*depth]) << 7
 		}
 	}
 	return s
